@@ -1,0 +1,157 @@
+/*
+ * Running it: status, projections, migrations, API keys, retention. All but
+ * poly_status_read need a session with ADMIN.
+ */
+#ifndef POLYSTORE_ADMIN_H
+#define POLYSTORE_ADMIN_H
+
+#include "polystore/log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- status: one structure, filled in one place; everything else prints it --- */
+
+enum poly_state {
+    POLY_STATE_OK,       /* answers, and has applied everything it should have */
+    POLY_STATE_BEHIND,   /* applying */
+    POLY_STATE_FILLING,  /* being built for the first time: does not answer yet */
+    POLY_STATE_RETRYING, /* the last apply failed, and will be tried again */
+    POLY_STATE_STOPPED,  /* a record could not be applied: an operator must decide */
+    POLY_STATE_FAILED    /* the log cannot be written any more: restart */
+};
+POLY_API const char *poly_state_name(enum poly_state state); /* "ok", "behind", … */
+
+struct poly_projection_status {
+    struct poly_text store;  /* "search" */
+    struct poly_text driver; /* "embedded" */
+    bool follower;           /* false: co-located with the log */
+    enum poly_state state;
+    uint64_t generation;
+    uint64_t previous; /* generation that can be swapped back to; 0: none */
+    uint64_t building; /* generation being built beside; 0: none */
+    uint64_t applied;
+    uint64_t building_applied;
+    uint64_t lag_records;
+    int64_t lag_us; /* age of the oldest record that is not applied; 0: none */
+    uint64_t error_position;
+    struct poly_text error; /* why it is RETRYING or STOPPED; the last error otherwise; or empty */
+    int64_t error_time;     /* 0: never */
+    int64_t checked;        /* when it last applied or looked and found nothing; 0: never */
+    uint64_t skipped;       /* records an operator has skipped, ever */
+    uint64_t documents;
+};
+
+struct poly_subscription_status {
+    struct poly_text name, tenant;
+    uint64_t acknowledged, lag_records;
+    bool open;
+};
+
+struct poly_domain_status {
+    struct poly_text name, owner; /* "relational" or "events" */
+    struct poly_text source;      /* table or stream category */
+    struct poly_text tenant;      /* column, or empty */
+    bool search;
+    struct poly_text problem; /* missing table, triggers that no longer fit; or empty */
+};
+
+struct poly_status_report {
+    enum poly_state state; /* the worst of what follows */
+    struct poly_text instance, version, data;
+    uint64_t epoch, head, sealed;
+    int64_t started, now;
+    uint64_t database_bytes, wal_bytes;
+    uint64_t commits, requests, replays; /* since the start */
+    bool writer_held;                    /* by an interactive transaction … */
+    int64_t writer_held_us;              /* … for so long */
+    struct poly_text last_error;         /* of the log; or empty */
+    const struct poly_projection_status *projections;
+    size_t projection_count;
+    const struct poly_subscription_status *subscriptions;
+    size_t subscription_count;
+    const struct poly_domain_status *domains;
+    size_t domain_count;
+};
+
+/* Never fails for what it reports: that is in the report. */
+POLY_API enum poly_status poly_status_read(struct poly_session *session,
+                                           struct poly_status_report *report,
+                                           struct poly_error *err) POLY_MUST_USE;
+
+/* --- projections --- */
+
+/* Try the record again where a projection has stopped. POLY_CONFLICT: it is not stopped. */
+POLY_API enum poly_status poly_projection_retry(struct poly_session *session, const char *store,
+                                                struct poly_error *err) POLY_MUST_USE;
+/* Leave that record out; the reason is kept. */
+POLY_API enum poly_status poly_projection_skip(struct poly_session *session, const char *store,
+                                               const char *reason,
+                                               struct poly_error *err) POLY_MUST_USE;
+struct poly_rebuild_options {
+    poly_progress_fn *progress; /* may be NULL */
+    void *arg;
+    bool start_only; /* do not wait for it; it goes on in the background */
+};
+/* Builds a new generation beside the one that serves, then swaps. Going on with an unfinished one
+ * if there is one. */
+POLY_API enum poly_status poly_rebuild(struct poly_session *session, const char *store,
+                                       const struct poly_rebuild_options *options,
+                                       struct poly_error *err) POLY_MUST_USE;
+/* Back to the generation before, which was kept up to date. POLY_NOT_FOUND: there is none. */
+POLY_API enum poly_status poly_rebuild_back(struct poly_session *session, const char *store,
+                                            struct poly_error *err) POLY_MUST_USE;
+
+/* --- migrations: plain SQL files NNNN_name.sql, applied in order, once --- */
+
+struct poly_migration {
+    struct poly_text name; /* "0001_init.sql" */
+    bool applied;
+    int64_t time;             /* when; 0: not yet */
+    struct poly_text problem; /* "edited after it was applied", "file is missing"; or empty */
+};
+struct poly_migrations {
+    const struct poly_migration *migrations;
+    size_t count;
+    size_t pending, problems;
+};
+POLY_API enum poly_status poly_migrate_status(struct poly_session *session, const char *folder,
+                                              struct poly_migrations *migrations,
+                                              struct poly_error *err) POLY_MUST_USE;
+/* Applies what is pending: each file in a transaction of its own. A file that fails leaves nothing
+ * behind. An edited or missing one is refused before anything: POLY_CONFLICT. */
+POLY_API enum poly_status poly_migrate_up(struct poly_session *session, const char *folder,
+                                          struct poly_migrations *migrations,
+                                          struct poly_error *err) POLY_MUST_USE;
+
+/* --- API keys: "pk_<id>_<secret>", only a hash is stored --- */
+
+struct poly_key {
+    struct poly_text id, label, tenant; /* tenant empty: none */
+    unsigned rights;
+    int64_t created, expires, revoked; /* 0: never */
+};
+struct poly_key_options {
+    const char *label;  /* NULL: none */
+    const char *tenant; /* NULL: none */
+    unsigned rights;
+    int64_t expires; /* microseconds since 1970; 0: never */
+};
+/* secret: the whole key, shown this once. */
+POLY_API enum poly_status poly_key_create(struct poly_session *session,
+                                          const struct poly_key_options *options,
+                                          char secret[80], struct poly_error *err) POLY_MUST_USE;
+POLY_API enum poly_status poly_key_list(struct poly_session *session, const struct poly_key **keys,
+                                        size_t *count, struct poly_error *err) POLY_MUST_USE;
+POLY_API enum poly_status poly_key_revoke(struct poly_session *session, const char *id,
+                                          struct poly_error *err) POLY_MUST_USE;
+/* Whose key is it? POLY_DENIED: unknown, revoked, expired. In constant time. Any session. */
+POLY_API enum poly_status poly_key_check(struct poly_session *session, const char *secret,
+                                         struct poly_key *key,
+                                         struct poly_error *err) POLY_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

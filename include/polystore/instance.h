@@ -1,0 +1,45 @@
+/* An open Polystore: one data folder (or server), its stores, its threads. */
+#ifndef POLYSTORE_INSTANCE_H
+#define POLYSTORE_INSTANCE_H
+
+#include "polystore/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct poly_instance;
+
+/*
+ * Where to open. Zero-initialise, then set what you need. The configuration
+ * comes from a file, or from text in the same form, or from neither (defaults).
+ */
+struct poly_options {
+    const char *config_file; /* path of a polystore.yaml; NULL: none */
+    const char *config_text; /* YAML; NULL: none. Not together with config_file */
+    const char *data;        /* data folder; overrides the configuration; made when missing */
+    uint32_t lock_wait_ms;   /* how long to wait for another process to leave the folder */
+    const char *lock_note;   /* told to whoever finds the folder taken: "daemon 127.0.0.1:7430" */
+};
+
+/*
+ * Opens, recovers, and starts the projections. One process at a time has the
+ * data folder. Thread-safe.
+ * POLY_INVALID: the configuration, with file and line.
+ * POLY_UNAVAILABLE: the folder belongs to another process, or the disk is full.
+ * POLY_CORRUPT: the database is damaged, or of a newer version.
+ */
+POLY_API enum poly_status poly_open(const struct poly_options *options,
+                                    struct poly_instance **instance,
+                                    struct poly_error *err) POLY_MUST_USE;
+
+/*
+ * Stops the threads, finishes what was accepted, closes. All sessions and
+ * subscriptions of the instance must be closed before. NULL is accepted.
+ */
+POLY_API void poly_close(struct poly_instance *instance);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

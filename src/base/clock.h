@@ -1,0 +1,13 @@
+/* Time, in one place, so that tests can turn it. */
+#ifndef POLY_BASE_CLOCK_H
+#define POLY_BASE_CLOCK_H
+
+#include <stdint.h>
+
+int64_t poly_clock_wall(void);      /* microseconds since 1970, UTC */
+int64_t poly_clock_monotonic(void); /* microseconds since some start; for deadlines */
+
+/* Tests: added to what poly_clock_wall() says. */
+void poly_clock_shift(int64_t microseconds);
+
+#endif

@@ -1,0 +1,58 @@
+/* The configuration, as structs: what polystore.yaml says, checked, with defaults filled in. */
+#ifndef POLY_CORE_DOMAIN_H
+#define POLY_CORE_DOMAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "polystore/status.h"
+
+struct poly_search_field {
+    const char *name; /* column, or name in the event's data */
+    double weight;    /* > 0 */
+};
+
+struct poly_domain_search {
+    const struct poly_search_field *fields;
+    size_t field_count; /* 0: the domain is not searchable */
+    const char *const *filters; /* columns that a search may filter by */
+    size_t filter_count;
+    const char *tokenizer; /* "words" or "trigram" */
+    const char *language;  /* "english" (Porter stemmer) or "none" */
+};
+
+/* Exactly one of table and stream is set: it is the owner. */
+struct poly_domain {
+    const char *name;
+    const char *table;  /* relational */
+    const char *stream; /* event category */
+    const char *tenant; /* tenant column; NULL: "none". A stream: "session" or NULL */
+    struct poly_domain_search search;
+};
+
+struct poly_store_config {
+    const char *name;   /* "search" */
+    const char *driver; /* "embedded" */
+    bool follower;      /* placement: follower */
+};
+
+struct poly_config {
+    const char *data;
+    /* daemon */
+    const char *listen_http; /* "127.0.0.1:7430" */
+    const char *tls_certificate, *tls_key;
+    bool listen_insecure; /* plain HTTP on other addresses than loopback */
+    /* log */
+    int64_t change_retention_s; /* seconds; 0: for ever */
+    int64_t idempotency_s;      /* seconds */
+    const struct poly_store_config *stores; /* every known store, defaults filled in */
+    size_t store_count;
+    const struct poly_domain *domains;
+    size_t domain_count;
+    const char *migrations; /* folder; NULL: none */
+    /* server limits: see config.c */
+    uint32_t connections_max, body_max_kib, request_timeout_ms, rows_max, rate_per_tenant;
+};
+
+#endif

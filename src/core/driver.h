@@ -1,0 +1,87 @@
+/*
+ * What every store that follows the log does. The write road (core/projector)
+ * knows stores only through this header; the reads differ from store to store
+ * and stand in stores/NAME/driver.h.
+ *
+ * A store's data is either co-located (in the log's database: apply() runs on
+ * the writer's connection, inside its transaction) or follows (in its own
+ * file or server: apply() runs on the projector's thread and is a transaction
+ * of its own). The driver is the same; struct poly_store_open tells it which.
+ *
+ * A store keeps one or more generations side by side, each with its own data
+ * and its own applied position. Rebuild fills a new one while the old serves.
+ */
+#ifndef POLY_CORE_DRIVER_H
+#define POLY_CORE_DRIVER_H
+
+#include "base/sqlite.h"
+#include "core/domain.h"
+#include "polystore/log.h"
+
+struct poly_driver;
+
+/* An open store. A driver embeds it in its own struct. */
+struct poly_store {
+    const struct poly_driver *driver;
+};
+
+struct poly_store_open {
+    const struct poly_config *config;
+    const struct poly_store_config *store;
+    struct poly_sqlite *log_file; /* co-located: use this file; following: NULL */
+    const char *data;             /* following: folder for its own file */
+};
+
+/* One batch for apply(): records in log order, all beyond the applied position. */
+struct poly_batch {
+    const struct poly_record *records;
+    size_t count;     /* 0: nothing of interest, only the position moves */
+    uint64_t last;    /* everything up to here is in this batch or is not of interest */
+    uint64_t failed;  /* out: position of the record that could not be applied; 0: not one record */
+    bool temporary;   /* out: worth another try, unchanged */
+};
+
+struct poly_driver {
+    const char *store; /* "search" */
+    const char *name;  /* as in the configuration: "embedded" */
+    bool can_colocate;
+
+    enum poly_status (*open)(const struct poly_store_open *how, struct poly_store **store,
+                             struct poly_error *err);
+    void (*close)(struct poly_store *store); /* NULL is accepted */
+
+    /* Does this store want records of that domain? Records of others are not even decoded. */
+    bool (*wants)(struct poly_store *store, struct poly_text domain);
+
+    /*
+     * generation is a number > 0. prepare makes its empty tables (no effect when
+     * there); drop removes them. db: the connection to use, as for apply().
+     */
+    enum poly_status (*prepare)(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                                struct poly_error *err);
+    enum poly_status (*drop)(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                             struct poly_error *err);
+
+    /* Position up to which a generation has applied everything; 0 for a new one. */
+    enum poly_status (*applied)(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                                uint64_t *position, struct poly_error *err);
+
+    /*
+     * The effect of the batch and its last position, together or not at all.
+     * Records at or below applied() are skipped, so redelivery is harmless; an
+     * effect never replaces one of a later position. Co-located: db is the
+     * writer's connection with a transaction open, and apply() neither begins
+     * nor commits. Following: db is NULL, and apply() is its own transaction.
+     */
+    enum poly_status (*apply)(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                              struct poly_batch *batch, struct poly_error *err);
+
+    /* Number of documents, vectors, nodes … in a generation. db: a reader when co-located. */
+    enum poly_status (*count)(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                              uint64_t *count, struct poly_error *err);
+};
+
+/* All drivers of all following stores, NULL-terminated; defined in stores/stores.c. */
+extern const struct poly_driver *const poly_drivers[];
+
+#endif

@@ -1,0 +1,36 @@
+/* The inside of a session, for stores. */
+#ifndef POLY_CORE_SESSION_H
+#define POLY_CORE_SESSION_H
+
+#include "base/sqlite.h"
+#include "polystore/session.h"
+#include "polystore/value.h"
+
+struct poly_arena *poly_session_arena(struct poly_session *session);
+struct poly_instance *poly_session_instance(struct poly_session *session);
+struct poly_text poly_session_tenant(const struct poly_session *session); /* empty: none */
+unsigned poly_session_rights(const struct poly_session *session);
+uint32_t poly_session_deadline_ms(const struct poly_session *session);
+
+/* POLY_DENIED with "what needs the right ..." unless the session has it. ADMIN has all. */
+enum poly_status poly_session_require(struct poly_session *session, unsigned right,
+                                      const char *what, struct poly_error *err);
+
+/*
+ * The tenant wall: which tenant's rows may be touched. *tenant is what the
+ * rows of this domain must carry; empty for a domain without tenants.
+ * POLY_DENIED: the domain has tenants and the session has none.
+ */
+struct poly_domain;
+enum poly_status poly_session_wall(struct poly_session *session, const struct poly_domain *domain,
+                                   struct poly_text *tenant, struct poly_error *err);
+
+/*
+ * A read on the log's own file: checks READ, takes a reader, opens a snapshot
+ * that covers the session's token. End it whatever happens. Nested calls share.
+ */
+enum poly_status poly_session_read(struct poly_session *session, struct poly_db **db,
+                                   struct poly_error *err);
+void poly_session_read_end(struct poly_session *session);
+
+#endif
