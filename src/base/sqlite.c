@@ -1,0 +1,465 @@
+/*
+ * Why a cache keyed by pointer: every statement on a hot path is a literal or
+ * a text that a store built once, so a lookup is one hash of an address and
+ * costs a few nanoseconds, where hashing two hundred bytes of SQL would cost
+ * as much as running a small statement.
+ *
+ * Why readers are pooled and never shared: a connection in WAL mode is one
+ * snapshot; giving each caller its own lets reads run beside each other and
+ * beside the writer without a lock of ours.
+ */
+#include "base/sqlite.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+
+enum { CACHE_FIRST = 64, CACHE_MAX = 4096 };
+
+struct cached {
+    const char *sql;
+    sqlite3_stmt *statement;
+};
+
+struct poly_db {
+    sqlite3 *handle;
+    struct cached *cache; /* open addressing; size is a power of two */
+    size_t cache_size, cache_used;
+    struct poly_db *next; /* in the pool */
+};
+
+static const char pragmas[] = "PRAGMA foreign_keys=ON;"
+                              "PRAGMA recursive_triggers=ON;"
+                              "PRAGMA trusted_schema=OFF;"
+                              "PRAGMA temp_store=MEMORY;";
+
+static const char pragmas_write[] = "PRAGMA journal_mode=WAL;"
+                                    "PRAGMA synchronous=FULL;"
+                                    "PRAGMA cache_size=-16384;";
+
+static const char pragmas_derived[] = "PRAGMA journal_mode=WAL;"
+                                      "PRAGMA synchronous=NORMAL;"
+                                      "PRAGMA cache_size=-8192;";
+
+/* Readers live by the page cache of the kernel: a small cache of their own keeps an idle
+ * daemon small. */
+static const char pragmas_read[] = "PRAGMA query_only=ON;"
+                                   "PRAGMA cache_size=-2048;";
+
+bool poly_db_temporary(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_NOMEM:
+    case SQLITE_FULL:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:
+    case SQLITE_INTERRUPT:
+    case SQLITE_IOERR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool poly_db_broken(int code)
+{
+    int primary = code & 0xff;
+
+    return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
+           (primary == SQLITE_IOERR && code != SQLITE_IOERR_NOMEM);
+}
+
+static enum poly_status status_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return POLY_OK;
+    case SQLITE_NOMEM:
+        return POLY_NO_MEMORY;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:
+        return POLY_UNAVAILABLE;
+    case SQLITE_IOERR:
+        return code == SQLITE_IOERR_NOMEM ? POLY_NO_MEMORY : POLY_UNAVAILABLE;
+    case SQLITE_INTERRUPT:
+        return POLY_TIMEOUT;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT:
+        return POLY_CORRUPT;
+    case SQLITE_CONSTRAINT:
+        return code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY ||
+                       code == SQLITE_CONSTRAINT_ROWID
+                   ? POLY_EXISTS
+                   : POLY_INVALID;
+    case SQLITE_TOOBIG:
+        return POLY_LIMIT;
+    case SQLITE_AUTH:
+    case SQLITE_PERM:
+        return POLY_DENIED;
+    default:
+        return POLY_INVALID;
+    }
+}
+
+enum poly_status poly_db_fail(struct poly_db *db, int code, const char *what,
+                              struct poly_error *err)
+{
+    const char *why = sqlite3_errstr(code);
+
+    if (db != NULL && db->handle != NULL && sqlite3_extended_errcode(db->handle) == code)
+        why = sqlite3_errmsg(db->handle);
+    if ((code & 0xff) == SQLITE_FULL)
+        why = "the disk is full";
+    return poly_fail(err, status_of(code), "%s: %s", what, why);
+}
+
+static enum poly_status configure(struct poly_db *db, enum poly_db_mode mode,
+                                  struct poly_error *err)
+{
+    const char *own = mode == POLY_DB_READ      ? pragmas_read
+                      : mode == POLY_DB_DERIVED ? pragmas_derived
+                                                : pragmas_write;
+    enum poly_status status;
+
+    sqlite3_extended_result_codes(db->handle, 1);
+    sqlite3_busy_timeout(db->handle, 5000);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Double-quoted text that is no name must be an error, not a literal. */
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    status = poly_db_exec(db, pragmas, err);
+    if (status == POLY_OK)
+        status = poly_db_exec(db, own, err);
+    return status;
+}
+
+enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct poly_db **db,
+                              struct poly_error *err)
+{
+    struct poly_db *self = calloc(1, sizeof(*self));
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                (mode == POLY_DB_READ ? 0 : SQLITE_OPEN_CREATE);
+    enum poly_status status;
+    int code;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    code = sqlite3_open_v2(path, &self->handle, flags, NULL);
+    if (code != SQLITE_OK) {
+        code = self->handle == NULL ? code : sqlite3_extended_errcode(self->handle);
+        status = poly_db_fail(self, code, path, err);
+    } else {
+        status = configure(self, mode, err);
+        if (status != POLY_OK)
+            poly_fail_in(err, status, "%s", path);
+    }
+    if (status != POLY_OK) {
+        poly_db_close(self);
+        return status;
+    }
+    *db = self;
+    return POLY_OK;
+}
+
+void poly_db_close(struct poly_db *db)
+{
+    if (db == NULL)
+        return;
+    for (size_t i = 0; i < db->cache_size; i++)
+        sqlite3_finalize(db->cache[i].statement);
+    free(db->cache);
+    sqlite3_close(db->handle);
+    free(db);
+}
+
+sqlite3 *poly_db_handle(struct poly_db *db)
+{
+    return db->handle;
+}
+
+static struct cached *find(struct cached *cache, size_t size, const char *sql)
+{
+    size_t i = ((uintptr_t)sql * 0x9e3779b97f4a7c15ULL >> 32) & (size - 1);
+
+    while (cache[i].sql != NULL && cache[i].sql != sql)
+        i = (i + 1) & (size - 1);
+    return &cache[i];
+}
+
+static bool cache_grow(struct poly_db *db)
+{
+    size_t size = db->cache_size == 0 ? CACHE_FIRST : db->cache_size * 2;
+    struct cached *cache;
+
+    poly_assert(size <= CACHE_MAX);
+    cache = calloc(size, sizeof(*cache));
+    if (cache == NULL)
+        return false;
+    for (size_t i = 0; i < db->cache_size; i++) {
+        if (db->cache[i].sql != NULL)
+            *find(cache, size, db->cache[i].sql) = db->cache[i];
+    }
+    free(db->cache);
+    db->cache = cache;
+    db->cache_size = size;
+    return true;
+}
+
+sqlite3_stmt *poly_db_prepare(struct poly_db *db, const char *sql, struct poly_error *err)
+{
+    struct cached *slot;
+
+    if (db->cache_size > 0) {
+        slot = find(db->cache, db->cache_size, sql);
+        if (slot->statement != NULL) {
+            sqlite3_reset(slot->statement);
+            sqlite3_clear_bindings(slot->statement);
+            return slot->statement;
+        }
+    }
+    if (db->cache_used * 2 >= db->cache_size && !cache_grow(db)) {
+        poly_no_memory(err);
+        return NULL;
+    }
+
+    sqlite3_stmt *statement;
+    int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+
+    if (code != SQLITE_OK) {
+        poly_db_fail(db, code, "cannot prepare a statement", err);
+        return NULL;
+    }
+    slot = find(db->cache, db->cache_size, sql);
+    *slot = (struct cached){sql, statement};
+    db->cache_used++;
+    return statement;
+}
+
+enum poly_status poly_db_exec(struct poly_db *db, const char *sql, struct poly_error *err)
+{
+    int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? POLY_OK : poly_db_fail(db, code, "cannot run a statement", err);
+}
+
+enum poly_status poly_db_row(struct poly_db *db, sqlite3_stmt *statement, bool *row,
+                             struct poly_error *err)
+{
+    int code = sqlite3_step(statement);
+    enum poly_status status;
+
+    if (code == SQLITE_ROW) {
+        *row = true;
+        return POLY_OK;
+    }
+    if (code == SQLITE_DONE) {
+        sqlite3_reset(statement);
+        *row = false;
+        return POLY_OK;
+    }
+    status = poly_db_fail(db, code, "cannot run a statement", err);
+    sqlite3_reset(statement);
+    return status;
+}
+
+enum poly_status poly_db_done(struct poly_db *db, sqlite3_stmt *statement, struct poly_error *err)
+{
+    bool row = true;
+    enum poly_status status = POLY_OK;
+
+    while (status == POLY_OK && row)
+        status = poly_db_row(db, statement, &row, err);
+    return status;
+}
+
+void poly_bind_text(sqlite3_stmt *statement, int index, struct poly_text text)
+{
+    sqlite3_bind_text64(statement, index, text.data == NULL ? "" : text.data, text.size,
+                        SQLITE_STATIC, SQLITE_UTF8);
+}
+
+void poly_bind_value(sqlite3_stmt *statement, int index, const struct poly_value *value)
+{
+    char uuid[37];
+
+    switch (value->type) {
+    case POLY_NULL:
+        sqlite3_bind_null(statement, index);
+        break;
+    case POLY_BOOL:
+        sqlite3_bind_int(statement, index, value->boolean);
+        break;
+    case POLY_INT:
+    case POLY_TIME:
+        sqlite3_bind_int64(statement, index, value->integer);
+        break;
+    case POLY_FLOAT:
+        sqlite3_bind_double(statement, index, value->real);
+        break;
+    case POLY_TEXT:
+    case POLY_JSON:
+        poly_bind_text(statement, index, value->text);
+        break;
+    case POLY_BYTES:
+        sqlite3_bind_blob64(statement, index, value->text.size == 0 ? "" : value->text.data,
+                            value->text.size, SQLITE_STATIC);
+        break;
+    case POLY_UUID:
+        poly_uuid_format(value->uuid, uuid);
+        sqlite3_bind_text(statement, index, uuid, 36, SQLITE_TRANSIENT);
+        break;
+    }
+}
+
+struct poly_text poly_column_text(sqlite3_stmt *statement, int column)
+{
+    struct poly_text text;
+
+    text.data = (const char *)sqlite3_column_text(statement, column);
+    text.size = (size_t)sqlite3_column_bytes(statement, column);
+    if (text.data == NULL)
+        text = (struct poly_text){"", 0};
+    return text;
+}
+
+struct poly_value poly_column_value(sqlite3_stmt *statement, int column)
+{
+    struct poly_value value = poly_null();
+
+    switch (sqlite3_column_type(statement, column)) {
+    case SQLITE_INTEGER:
+        return poly_int(sqlite3_column_int64(statement, column));
+    case SQLITE_FLOAT:
+        return poly_float(sqlite3_column_double(statement, column));
+    case SQLITE_TEXT:
+        value.type = POLY_TEXT;
+        value.text = poly_column_text(statement, column);
+        return value;
+    case SQLITE_BLOB:
+        value.type = POLY_BYTES;
+        value.text.data = sqlite3_column_blob(statement, column);
+        value.text.size = (size_t)sqlite3_column_bytes(statement, column);
+        if (value.text.data == NULL)
+            value.text.data = "";
+        return value;
+    default:
+        return value;
+    }
+}
+
+/* --- one file --- */
+
+struct poly_sqlite {
+    char *path;
+    poly_sqlite_setup *setup;
+    void *setup_arg;
+    struct poly_db *writer;
+    pthread_mutex_t lock;
+    struct poly_db *idle; /* readers that wait for use */
+    unsigned idle_count;
+};
+
+enum poly_status poly_sqlite_open(const char *path, enum poly_db_mode mode,
+                                  poly_sqlite_setup *setup, void *arg, struct poly_sqlite **file,
+                                  struct poly_error *err)
+{
+    struct poly_sqlite *self = calloc(1, sizeof(*self));
+    enum poly_status status;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    pthread_mutex_init(&self->lock, NULL);
+    self->setup = setup;
+    self->setup_arg = arg;
+    self->path = strdup(path);
+    status = self->path == NULL ? poly_no_memory(err)
+                                : poly_db_open(path, mode, &self->writer, err);
+    if (status == POLY_OK && setup != NULL)
+        status = setup(self->writer, arg, err);
+    if (status != POLY_OK) {
+        poly_sqlite_close(self);
+        return status;
+    }
+    *file = self;
+    return POLY_OK;
+}
+
+void poly_sqlite_close(struct poly_sqlite *file)
+{
+    if (file == NULL)
+        return;
+    while (file->idle != NULL) {
+        struct poly_db *next = file->idle->next;
+
+        poly_db_close(file->idle);
+        file->idle = next;
+    }
+    poly_db_close(file->writer);
+    pthread_mutex_destroy(&file->lock);
+    free(file->path);
+    free(file);
+}
+
+const char *poly_sqlite_path(const struct poly_sqlite *file)
+{
+    return file->path;
+}
+
+struct poly_db *poly_sqlite_writer(struct poly_sqlite *file)
+{
+    return file->writer;
+}
+
+struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err)
+{
+    struct poly_db *reader;
+
+    pthread_mutex_lock(&file->lock);
+    reader = file->idle;
+    if (reader != NULL) {
+        file->idle = reader->next;
+        file->idle_count--;
+    }
+    pthread_mutex_unlock(&file->lock);
+    if (reader != NULL)
+        return reader;
+    if (poly_db_open(file->path, POLY_DB_READ, &reader, err) != POLY_OK)
+        return NULL;
+    if (file->setup != NULL && file->setup(reader, file->setup_arg, err) != POLY_OK) {
+        poly_db_close(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
+{
+    bool keep;
+
+    if (reader == NULL)
+        return;
+    pthread_mutex_lock(&file->lock);
+    keep = file->idle_count < POLY_MAX_READERS;
+    if (keep) {
+        reader->next = file->idle;
+        file->idle = reader;
+        file->idle_count++;
+    }
+    pthread_mutex_unlock(&file->lock);
+    if (!keep)
+        poly_db_close(reader);
+}
