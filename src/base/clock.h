@@ -7,7 +7,7 @@
 int64_t poly_clock_wall(void);      /* microseconds since 1970, UTC */
 int64_t poly_clock_monotonic(void); /* microseconds since some start; for deadlines */
 
-/* Tests: added to what poly_clock_wall() says. */
+/* Tests: added to what poly_clock_wall() says; replaces an earlier shift. */
 void poly_clock_shift(int64_t microseconds);
 
 #endif

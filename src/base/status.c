@@ -43,8 +43,9 @@ const char *poly_version(void)
     return POLY_VERSION;
 }
 
-static void fill(struct poly_error *err, enum poly_status status, int position, const char *format,
-                 va_list arguments)
+__attribute__((format(printf, 4, 0))) static void fill(struct poly_error *err,
+                                                       enum poly_status status, int position,
+                                                       const char *format, va_list arguments)
 {
     if (err == NULL)
         return;
