@@ -116,6 +116,7 @@ struct poly_migrations {
     size_t count;
     size_t pending, problems;
 };
+/* folder NULL: the one that the configuration names (POLY_INVALID: it names none). */
 POLY_API enum poly_status poly_migrate_status(struct poly_session *session, const char *folder,
                                               struct poly_migrations *migrations,
                                               struct poly_error *err) POLY_MUST_USE;

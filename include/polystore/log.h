@@ -97,6 +97,14 @@ POLY_API enum poly_status poly_subscription_next(struct poly_subscription *subsc
 POLY_API enum poly_status poly_subscription_ack(struct poly_subscription *subscription,
                                                 uint64_t position,
                                                 struct poly_error *err) POLY_MUST_USE;
+/*
+ * The same by name, from any session that has the tenant, whether or not the subscription is open
+ * and on whichever thread: how an acknowledgement comes in by another request. POLY_NOT_FOUND: no
+ * subscription of that name was ever opened. POLY_INVALID: position is beyond the log's head.
+ */
+POLY_API enum poly_status poly_acknowledge(struct poly_session *session, const char *name,
+                                           uint64_t position,
+                                           struct poly_error *err) POLY_MUST_USE;
 /* Ends a poly_subscription_next that waits, at once and for ever after: count 0. */
 POLY_API void poly_subscription_wake(struct poly_subscription *subscription);
 POLY_API void poly_subscription_close(struct poly_subscription *subscription);

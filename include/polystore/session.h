@@ -39,6 +39,9 @@ POLY_API enum poly_status poly_session_open(struct poly_instance *instance,
                                             struct poly_error *err) POLY_MUST_USE;
 POLY_API void poly_session_close(struct poly_session *session); /* NULL is accepted */
 
+/* What the session may do: enum poly_right, or'ed. */
+POLY_API unsigned poly_session_rights(const struct poly_session *session);
+
 /* Takes back the memory of everything that the session has answered so far. */
 POLY_API void poly_session_reset(struct poly_session *session);
 

@@ -9,7 +9,6 @@
 struct poly_arena *poly_session_arena(struct poly_session *session);
 struct poly_instance *poly_session_instance(struct poly_session *session);
 struct poly_text poly_session_tenant(const struct poly_session *session); /* empty: none */
-unsigned poly_session_rights(const struct poly_session *session);
 uint32_t poly_session_deadline_ms(const struct poly_session *session);
 
 /* POLY_DENIED with "what needs the right ..." unless the session has it. ADMIN has all. */
