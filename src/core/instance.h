@@ -15,9 +15,12 @@ struct poly_sqlite *poly_instance_file(struct poly_instance *instance); /* the l
 const struct poly_domain *poly_instance_domain(const struct poly_instance *instance,
                                                const char *name, struct poly_error *err);
 
-/* What a store keeps for the life of the instance (the relational store: its schema). Set once,
- * by the store's start() in stores/stores.c. */
-void *poly_instance_relational(struct poly_instance *instance);
+/* What the relational store keeps for the life of the instance (struct poly_relational). Set once
+ * by poly_stores_start(); NULL before. */
+struct poly_relational;
+struct poly_relational *poly_instance_relational(struct poly_instance *instance);
+void poly_instance_set_relational(struct poly_instance *instance,
+                                  struct poly_relational *relational);
 
 /* The projection of a store ("search"); NULL: nothing is configured for it. */
 struct poly_projection *poly_instance_projection(struct poly_instance *instance,
@@ -31,5 +34,31 @@ enum poly_status poly_instance_write(struct poly_instance *instance,
                                      enum poly_status (*fn)(struct poly_db *db, void *arg,
                                                             struct poly_error *err),
                                      void *arg, struct poly_error *err);
+
+/* --- what the stores define and the core calls (stores/stores.c) --- */
+
+/*
+ * Called once, by poly_open, when the log's tables are there and the writer
+ * runs (poly_instance_write works), before the projections start: reads the
+ * schema, makes or repairs the triggers of the domains' tables. A table that is
+ * missing or does not fit is no failure: see poly_stores_problem().
+ */
+enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err);
+/* The opposite, by poly_close, after the last operation has run. Also after a failed start. */
+void poly_stores_stop(struct poly_instance *instance);
+/* What is wrong with a domain's table, for the status; empty: nothing. Copied into the arena. */
+struct poly_arena;
+enum poly_status poly_stores_problem(struct poly_instance *instance,
+                                     const struct poly_domain *domain, struct poly_arena *arena,
+                                     struct poly_text *problem, struct poly_error *err);
+/*
+ * The row image (JSON object) of a change record whose data in the log is the
+ * integer 1: it is kept once, in poly_history or in the row itself. record
+ * needs position, tenant, domain and key. db: the connection and snapshot on
+ * which the record was read. POLY_NOT_FOUND: it is not kept any more.
+ */
+enum poly_status poly_stores_large(struct poly_instance *instance, struct poly_db *db,
+                                   const struct poly_record *record, struct poly_arena *arena,
+                                   struct poly_text *json, struct poly_error *err);
 
 #endif
