@@ -1,0 +1,36 @@
+# The front door; the work is done by meson and the scripts.
+FIGURES = commit log record http projection rest
+
+all: build/build.ninja
+	ninja -C build
+
+build/build.ninja:
+	tools/install build
+	meson setup build
+
+run:
+	./run
+
+test:
+	./test
+
+test-long:
+	./test long
+
+check: all
+	tools/check build
+
+install: all
+	meson install -C build --no-rebuild
+
+bench:
+	@echo "make bench-NAME, with NAME one of: $(FIGURES)"
+	@bench/run
+
+$(addprefix bench-,$(FIGURES)):
+	bench/run $(@:bench-%=%)
+
+clean:
+	rm -rf build build-asan build-tsan build-clang build-release
+
+.PHONY: all run test test-long check install bench clean $(addprefix bench-,$(FIGURES))
