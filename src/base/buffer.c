@@ -26,7 +26,7 @@ void poly_buffer_release(struct poly_buffer *buffer)
 void poly_buffer_clear(struct poly_buffer *buffer)
 {
     buffer->size = 0;
-    buffer->failed = false;
+    buffer->failed = buffer->over = false;
     if (buffer->data != NULL)
         buffer->data[0] = '\0';
 }
@@ -36,8 +36,11 @@ static bool grow(struct poly_buffer *buffer, size_t size)
 {
     size_t needed, capacity = buffer->capacity == 0 ? FIRST : buffer->capacity;
 
-    if (buffer->failed || __builtin_add_overflow(buffer->size, size, &needed) ||
-        needed > buffer->max || needed == SIZE_MAX)
+    if (buffer->failed)
+        return false;
+    buffer->over = __builtin_add_overflow(buffer->size, size, &needed) || needed > buffer->max ||
+                   needed == SIZE_MAX;
+    if (buffer->over)
         goto fail;
     needed++;
     while (capacity < needed)

@@ -12,7 +12,8 @@
 struct poly_buffer {
     char *data; /* ends in NUL when not NULL */
     size_t size, capacity, max;
-    bool failed; /* over max, or out of memory */
+    bool failed; /* over max, or out of memory … */
+    bool over;   /* … and which: it was max */
 };
 
 void poly_buffer_init(struct poly_buffer *buffer, size_t max);

@@ -15,12 +15,19 @@
 /* --- printing: strings are escaped, invalid UTF-8 becomes U+FFFD --- */
 
 void poly_json_string(struct poly_buffer *buffer, const char *data, size_t size);
-void poly_json_number(struct poly_buffer *buffer, double number); /* shortest that reads back */
+/* The shortest text that reads back as this very double: "1.0", "0.1", "1e+300". NaN: null. */
+void poly_json_number(struct poly_buffer *buffer, double number);
 void poly_json_value(struct poly_buffer *buffer, const struct poly_value *value);
 /* {"name": value, …} */
 void poly_json_row(struct poly_buffer *buffer, const struct poly_row *row);
-/* RFC 3339, UTC, microseconds: "2026-11-21T03:20:00.123456Z", into 28 bytes */
+/* What poly_json_parse() gave, on one line. Recursive: not for trees of other depth. */
+void poly_json_tree(struct poly_buffer *buffer, const json_t *json);
+
+/* RFC 3339, UTC, microseconds: "2026-11-21T03:20:00.123456Z", into 28 bytes. Before the year 0
+ * and after 9999: the nearest that can be written. */
 void poly_json_time(int64_t microseconds, char text[28]);
+/* Also offsets and less or more digits of a second ("2026-11-21 04:20+01:00" lacks the seconds:
+ * POLY_INVALID). What is finer than a microsecond is dropped. */
 enum poly_status poly_json_parse_time(const char *text, int64_t *microseconds,
                                       struct poly_error *err);
 
@@ -33,8 +40,13 @@ enum poly_status poly_json_parse_time(const char *text, int64_t *microseconds,
  */
 enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
                                  struct poly_error *err);
-/* Is it one well-formed text, within the same bounds? Allocates nothing. */
+/* Is it one well-formed text, within the same bounds? Allocates nothing. Duplicate names are the
+ * one thing that only poly_json_parse() finds. Numbers that 64-bit integers or doubles cannot hold
+ * are POLY_INVALID in both. */
 enum poly_status poly_json_check(const char *text, size_t size, struct poly_error *err);
+/* POLY_INVALID: "JSON, line 2, column 7: problem", for a problem at that offset. */
+enum poly_status poly_json_fail(struct poly_error *err, const char *text, size_t offset,
+                                const char *problem);
 
 /* Scalars become scalars, {"$bytes"} and {"$float"} what they say, other objects and arrays
  * POLY_JSON. Everything is copied into the arena. */
