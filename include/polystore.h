@@ -8,6 +8,7 @@
  *   events.h      streams of events with expected versions
  *   search.h      full-text search over domains
  *   log.h         the log itself, and subscriptions to it
+ *   settings.h    the configuration, for programs around an instance
  *   admin.h       status, projections, migrations, API keys
  *
  * The library never logs, never exits, never touches signal handlers. An
@@ -24,6 +25,7 @@
 #include "polystore/relational.h"
 #include "polystore/search.h"
 #include "polystore/session.h"
+#include "polystore/settings.h"
 #include "polystore/status.h"
 #include "polystore/txn.h"
 #include "polystore/value.h"
