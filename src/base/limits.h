@@ -30,11 +30,12 @@
 #define POLY_MAX_HITS_OFFSET 10000
 #define POLY_MAX_JSON_DEPTH 64
 #define POLY_MAX_SESSION_MEMORY (64UL * 1024 * 1024) /* bytes of one answer, by default */
-#define POLY_MAX_ANSWER (128UL * 1024 * 1024) /* bytes of an answer that are held back at a time */
 #define POLY_MAX_SUBSCRIPTIONS 1024          /* open at a time */
 #define POLY_MAX_READERS 64                  /* idle read connections kept */
 #define POLY_MAX_MIGRATION (4 * 1024 * 1024) /* bytes of one migration file */
 #define POLY_MAX_CONFIG (1024 * 1024)        /* bytes of polystore.yaml */
+#define POLY_MAX_CONFIG_DEPTH 16             /* nested mappings and lists of polystore.yaml */
+#define POLY_MAX_CONFIG_ENTRIES 1024         /* of one mapping or list there */
 #define POLY_LARGE_VALUE 4096                /* bytes: larger row images are kept once */
 
 #endif

@@ -12,7 +12,8 @@
 
 /*
  * file and text as in struct poly_options; both NULL: defaults. A relative
- * path in the file is relative to the file's folder. Free with
+ * path in the file is relative to the file's folder. The environment
+ * (POLYSTORE_LISTEN_HTTP, and so on) goes before either. Free with
  * poly_config_free(). POLY_INVALID names file, line and what would be right;
  * an unknown option is an error, with the nearest known name.
  */

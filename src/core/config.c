@@ -1,0 +1,397 @@
+/*
+ * Reads polystore.yaml: the tree of base/yaml is walked along the paths of the
+ * option table (config_options.c). Nothing here knows a scalar option by name;
+ * what is by hand is what an option alone cannot say: which options of a
+ * domain go together, and which domains do.
+ */
+#include "core/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/limits.h"
+#include "core/config_options.h"
+
+enum { ARENA_MAX = 64 * 1024 * 1024 };
+
+static const char *const stores[CONFIG_STORES] = {
+    [CONFIG_RELATIONAL] = "relational", [CONFIG_EVENTS] = "events", [CONFIG_SEARCH] = "search"};
+
+static const struct poly_config_option *find_option(const char *path)
+{
+    for (size_t i = 0; i < poly_config_option_count; i++) {
+        if (strcmp(poly_config_options[i].path, path) == 0)
+            return &poly_config_options[i];
+    }
+    return NULL;
+}
+
+/* Do options stand under this path? */
+static bool is_section(const char *path)
+{
+    size_t size = strlen(path);
+
+    for (size_t i = 0; i < poly_config_option_count; i++) {
+        if (strncmp(poly_config_options[i].path, path, size) == 0 &&
+            poly_config_options[i].path[size] == '.')
+            return true;
+    }
+    return false;
+}
+
+/* --- defaults and environment --- */
+
+static enum poly_status set_text(struct poly_config_reader *reader,
+                                 const struct poly_config_option *option, const char *text,
+                                 int line)
+{
+    struct poly_yaml value = {.line = line, .quoted = true, .text = text};
+
+    return poly_config_set(reader, option, &value);
+}
+
+/* Of the whole configuration, or of one domain. */
+static enum poly_status set_defaults(struct poly_config_reader *reader, bool domain)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; status == POLY_OK && i < poly_config_option_count; i++) {
+        const struct poly_config_option *option = &poly_config_options[i];
+
+        if (option->fallback != NULL && (strchr(option->path, '*') != NULL) == domain)
+            status = set_text(reader, option, option->fallback, 1);
+    }
+    return status;
+}
+
+static enum poly_status read_environment(struct poly_config_reader *reader)
+{
+    enum poly_status status = POLY_OK;
+    char variable[64];
+
+    for (size_t i = 0; status == POLY_OK && i < poly_config_option_count; i++) {
+        const struct poly_config_option *option = &poly_config_options[i];
+        const char *text =
+            poly_config_variable(option, variable) ? secure_getenv(variable) : NULL;
+
+        if (text == NULL || *text == '\0')
+            continue;
+        text = poly_arena_copy(reader->arena, text, strlen(text));
+        if (text == NULL)
+            return poly_no_memory(reader->err);
+        memcpy(reader->path, variable, sizeof(variable));
+        status = set_text(reader, option, text, 0);
+    }
+    return status;
+}
+
+/* --- domains --- */
+
+static enum poly_status check_owner(struct poly_config_reader *reader, int line)
+{
+    struct poly_domain *domain = &reader->domain;
+    const char *table = domain->table;
+
+    if ((table == NULL) == (domain->stream == NULL))
+        return poly_config_fail(reader, line,
+                                table == NULL ? "needs 'table' or 'stream': who owns it"
+                                              : "has both 'table' and 'stream'; one is the owner");
+    if (table != NULL && (strncasecmp(table, "poly_", 5) == 0 ||
+                          strncasecmp(table, "sqlite_", 7) == 0))
+        return poly_config_fail(reader, line, "table '%s': names with 'poly_' and 'sqlite_' in "
+                                              "front are reserved", table);
+    if (table != NULL && domain->tenant == NULL)
+        return poly_config_fail(reader, line, "needs 'tenant': the column with the tenant of a "
+                                              "row, or none");
+    if (domain->stream != NULL && domain->tenant != NULL &&
+        strcmp(domain->tenant, "session") != 0 && strcmp(domain->tenant, "none") != 0)
+        return poly_config_fail(reader, line, "tenant of a stream is 'session' or 'none', not '%s'",
+                                domain->tenant);
+    if (domain->tenant != NULL && strcmp(domain->tenant, "none") == 0)
+        domain->tenant = NULL;
+    return POLY_OK;
+}
+
+static enum poly_status check_search(struct poly_config_reader *reader, int line, bool given)
+{
+    struct poly_domain_search *search = &reader->domain.search;
+    bool trigram = strcmp(search->tokenizer, "trigram") == 0;
+
+    if (given && search->field_count == 0)
+        return poly_config_fail(reader, line, "search needs 'fields', like [title, body]");
+    if (trigram && search->language != NULL && strcmp(search->language, "none") != 0)
+        return poly_config_fail(reader, line, "search: the tokenizer 'trigram' knows no words, so "
+                                              "the language can only be 'none'");
+    if (search->language == NULL)
+        search->language = trigram ? "none" : "english";
+    return POLY_OK;
+}
+
+static bool same_table(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcasecmp(a, b) == 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+/* In the log a record carries the name of its domain, an event its stream's category. */
+static enum poly_status check_others(struct poly_config_reader *reader, int line)
+{
+    const struct poly_domain *domain = &reader->domain;
+
+    for (size_t i = 0; i < reader->config.domain_count; i++) {
+        const struct poly_domain *other = &reader->domains[i];
+
+        if (same_table(other->table, domain->table))
+            return poly_config_fail(reader, line, "table '%s' belongs to the domain '%s' already",
+                                    domain->table, other->name);
+        if (same_text(other->stream, domain->stream))
+            return poly_config_fail(reader, line, "stream '%s' belongs to the domain '%s' already",
+                                    domain->stream, other->name);
+        if ((other->table != NULL && same_text(other->name, domain->stream)) ||
+            (domain->table != NULL && same_text(domain->name, other->stream)))
+            return poly_config_fail(reader, line,
+                                    "the log could not tell the streams '%s' from the records of "
+                                    "the domain of that name; rename one",
+                                    domain->stream != NULL ? domain->stream : other->stream);
+    }
+    return POLY_OK;
+}
+
+static enum poly_status walk(struct poly_config_reader *reader, const struct poly_yaml *section,
+                             const char *pattern);
+
+static enum poly_status read_domain(struct poly_config_reader *reader,
+                                    const struct poly_yaml *entry)
+{
+    size_t length = strlen(reader->path);
+    bool search = false;
+
+    if (!poly_config_is_name(entry->name) || strpbrk(entry->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        return poly_config_fail(reader, entry->line,
+                                "no name of a domain: up to %d small letters, digits and '_', "
+                                "not a digit first",
+                                POLY_MAX_NAME);
+    reader->domain = (struct poly_domain){.name = entry->name};
+    for (const struct poly_yaml *child = entry->child; child != NULL; child = child->next)
+        search = search || same_text(child->name, "search");
+
+    enum poly_status status = set_defaults(reader, true);
+
+    if (status == POLY_OK)
+        status = walk(reader, entry, "domains.*");
+    reader->path[length] = '\0';
+    if (status == POLY_OK)
+        status = check_owner(reader, entry->line);
+    if (status == POLY_OK)
+        status = check_search(reader, entry->line, search);
+    if (status == POLY_OK)
+        status = check_others(reader, entry->line);
+    if (status == POLY_OK)
+        reader->domains[reader->config.domain_count++] = reader->domain;
+    return status;
+}
+
+static enum poly_status read_domains(struct poly_config_reader *reader,
+                                     const struct poly_yaml *section)
+{
+    size_t length = strlen(reader->path), count = 0;
+    enum poly_status status = POLY_OK;
+
+    for (const struct poly_yaml *entry = section->child; entry != NULL; entry = entry->next)
+        count++;
+    if (count > POLY_MAX_DOMAINS)
+        return poly_config_fail(reader, section->line, "%zu domains; %d are the most", count,
+                                POLY_MAX_DOMAINS);
+    reader->domains = poly_arena_array(reader->arena, count, sizeof(*reader->domains));
+    if (reader->domains == NULL)
+        return poly_no_memory(reader->err);
+    reader->config.domains = reader->domains;
+    for (const struct poly_yaml *entry = section->child; status == POLY_OK && entry != NULL;
+         entry = entry->next) {
+        snprintf(reader->path + length, sizeof(reader->path) - length, ".%.140s", entry->name);
+        status = read_domain(reader, entry);
+    }
+    reader->path[length] = '\0';
+    return status;
+}
+
+/* --- the walk --- */
+
+static enum poly_status read_entry(struct poly_config_reader *reader,
+                                   const struct poly_yaml *entry, const char *pattern)
+{
+    char path[128], hint[300];
+    const struct poly_config_option *option;
+
+    snprintf(path, sizeof(path), "%s%s%.60s", pattern, *pattern == '\0' ? "" : ".", entry->name);
+    option = strchr(entry->name, '.') == NULL && strchr(entry->name, '*') == NULL
+                 ? find_option(path)
+                 : NULL;
+    if (option != NULL)
+        return poly_config_set(reader, option, entry);
+    if (strcmp(path, "domains") == 0 && entry->kind == POLY_YAML_MAPPING)
+        return read_domains(reader, entry);
+    if (strpbrk(entry->name, ".*") == NULL && is_section(path))
+        return walk(reader, entry, path);
+    poly_config_suggest(pattern, entry->name, hint, sizeof(hint));
+    return poly_config_fail(reader, entry->line, "unknown option%s", hint);
+}
+
+/* section: a mapping whose options begin with pattern in the table; reader->path is its path as
+ * the file has it. Recursive as deep as the table's paths are long. */
+static enum poly_status walk(struct poly_config_reader *reader, const struct poly_yaml *section,
+                             const char *pattern)
+{
+    size_t length = strlen(reader->path);
+    enum poly_status status = POLY_OK;
+    bool empty = section->kind == POLY_YAML_SCALAR && !section->quoted && *section->text == '\0';
+
+    if (section->kind != POLY_YAML_MAPPING && !empty)
+        return poly_config_fail(reader, section->line, "wants a mapping of options");
+    for (const struct poly_yaml *entry = section->child; status == POLY_OK && entry != NULL;
+         entry = entry->next) {
+        snprintf(reader->path + length, sizeof(reader->path) - length, "%s%.60s",
+                 length == 0 ? "" : ".", entry->name);
+        status = read_entry(reader, entry, pattern);
+    }
+    reader->path[length] = '\0';
+    return status;
+}
+
+/* --- loading --- */
+
+static enum poly_status read_file(struct poly_config_reader *reader, struct poly_buffer *text)
+{
+    int file = open(reader->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char chunk[4096];
+    ssize_t got = -1;
+
+    while (file >= 0 && poly_buffer_ok(text) && (got = read(file, chunk, sizeof(chunk))) > 0)
+        poly_buffer_add(text, chunk, (size_t)got);
+
+    int problem = errno;
+
+    if (file >= 0)
+        close(file);
+    if (got < 0)
+        return poly_fail(reader->err, POLY_INVALID, "configuration '%.200s' cannot be read: %s",
+                         reader->file, strerror(problem));
+    if (text->over)
+        return poly_fail(reader->err, POLY_INVALID, "%.200s: larger than %d bytes", reader->file,
+                         POLY_MAX_CONFIG);
+    return poly_buffer_ok(text) ? POLY_OK : poly_no_memory(reader->err);
+}
+
+static enum poly_status read_text(struct poly_config_reader *reader, struct poly_text text)
+{
+    struct poly_yaml *root;
+
+    if (text.size > POLY_MAX_CONFIG)
+        return poly_fail(reader->err, POLY_INVALID, "%.200s: larger than %d bytes", reader->file,
+                         POLY_MAX_CONFIG);
+
+    enum poly_status status = poly_yaml_read(reader->file, text, reader->arena, &root, reader->err);
+
+    return status == POLY_OK ? walk(reader, root, "") : status;
+}
+
+static enum poly_status take_file(struct poly_config_reader *reader, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    size_t size = slash == NULL ? 0 : (size_t)(slash - file);
+
+    reader->folder = poly_arena_copy(reader->arena, file, slash == file ? 1 : size);
+    reader->file = poly_arena_copy(reader->arena, file, strlen(file));
+    return reader->folder == NULL || reader->file == NULL ? poly_no_memory(reader->err) : POLY_OK;
+}
+
+static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
+{
+    struct poly_buffer buffer;
+    enum poly_status status = file == NULL ? POLY_OK : take_file(reader, file);
+
+    poly_buffer_init(&buffer, POLY_MAX_CONFIG);
+    for (size_t i = 0; i < CONFIG_STORES; i++)
+        reader->stores[i].name = stores[i];
+    reader->config.stores = reader->stores;
+    reader->config.store_count = CONFIG_STORES;
+    if (status == POLY_OK)
+        status = set_defaults(reader, false);
+    if (status == POLY_OK && file != NULL)
+        status = read_file(reader, &buffer);
+    if (status == POLY_OK)
+        status = read_text(reader, file == NULL
+                                       ? poly_text(text)
+                                       : (struct poly_text){buffer.data, buffer.size});
+    poly_buffer_release(&buffer);
+    if (status == POLY_OK)
+        status = read_environment(reader);
+    if (status == POLY_OK &&
+        (reader->config.tls_certificate == NULL) != (reader->config.tls_key == NULL))
+        status = poly_fail(reader->err, POLY_INVALID,
+                           "%.200s: listen.tls needs both 'certificate' and 'key'", reader->file);
+    return status;
+}
+
+enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,
+                                  struct poly_error *err)
+{
+    if (file != NULL && text != NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "the configuration is given as a file and as a text; give one");
+
+    struct poly_arena *arena = poly_arena_new(ARENA_MAX);
+    struct poly_config_reader *reader =
+        arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*reader));
+
+    if (reader == NULL) {
+        poly_arena_free(arena);
+        return poly_no_memory(err);
+    }
+    *reader = (struct poly_config_reader){
+        .arena = arena, .file = "configuration", .folder = "", .err = err};
+
+    enum poly_status status = load(reader, file, text);
+
+    reader->err = NULL; /* the caller's, and soon gone */
+    if (status == POLY_OK)
+        *config = &reader->config;
+    else
+        poly_arena_free(arena);
+    return status;
+}
+
+void poly_config_free(struct poly_config *config)
+{
+    if (config != NULL)
+        poly_arena_free(((struct poly_config_reader *)config)->arena);
+}
+
+const struct poly_domain *poly_config_domain(const struct poly_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->domain_count; i++) {
+        if (strcmp(config->domains[i].name, name) == 0)
+            return &config->domains[i];
+    }
+    return NULL;
+}
+
+const struct poly_store_config *poly_config_store(const struct poly_config *config,
+                                                  const char *name)
+{
+    for (size_t i = 0; i < config->store_count; i++) {
+        if (strcmp(config->stores[i].name, name) == 0)
+            return &config->stores[i];
+    }
+    return NULL;
+}

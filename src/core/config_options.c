@@ -1,0 +1,210 @@
+/*
+ * The one table of options. A line here is all that a new scalar option needs:
+ * reading, default, range, environment variable, suggestion and reference
+ * follow from it.
+ */
+#include "core/config_options.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/config.h"
+
+#define AT(member) offsetof(struct poly_config_reader, member)
+
+/* in the order of the reference */
+const struct poly_config_option poly_config_options[] = {
+    {"data", CONFIG_PATH, AT(config.data), "./data", NULL, NULL, NULL,
+     "folder of the database; made when missing"},
+    {"migrations", CONFIG_PATH, AT(config.migrations), NULL, NULL, NULL, NULL,
+     "folder of the SQL files that `polystore migrate` applies"},
+
+    {"listen.http", CONFIG_ADDRESS, AT(config.listen_http), "127.0.0.1:7430", NULL, NULL, NULL,
+     "address and port of the daemon; port 0: any free one"},
+    {"listen.insecure", CONFIG_SWITCH, AT(config.listen_insecure), "false", NULL, NULL, NULL,
+     "serve other addresses than loopback without TLS"},
+    {"listen.tls.certificate", CONFIG_PATH, AT(config.tls_certificate), NULL, NULL, NULL, NULL,
+     "PEM file with the certificate chain; with `listen.tls.key`"},
+    {"listen.tls.key", CONFIG_PATH, AT(config.tls_key), NULL, NULL, NULL, NULL,
+     "PEM file with the private key"},
+
+    {"log.change_retention", CONFIG_SECONDS, AT(config.change_retention_s), "forever", "1h", NULL,
+     NULL, "how long records of changed rows are kept; events are kept for ever"},
+    {"log.idempotency", CONFIG_SECONDS, AT(config.idempotency_s), "24h", "1m", "30d", NULL,
+     "how long the result of an idempotency key is replayed"},
+
+    {"stores.relational.driver", CONFIG_CHOICE, AT(stores[CONFIG_RELATIONAL].driver), "embedded",
+     NULL, NULL, "embedded", "what keeps the records"},
+    {"stores.events.driver", CONFIG_CHOICE, AT(stores[CONFIG_EVENTS].driver), "embedded", NULL,
+     NULL, "embedded", "what keeps the events"},
+    {"stores.search.driver", CONFIG_CHOICE, AT(stores[CONFIG_SEARCH].driver), "embedded", NULL,
+     NULL, "embedded", "what searches"},
+    {"stores.search.placement", CONFIG_FOLLOWER, AT(stores[CONFIG_SEARCH].follower), "colocated",
+     NULL, NULL, "colocated, follower",
+     "in the log's file and transaction, or in a file of its own that follows the log"},
+
+    {"limits.connections", CONFIG_COUNT, AT(config.connections_max), "1000", "1", "65536", NULL,
+     "connections at a time; more are refused"},
+    {"limits.body", CONFIG_SIZE, AT(config.body_max_kib), "16MiB", "1KiB", "1GiB", NULL,
+     "size of one request's body"},
+    {"limits.request_timeout", CONFIG_MILLISECONDS, AT(config.request_timeout_ms), "30s", "10ms",
+     "1h", NULL, "time that one request may take, and that a silent client is waited for"},
+    {"limits.rows", CONFIG_COUNT, AT(config.rows_max), "10000", "1", "10000000", NULL,
+     "rows of one answer"},
+    {"limits.rate_per_tenant", CONFIG_COUNT, AT(config.rate_per_tenant), "0", "0", "1000000", NULL,
+     "requests a second of one tenant; 0: any number"},
+
+    {"domains.*.table", CONFIG_NAME, AT(domain.table), NULL, NULL, NULL, NULL,
+     "the table that holds the domain's records; or else:"},
+    {"domains.*.stream", CONFIG_NAME, AT(domain.stream), NULL, NULL, NULL, NULL,
+     "the category of the streams that hold its events"},
+    {"domains.*.tenant", CONFIG_NAME, AT(domain.tenant), NULL, NULL, NULL, NULL,
+     "whose they are. A table: the column with the tenant, or `none`; needed. A stream: "
+     "`session` (the tenant of who appends), or `none` (the default)"},
+    {"domains.*.search.fields", CONFIG_FIELDS, 0, NULL, NULL, NULL, NULL,
+     "what is searched: `[title, body]`, or with weights `{title: 4.0, body: 1.0}`"},
+    {"domains.*.search.filters", CONFIG_FILTERS, 0, NULL, NULL, NULL, NULL,
+     "what a search may filter by: `[state, author]`"},
+    {"domains.*.search.tokenizer", CONFIG_CHOICE, AT(domain.search.tokenizer), "words", NULL, NULL,
+     "words, trigram", "search for words, or for any three letters in a row"},
+    {"domains.*.search.language", CONFIG_CHOICE, AT(domain.search.language), NULL, NULL, NULL,
+     "english, none",
+     "whose word endings do not matter; `english` by default, with `trigram` always `none`"},
+};
+
+const size_t poly_config_option_count = sizeof(poly_config_options) / sizeof(*poly_config_options);
+
+bool poly_config_variable(const struct poly_config_option *option, char variable[64])
+{
+    bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS;
+
+    snprintf(variable, 64, "POLYSTORE_%s", option->path);
+    for (char *c = variable; *c != '\0'; c++)
+        *c = (char)(*c == '.' ? '_' : toupper((unsigned char)*c));
+    return single && strchr(option->path, '*') == NULL;
+}
+
+/* Edits (a letter more, less, other, or two swapped) from one to the other; names are short. */
+static size_t distance(const char *a, const char *b)
+{
+    enum { MOST = 40 };
+    size_t rows[3][MOST + 1], length = strnlen(b, MOST);
+    size_t *before = rows[0], *last = rows[1], *now = rows[2];
+
+    for (size_t j = 0; j <= length; j++)
+        last[j] = before[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0' && i <= MOST; i++) {
+        now[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+            best = last[j] + 1 < best ? last[j] + 1 : best;
+            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
+        }
+
+        size_t *spare = before;
+
+        before = last;
+        last = now;
+        now = spare;
+    }
+    return last[length];
+}
+
+/* The part of an option's path just below prefix: "tls" of listen.tls.key below "listen". */
+static bool part_below(const char *path, const char *prefix, char part[40])
+{
+    size_t size = strlen(prefix);
+
+    if (strncmp(path, prefix, size) != 0 || (size > 0 && path[size] != '.'))
+        return false;
+    path += size + (size > 0);
+    snprintf(part, 40, "%.*s", (int)strcspn(path, "."), path);
+    return true;
+}
+
+void poly_config_suggest(const char *prefix, const char *name, char *text, size_t size)
+{
+    char part[40], last[40] = "", best[40] = "";
+    size_t nearest = SIZE_MAX, used = (size_t)snprintf(text, size, "; known here:");
+
+    for (size_t i = 0; i < poly_config_option_count; i++) {
+        if (!part_below(poly_config_options[i].path, prefix, part) || strcmp(part, last) == 0)
+            continue;
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s %s", *last == '\0' ? "" : ",",
+                                     part);
+        memcpy(last, part, sizeof(last));
+
+        size_t edits = distance(name, part);
+
+        if (edits < nearest && edits <= 1 + strlen(part) / 4) {
+            nearest = edits;
+            memcpy(best, part, sizeof(best));
+        }
+    }
+    if (*best != '\0')
+        snprintf(text, size, "; did you mean '%s'?", best);
+}
+
+static void print_type(FILE *out, const struct poly_config_option *option)
+{
+    static const char *const types[] = {
+        [CONFIG_PATH] = "path",
+        [CONFIG_ADDRESS] = "host:port",
+        [CONFIG_SWITCH] = "true or false",
+        [CONFIG_COUNT] = "number",
+        [CONFIG_SIZE] = "size",
+        [CONFIG_SECONDS] = "duration",
+        [CONFIG_MILLISECONDS] = "duration",
+        [CONFIG_NAME] = "name",
+        [CONFIG_FIELDS] = "list of names, or names with weights",
+        [CONFIG_FILTERS] = "list of names",
+    };
+
+    if (option->choices != NULL)
+        fprintf(out, "`%s`", option->choices);
+    else
+        fputs(types[option->kind], out);
+    if (option->min != NULL && option->max != NULL)
+        fprintf(out, ", %s to %s", option->min, option->max);
+    else if (option->min != NULL)
+        fprintf(out, ", %s or more, or `forever`", option->min);
+}
+
+static void print_option(FILE *out, const struct poly_config_option *option)
+{
+    bool wild = strchr(option->path, '*') != NULL;
+    const char *star = wild ? strchr(option->path, '*') : option->path;
+    char variable[64];
+
+    fprintf(out, "| `%.*s%s%s` | ", (int)(star - option->path), option->path, wild ? "NAME" : "",
+            wild ? star + 1 : option->path);
+    print_type(out, option);
+    if (option->fallback != NULL)
+        fprintf(out, " | `%s` | ", option->fallback);
+    else
+        fputs(" | | ", out);
+    if (poly_config_variable(option, variable))
+        fprintf(out, "`%s`", variable);
+    fprintf(out, " | %s |\n", option->meaning);
+}
+
+void poly_config_print_reference(FILE *out)
+{
+    fputs("A duration is a number with `ms`, `s`, `m`, `h` or `d`; a size one with `B`, `KiB`,\n"
+          "`MiB` or `GiB`. A relative path in the file begins at the file's folder. A name is\n"
+          "made of letters, digits and `_`, and does not begin with a digit. An environment\n"
+          "variable goes before the file; a relative path there begins at the working folder.\n\n"
+          "| Option | Type | Default | Environment | Meaning |\n"
+          "|---|---|---|---|---|\n",
+          out);
+    for (size_t i = 0; i < poly_config_option_count; i++)
+        print_option(out, &poly_config_options[i]);
+}
