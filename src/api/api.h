@@ -60,6 +60,14 @@ struct api_sink {
     bool (*gone)(struct api_sink *sink); /* is the other side gone? for long waits; may be NULL */
 };
 
+/* How the fields of a request and of a head are called in HTTP, beside the standard ones
+ * (Idempotency-Key, If-Match, If-None-Match, ETag, Last-Event-ID). */
+#define API_HEADER_TOKEN "Polystore-Token"             /* request and answer */
+#define API_HEADER_CONSISTENCY "Polystore-Consistency" /* request: wait, fail, stale */
+#define API_HEADER_TENANT "Polystore-Tenant"           /* request, administrators only */
+#define API_HEADER_APPLIED "Polystore-Applied"         /* answer: position */
+#define API_HEADER_STALE "Polystore-Stale"             /* answer: "true", or not there */
+
 /* By its name ("records.get"); NULL: there is none. */
 const struct api_operation *api_find(const char *name);
 /*

@@ -1,0 +1,216 @@
+/*
+ * From method and path to an operation: a walk over the table. A path is
+ * matched segment by segment while still encoded and decoded afterwards, so
+ * that an encoded slash belongs to its key. "." and ".." and empty segments
+ * match nothing: whoever stands in between might have taken them away.
+ */
+#include <string.h>
+
+#include "api/operations.h"
+#include "base/status.h"
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Length of a UTF-8 sequence that is well-formed (RFC 3629); 0: it is not. */
+static size_t sequence(const unsigned char *s, size_t left)
+{
+    static const unsigned char first[] = {0xc2, 0xe0, 0xf0};
+    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (size == 1)
+        return 1;
+    if (s[0] < first[size - 2] || s[0] > 0xf4 || size > left)
+        return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return size;
+}
+
+static bool is_utf8(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size;) {
+        size_t step = sequence((const unsigned char *)text + i, size - i);
+
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    return true;
+}
+
+/* In place. False: a broken escape, a NUL, no UTF-8. */
+static bool decode(char *text, bool plus)
+{
+    char *to = text;
+
+    for (const char *from = text; *from != '\0'; from++) {
+        char c = *from;
+
+        if (c == '%') {
+            int high = hex(from[1]), low = high < 0 ? -1 : hex(from[2]);
+
+            if (low < 0 || (high == 0 && low == 0))
+                return false;
+            c = (char)(high * 16 + low);
+            from += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        *to++ = c;
+    }
+    *to = '\0';
+    return is_utf8(text, (size_t)(to - text));
+}
+
+/* Does an encoded segment fit the template's? A parameter takes any but "", "." and "..". */
+static bool fits(const char *template, size_t template_size, const char *segment, size_t size)
+{
+    if (template[0] != '{')
+        return template_size == size && memcmp(template, segment, size) == 0;
+    return size > 0 && !(size == 1 && segment[0] == '.') &&
+           !(size == 2 && segment[0] == '.' && segment[1] == '.');
+}
+
+static bool matches(const char *template, const char *path)
+{
+    for (;;) {
+        if (*template != '/' || *path != '/')
+            return *template == '\0' && *path == '\0';
+        template++;
+        path++;
+
+        size_t template_size = strcspn(template, "/"), size = strcspn(path, "/");
+
+        if (!fits(template, template_size, path, size))
+            return false;
+        template += template_size;
+        path += size;
+    }
+}
+
+/* The name of a path parameter, from the table's own list: it outlives the request. */
+static const char *parameter_name(const struct api_operation *operation, const char *name,
+                                  size_t size)
+{
+    for (const struct api_field *field = operation->parameters; field->name != NULL; field++)
+        if (strlen(field->name) == size && memcmp(field->name, name, size) == 0)
+            return field->name;
+    return NULL;
+}
+
+/* Cuts the path into its segments and decodes those that are parameters. */
+static bool take(const struct api_operation *operation, char *path,
+                 struct api_parameter *parameters, size_t max, size_t *count)
+{
+    const char *template = operation->path;
+    size_t taken = 0;
+
+    for (bool last = false; !last;) {
+        size_t template_size = strcspn(++template, "/"), size = strcspn(++path, "/");
+
+        last = path[size] == '\0';
+        path[size] = '\0';
+        if (template[0] == '{') {
+            if (taken == max || !decode(path, false))
+                return false;
+            parameters[taken].name = parameter_name(operation, template + 1, template_size - 2);
+            parameters[taken++].value = path;
+        }
+        template += template_size;
+        path += size;
+    }
+    *count = taken;
+    return true;
+}
+
+/* Words of the path come before parameters, so "/streams/verify" could still mean a word. */
+static bool more_literal(const struct api_operation *one, const struct api_operation *other)
+{
+    return strcspn(one->path, "{") > strcspn(other->path, "{");
+}
+
+const struct api_operation *api_route(const char *method, char *path,
+                                      struct api_parameter *parameters, size_t max, size_t *count,
+                                      bool *other_method)
+{
+    const struct api_operation *found = NULL;
+
+    *other_method = false;
+    for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
+        if (!matches(o->path, path))
+            continue;
+        if (strcmp(o->method, method) != 0)
+            *other_method = true;
+        else if (found == NULL || more_literal(o, found))
+            found = o;
+    }
+    if (found == NULL)
+        return NULL;
+    *other_method = false;
+    return take(found, path, parameters, max, count) ? found : NULL;
+}
+
+void api_allowed(const char *path, char *methods, size_t size)
+{
+    size_t used = 0;
+
+    methods[0] = '\0';
+    for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
+        if (!matches(o->path, path) || used >= size)
+            continue;
+        used += (size_t)snprintf(methods + used, size - used, "%s%s", used == 0 ? "" : ", ",
+                                 o->method);
+    }
+}
+
+const struct api_operation *api_find(const char *name)
+{
+    for (const struct api_operation *o = api_operations; o->name != NULL; o++)
+        if (strcmp(o->name, name) == 0)
+            return o;
+    return NULL;
+}
+
+enum poly_status api_query(char *query, struct api_parameter *parameters, size_t max,
+                           size_t *count, struct poly_error *err)
+{
+    size_t taken = *count;
+
+    while (*query != '\0') {
+        size_t size = strcspn(query, "&");
+        bool last = query[size] == '\0';
+
+        query[size] = '\0';
+        if (size > 0) {
+            char *equals = strchr(query, '=');
+            char *value = equals == NULL ? query + size : equals + 1;
+
+            if (equals != NULL)
+                *equals = '\0';
+            if (taken == max)
+                return poly_fail(err, POLY_LIMIT, "query: more than %zu parameters", max);
+            if (!decode(query, true) || !decode(value, true))
+                return poly_fail(err, POLY_INVALID,
+                                 "query: parameter %zu is not percent-encoded UTF-8 without NUL",
+                                 taken + 1);
+            parameters[taken].name = query;
+            parameters[taken++].value = value;
+        }
+        query += last ? size : size + 1;
+    }
+    *count = taken;
+    return POLY_OK;
+}

@@ -1,0 +1,477 @@
+/*
+ * Tables, not code: a member of a JSON object stands here once, with its type,
+ * bounds and meaning. What checks requests, prints OpenAPI and prints
+ * docs/http.md reads them.
+ */
+#include "api/schemas.h"
+
+#include "base/limits.h"
+
+#define FIELDS(...)                                                                                \
+    (const struct api_field[])                                                                     \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            .name = NULL                                                                           \
+        }                                                                                          \
+    }
+#define REQUIRED .flags = API_REQUIRED
+#define POSITION .min = 0, .max = INT64_MAX
+
+#define MEMBER(n, k, m, ...) {.name = n, .kind = k, .meaning = m, __VA_ARGS__}
+#define COUNT(n, m) MEMBER(n, API_INTEGER, m, REQUIRED, POSITION)
+#define FLAG(n, m) MEMBER(n, API_BOOLEAN, m, REQUIRED)
+#define STRING(n, m) MEMBER(n, API_TEXT, m, REQUIRED)
+#define ITEMS(n, s, m) MEMBER(n, API_LIST, m, REQUIRED, .schema = &api_schema_##s)
+
+#define OP(word) MEMBER("op", API_CHOICE, "what to do", REQUIRED, .choices = word)
+#define DOMAIN                                                                                     \
+    MEMBER("domain", API_TEXT, "name of the domain in polystore.yaml", REQUIRED, .min = 1,         \
+           .max = POLY_MAX_NAME, .example = "\"documents\"")
+#define KEY                                                                                        \
+    MEMBER("key", API_TEXT, "key of the record, as text", REQUIRED, .min = 1,                      \
+           .max = POLY_MAX_KEY, .example = "\"42\"")
+#define ROW(m)                                                                                     \
+    MEMBER("row", API_MAP, m, REQUIRED, .example = "{\"title\": \"The log\", \"year\": 2026}")
+#define IF_VERSION                                                                                 \
+    MEMBER("if_version", API_EXPECTED, "only if the record has this version",                      \
+           .fallback = "\"any\"", .example = "17")
+#define EXPECTED                                                                                   \
+    MEMBER("expected", API_EXPECTED,                                                               \
+           "only if the stream has this version; \"none\": only if it does not exist yet",         \
+           .fallback = "\"any\"", .example = "\"none\"")
+#define EVENTS                                                                                     \
+    MEMBER("events", API_LIST, "what happened, in order", REQUIRED, .schema = &api_schema_event,   \
+           .min = 1, .max = POLY_MAX_OPERATIONS)
+#define STREAM                                                                                     \
+    MEMBER("stream", API_TEXT, "name of the stream: \"category-id\"", REQUIRED, .min = 1,          \
+           .max = POLY_MAX_KEY, .example = "\"order-42\"")
+#define SQL                                                                                        \
+    MEMBER("sql", API_TEXT, "one statement; parameters are ?1, ?2, …", REQUIRED, .min = 1,         \
+           .max = POLY_MAX_SQL, .example = "\"SELECT count(*) AS n FROM documents\"")
+#define VALUES                                                                                     \
+    MEMBER("values", API_VALUES, "values of ?1, ?2, …", .max = POLY_MAX_SQL_VALUES,                \
+           .example = "[]")
+#define TRACE                                                                                      \
+    MEMBER("correlation", API_TEXT, "kept with each record: what this belongs to", .min = 1,       \
+           .max = POLY_MAX_KEY, .example = "\"checkout-7\""),                                      \
+        MEMBER("causation", API_TEXT, "kept with each record: what led to this", .min = 1,         \
+               .max = POLY_MAX_KEY)
+
+/* --- requests --- */
+
+const struct api_schema api_schema_row = {
+    .name = "Row",
+    .meaning = "columns and their values",
+    .open = true,
+    .example = "{\"title\": \"The log\", \"year\": 2026}",
+};
+
+const struct api_schema api_schema_put = {
+    .name = "PutOperation",
+    .meaning = "replaces the whole record or makes it",
+    .fields = FIELDS(OP("put"), DOMAIN,
+                     MEMBER("key", API_TEXT,
+                            "key of the record; without it, the row holds it or it is made",
+                            .min = 1, .max = POLY_MAX_KEY, .example = "\"42\""),
+                     ROW("the columns; one that is left out becomes its default"), IF_VERSION),
+};
+
+const struct api_schema api_schema_patch = {
+    .name = "PatchOperation",
+    .meaning = "changes the given columns of a record that is there",
+    .fields = FIELDS(OP("patch"), DOMAIN, KEY, ROW("the columns to change"), IF_VERSION),
+};
+
+const struct api_schema api_schema_delete = {
+    .name = "DeleteOperation",
+    .meaning = "deletes a record that is there",
+    .fields = FIELDS(OP("delete"), DOMAIN, KEY, IF_VERSION),
+};
+
+const struct api_schema api_schema_check = {
+    .name = "CheckOperation",
+    .meaning = "a precondition without a change",
+    .fields = FIELDS(OP("check"), DOMAIN, KEY,
+                     MEMBER("if_version", API_EXPECTED,
+                            "version that the record must have; \"none\": it must not exist",
+                            REQUIRED, .example = "17")),
+};
+
+const struct api_schema api_schema_append_operation = {
+    .name = "AppendOperation",
+    .meaning = "adds events to a stream",
+    .fields = FIELDS(OP("append"), STREAM, EXPECTED, EVENTS),
+};
+
+const struct api_schema api_schema_sql_operation = {
+    .name = "SqlOperation",
+    .meaning = "SQL that writes; needs the right sql, and no tenant",
+    .fields = FIELDS(OP("sql"),
+                     MEMBER("sql", API_TEXT, "one statement; parameters are ?1, ?2, …", REQUIRED,
+                            .min = 1, .max = POLY_MAX_SQL,
+                            .example = "\"UPDATE documents SET year = ?1\""),
+                     MEMBER("values", API_VALUES, "values of ?1, ?2, …",
+                            .max = POLY_MAX_SQL_VALUES, .example = "[2026]")),
+};
+
+const struct api_schema api_schema_operation = {
+    .name = "Operation",
+    .meaning = "one step of a transaction",
+    .variants =
+        (const struct api_schema *const[]){
+            &api_schema_put, &api_schema_patch, &api_schema_delete, &api_schema_check,
+            &api_schema_append_operation, &api_schema_sql_operation, NULL},
+};
+
+const struct api_schema api_schema_transaction = {
+    .name = "Transaction",
+    .meaning = "operations that take effect together or not at all",
+    .fields = FIELDS(MEMBER("operations", API_LIST, "the steps, in order", REQUIRED,
+                            .schema = &api_schema_operation, .min = 1,
+                            .max = POLY_MAX_OPERATIONS),
+                     TRACE),
+    .example = "{\"operations\": [{\"op\": \"put\", \"domain\": \"documents\", \"key\": \"42\", "
+               "\"row\": {\"title\": \"The log\"}}, {\"op\": \"append\", \"stream\": \"audit-42\", "
+               "\"expected\": \"any\", \"events\": [{\"type\": \"Written\", "
+               "\"data\": {\"by\": \"ada\"}}]}]}",
+};
+
+const struct api_schema api_schema_event = {
+    .name = "Event",
+    .meaning = "a fact",
+    .fields = FIELDS(
+        MEMBER("type", API_TEXT, "what happened; does not begin with '$'", REQUIRED, .min = 1,
+               .max = POLY_MAX_NAME, .example = "\"OrderPlaced\""),
+        MEMBER("data", API_VALUE, "the payload", .fallback = "null",
+               .example = "{\"city\": \"Paris\", \"total\": 1299}"),
+        MEMBER("meta", API_MAP, "about the event, not of it", .example = "{\"source\": \"web\"}")),
+};
+
+const struct api_schema api_schema_append = {
+    .name = "Append",
+    .meaning = "events for one stream",
+    .fields = FIELDS(EXPECTED, EVENTS, TRACE),
+    .example = "{\"expected\": \"none\", \"events\": [{\"type\": \"OrderPlaced\", "
+               "\"data\": {\"city\": \"Paris\", \"total\": 1299}}]}",
+};
+
+const struct api_schema api_schema_sql = {
+    .name = "Sql",
+    .meaning = "one statement that reads",
+    .fields = FIELDS(SQL, VALUES),
+};
+
+const struct api_schema api_schema_filter = {
+    .name = "Filter",
+    .meaning = "a condition on one column",
+    .fields =
+        FIELDS(MEMBER("column", API_TEXT, "name of the column", REQUIRED, .min = 1,
+                      .max = POLY_MAX_NAME, .example = "\"section\""),
+               MEMBER("path", API_TEXT, "JSON path inside the column: \"$.a.b\"", .min = 1,
+                      .max = POLY_MAX_KEY),
+               MEMBER("compare", API_CHOICE, "how", .choices = API_COMPARISONS,
+                      .fallback = "\"eq\"", .example = "\"in\""),
+               MEMBER("values", API_VALUES,
+                      "with what: one value; in: any number; is_null and not_null: none",
+                      .max = POLY_MAX_IN, .example = "[\"net\", \"web\"]")),
+};
+
+const struct api_schema api_schema_import_line = {
+    .name = "ImportLine",
+    .meaning = "one event, as GET /v1/log/export prints it; what is not named here as used is "
+               "given anew",
+    .fields = FIELDS(
+        MEMBER("stream", API_TEXT, "name of the stream, instead of domain and key", .min = 1,
+               .max = POLY_MAX_KEY),
+        MEMBER("domain", API_TEXT, "category of the stream", .min = 1, .max = POLY_MAX_NAME,
+               .example = "\"order\""),
+        MEMBER("key", API_TEXT, "id of the stream", .max = POLY_MAX_KEY, .example = "\"42\""),
+        MEMBER("type", API_TEXT, "event type; \"$put\" and \"$delete\" are skipped and counted",
+               REQUIRED, .min = 1, .max = POLY_MAX_NAME, .example = "\"OrderPlaced\""),
+        MEMBER("data", API_VALUE, "the payload", .fallback = "null"),
+        MEMBER("meta", API_MAP, "about the event"),
+        MEMBER("position", API_INTEGER, "not used", POSITION),
+        MEMBER("txn", API_INTEGER, "not used", POSITION),
+        MEMBER("version", API_INTEGER, "not used", POSITION),
+        MEMBER("time", API_TEXT, "not used"), MEMBER("tenant", API_TEXT, "not used")),
+};
+
+const struct api_schema api_schema_acknowledgement = {
+    .name = "Acknowledgement",
+    .meaning = "how far a subscriber is done",
+    .fields = FIELDS(MEMBER("position", API_INTEGER, "everything up to here is done with", REQUIRED,
+                            POSITION, .example = "17")),
+};
+
+const struct api_schema api_schema_skip = {
+    .name = "Skip",
+    .meaning = "why a record is left out",
+    .fields = FIELDS(MEMBER("reason", API_TEXT, "kept with the projection", REQUIRED, .min = 1,
+                            .max = POLY_MAX_KEY, .example = "\"bad import of 3 May\"")),
+};
+
+const struct api_schema api_schema_key_request = {
+    .name = "KeyRequest",
+    .meaning = "an API key to be made",
+    .fields = FIELDS(
+        MEMBER("label", API_TEXT, "what it is for", .min = 1, .max = POLY_MAX_NAME,
+               .example = "\"shop\""),
+        MEMBER("tenant", API_TEXT, "its tenant; without it: none", .min = 1, .max = POLY_MAX_NAME,
+               .example = "\"acme\""),
+        MEMBER("rights", API_TEXTS, "what it may do", REQUIRED, .choices = API_RIGHTS, .min = 1,
+               .max = 4, .example = "[\"read\", \"write\"]"),
+        MEMBER("expires", API_TIME, "when it ends; without it: never",
+               .example = "\"2030-01-01T00:00:00Z\"")),
+};
+
+/* --- answers --- */
+
+const struct api_schema api_schema_problem = {
+    .name = "Problem",
+    .meaning = "an error (RFC 9457)",
+    .fields = FIELDS(MEMBER("type", API_TEXT, "which error: \"urn:polystore:error:not-found\"",
+                            REQUIRED, .example = "\"urn:polystore:error:not-found\""),
+                     STRING("title", "what the error means in general"),
+                     MEMBER("status", API_INTEGER, "HTTP status", REQUIRED, .min = 400, .max = 599,
+                            .example = "404"),
+                     STRING("detail", "the subject, what is wrong, what would be right"),
+                     MEMBER("instance", API_TEXT, "path that was asked for"),
+                     MEMBER("position", API_INTEGER, "byte of the text where it went wrong",
+                            POSITION)),
+    .open = true,
+};
+
+const struct api_schema api_schema_result = {
+    .name = "Result",
+    .meaning = "what one operation did",
+    .fields = FIELDS(STRING("key", "key of the record, or name of the stream"),
+                     COUNT("version", "of the record or stream afterwards; 0: a delete, or SQL"),
+                     COUNT("count", "events appended, records changed, rows of SQL")),
+};
+
+const struct api_schema api_schema_commit = {
+    .name = "Commit",
+    .meaning = "a transaction that is on disk",
+    .fields = FIELDS(STRING("token", "send it with a read to see at least this write"),
+                     COUNT("position", "of the last record; 0: nothing was written"),
+                     FLAG("replayed", "the idempotency key was known: this is the first result"),
+                     ITEMS("results", result, "one for each operation, in order")),
+};
+
+const struct api_schema api_schema_document = {
+    .name = "Document",
+    .meaning = "a record",
+    .fields = FIELDS(STRING("key", "its key, as text"),
+                     COUNT("version", "position of its last change: also the ETag"),
+                     MEMBER("row", API_MAP, "its columns", REQUIRED)),
+};
+
+const struct api_schema api_schema_page = {
+    .name = "Page",
+    .meaning = "some records",
+    .fields = FIELDS(ITEMS("documents", document, "in the order asked for"),
+                     MEMBER("cursor", API_TEXT, "for the next page; missing: this was the last")),
+};
+
+const struct api_schema api_schema_rows = {
+    .name = "Rows",
+    .meaning = "the answer of a statement",
+    .fields = FIELDS(ITEMS("rows", row, "one object for each row"),
+                     MEMBER("error", API_OBJECT, "it failed after the answer had begun",
+                            .schema = &api_schema_problem)),
+};
+
+const struct api_schema api_schema_record = {
+    .name = "LogRecord",
+    .meaning = "one record of the log",
+    .fields = FIELDS(COUNT("position", "in the log"),
+                     COUNT("txn", "position of the transaction's first record; 0: foreign writer"),
+                     COUNT("version", "of the stream, or of the record"),
+                     MEMBER("time", API_TIME, "when it was written", REQUIRED),
+                     MEMBER("tenant", API_TEXT, "whose it is; missing: nobody's"),
+                     STRING("domain", "domain of the record, category of the stream"),
+                     STRING("key", "key of the record, id of the stream"),
+                     STRING("type", "event type, \"$put\" or \"$delete\""),
+                     MEMBER("data", API_VALUE, "payload of the event, row of the record", REQUIRED),
+                     MEMBER("meta", API_MAP, "about it")),
+};
+
+const struct api_schema api_schema_records = {
+    .name = "LogRecords",
+    .meaning = "a part of the log",
+    .fields = FIELDS(ITEMS("records", record, "in order"),
+                     COUNT("last", "last position looked at: go on after it"),
+                     MEMBER("error", API_OBJECT, "it failed after the answer had begun",
+                            .schema = &api_schema_problem)),
+};
+
+const struct api_schema api_schema_stream = {
+    .name = "StreamRecords",
+    .meaning = "a part of a stream",
+    .fields = FIELDS(ITEMS("records", record, "in order"),
+                     FLAG("more", "there are more beyond the limit"),
+                     COUNT("version", "of the stream now; 0: there is no such stream")),
+};
+
+const struct api_schema api_schema_verification = {
+    .name = "Verification",
+    .meaning = "what walking the hash chain found",
+    .fields = FIELDS(FLAG("ok", "nothing was changed underneath"), COUNT("records", "looked at"),
+                     COUNT("seals", "looked at"),
+                     COUNT("sealed", "the chain covers everything up to here"),
+                     STRING("hash", "head of the chain, hex"),
+                     COUNT("bad_position", "first one that is bad; 0: none"),
+                     STRING("reason", "why it is bad")),
+};
+
+const struct api_schema api_schema_imported = {
+    .name = "Imported",
+    .meaning = "what an import did",
+    .fields = FIELDS(COUNT("events", "that are in the log now"),
+                     COUNT("skipped", "lines that were changes of records"),
+                     COUNT("transactions", "of up to 1,000 events each"),
+                     STRING("token", "of the last transaction"),
+                     COUNT("position", "of the last record")),
+};
+
+const struct api_schema api_schema_hit = {
+    .name = "Hit",
+    .meaning = "a document that matches",
+    .fields = FIELDS(STRING("domain", "where it is"), STRING("key", "its key"),
+                     COUNT("version", "that was indexed"),
+                     MEMBER("score", API_NUMBER, "BM25: higher is better", REQUIRED),
+                     MEMBER("snippet", API_TEXT, "words around the best place, marked"),
+                     MEMBER("highlights", API_MAP, "the matching fields, marked")),
+};
+
+const struct api_schema api_schema_hits = {
+    .name = "Hits",
+    .meaning = "the answer of a search",
+    .fields = FIELDS(ITEMS("hits", hit, "the best first"),
+                     MEMBER("total", API_INTEGER, "all that match, when count was asked for",
+                            POSITION),
+                     COUNT("generation", "of the index that answered")),
+};
+
+const struct api_schema api_schema_projection = {
+    .name = "Projection",
+    .meaning = "a store that follows the log",
+    .fields = FIELDS(
+        STRING("store", "which"), STRING("driver", "by which engine"),
+        FLAG("follower", "false: in the log's own database"),
+        MEMBER("state", API_CHOICE, "how it is", REQUIRED, .choices = API_STATES),
+        COUNT("generation", "that serves"), COUNT("previous", "that can be swapped back to"),
+        COUNT("building", "that is being built beside; 0: none"),
+        COUNT("applied", "everything up to here is applied"),
+        COUNT("building_applied", "the same of the one that is being built"),
+        COUNT("lag_records", "not applied yet"),
+        MEMBER("lag_seconds", API_NUMBER, "age of the oldest that is not applied", REQUIRED),
+        COUNT("documents", "in it"), COUNT("skipped", "records an operator has left out"),
+        MEMBER("checked", API_TIME, "when it last applied or looked; missing: never"),
+        MEMBER("error", API_TEXT, "the last one"), MEMBER("error_time", API_TIME, "when"),
+        MEMBER("error_position", API_INTEGER, "where", POSITION)),
+};
+
+const struct api_schema api_schema_subscription = {
+    .name = "Subscription",
+    .meaning = "a named subscription",
+    .fields = FIELDS(STRING("name", "its name"), MEMBER("tenant", API_TEXT, "whose it is"),
+                     COUNT("acknowledged", "everything up to here is done with"),
+                     COUNT("lag_records", "not acknowledged"), FLAG("open", "somebody reads it")),
+};
+
+const struct api_schema api_schema_domain = {
+    .name = "Domain",
+    .meaning = "a domain of polystore.yaml",
+    .fields = FIELDS(STRING("name", "its name"),
+                     MEMBER("owner", API_CHOICE, "the store that owns it", REQUIRED,
+                            .choices = "relational|events"),
+                     STRING("source", "table, or category of streams"),
+                     MEMBER("tenant", API_TEXT, "tenant column; missing: no tenants"),
+                     FLAG("search", "it can be searched"),
+                     MEMBER("problem", API_TEXT, "what is wrong with it")),
+};
+
+const struct api_schema api_schema_status = {
+    .name = "Status",
+    .meaning = "how everything is",
+    .fields = FIELDS(
+        MEMBER("state", API_CHOICE, "the worst of what follows", REQUIRED, .choices = API_STATES),
+        STRING("instance", "which Polystore"), STRING("version", "of the program"),
+        STRING("data", "folder"), COUNT("epoch", "changes with every restore"),
+        COUNT("head", "position of the last record"), COUNT("sealed", "position of the last seal"),
+        MEMBER("started", API_TIME, "when", REQUIRED), MEMBER("now", API_TIME, "when", REQUIRED),
+        COUNT("database_bytes", "size of the database"), COUNT("wal_bytes", "of its log file"),
+        COUNT("commits", "syncs since the start"), COUNT("requests", "transactions since then"),
+        COUNT("replays", "answered from an idempotency key"),
+        FLAG("writer_held", "by an interactive transaction"),
+        MEMBER("writer_held_seconds", API_NUMBER, "for so long", REQUIRED),
+        MEMBER("last_error", API_TEXT, "of the log"), ITEMS("projections", projection, "followers"),
+        ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all")),
+};
+
+const struct api_schema api_schema_live = {
+    .name = "Live",
+    .meaning = "the process answers",
+    .fields = FIELDS(FLAG("live", "always true")),
+};
+
+const struct api_schema api_schema_ready = {
+    .name = "Ready",
+    .meaning = "whether requests may be sent here",
+    .fields = FIELDS(FLAG("ready", "the state is ok or behind"),
+                     MEMBER("state", API_CHOICE, "as in the status", REQUIRED,
+                            .choices = API_STATES)),
+};
+
+const struct api_schema api_schema_progress = {
+    .name = "Progress",
+    .meaning = "how far a long work is",
+    .fields = FIELDS(COUNT("done", "records"), COUNT("total", "records"),
+                     FLAG("finished", "this is the last line"),
+                     MEMBER("error", API_OBJECT, "it failed", .schema = &api_schema_problem)),
+};
+
+#define KEY_FIELDS                                                                                 \
+    STRING("id", "names the key; no secret"), MEMBER("label", API_TEXT, "what it is for"),         \
+        MEMBER("tenant", API_TEXT, "its tenant; missing: none"),                                   \
+        MEMBER("rights", API_TEXTS, "what it may do", REQUIRED, .choices = API_RIGHTS),            \
+        MEMBER("expires", API_TIME, "missing: never")
+
+const struct api_schema api_schema_key = {
+    .name = "Key",
+    .meaning = "an API key, without its secret",
+    .fields = FIELDS(KEY_FIELDS, MEMBER("created", API_TIME, "when", REQUIRED),
+                     MEMBER("revoked", API_TIME, "when; missing: it is not")),
+};
+
+const struct api_schema api_schema_keys = {
+    .name = "Keys",
+    .meaning = "all API keys",
+    .fields = FIELDS(ITEMS("keys", key, "the newest last")),
+};
+
+const struct api_schema api_schema_created_key = {
+    .name = "CreatedKey",
+    .meaning = "a new API key",
+    .fields = FIELDS(KEY_FIELDS, STRING("secret", "the whole key, shown this once")),
+};
+
+const struct api_schema api_schema_migration = {
+    .name = "Migration",
+    .meaning = "a file of SQL",
+    .fields = FIELDS(STRING("name", "of the file"), FLAG("applied", "it is in the database"),
+                     MEMBER("time", API_TIME, "when; missing: not yet"),
+                     MEMBER("problem", API_TEXT, "what is wrong with it")),
+};
+
+const struct api_schema api_schema_migrations = {
+    .name = "Migrations",
+    .meaning = "all files, in order",
+    .fields = FIELDS(ITEMS("migrations", migration, "in order"), COUNT("pending", "to be applied"),
+                     COUNT("problems", "to be looked at first")),
+};
+
+#define ENTRY(symbol, name) &api_schema_##symbol,
+const struct api_schema *const api_schemas[] = {API_SCHEMAS(ENTRY) NULL};

@@ -1,0 +1,64 @@
+/* The JSON objects of the API, each once. Requests are checked by them; answers are described. */
+#ifndef POLY_API_SCHEMAS_H
+#define POLY_API_SCHEMAS_H
+
+#include "api/operations.h"
+
+/* X(C name, name in OpenAPI) */
+#define API_SCHEMAS(X)                                                                             \
+    X(problem, "Problem")                                                                          \
+    X(row, "Row")                                                                                  \
+    X(put, "PutOperation")                                                                         \
+    X(patch, "PatchOperation")                                                                     \
+    X(delete, "DeleteOperation")                                                                   \
+    X(check, "CheckOperation")                                                                     \
+    X(append_operation, "AppendOperation")                                                         \
+    X(sql_operation, "SqlOperation")                                                               \
+    X(operation, "Operation")                                                                      \
+    X(transaction, "Transaction")                                                                  \
+    X(event, "Event")                                                                              \
+    X(append, "Append")                                                                            \
+    X(sql, "Sql")                                                                                  \
+    X(filter, "Filter")                                                                            \
+    X(result, "Result")                                                                            \
+    X(commit, "Commit")                                                                            \
+    X(document, "Document")                                                                        \
+    X(page, "Page")                                                                                \
+    X(rows, "Rows")                                                                                \
+    X(record, "LogRecord")                                                                         \
+    X(records, "LogRecords")                                                                       \
+    X(stream, "StreamRecords")                                                                     \
+    X(verification, "Verification")                                                                \
+    X(import_line, "ImportLine")                                                                   \
+    X(imported, "Imported")                                                                        \
+    X(acknowledgement, "Acknowledgement")                                                          \
+    X(hit, "Hit")                                                                                  \
+    X(hits, "Hits")                                                                                \
+    X(projection, "Projection")                                                                    \
+    X(subscription, "Subscription")                                                                \
+    X(domain, "Domain")                                                                            \
+    X(status, "Status")                                                                            \
+    X(live, "Live")                                                                                \
+    X(ready, "Ready")                                                                              \
+    X(skip, "Skip")                                                                                \
+    X(progress, "Progress")                                                                        \
+    X(key_request, "KeyRequest")                                                                   \
+    X(key, "Key")                                                                                  \
+    X(keys, "Keys")                                                                                \
+    X(created_key, "CreatedKey")                                                                   \
+    X(migration, "Migration")                                                                      \
+    X(migrations, "Migrations")
+
+#define API_SCHEMA_DECLARE(symbol, name) extern const struct api_schema api_schema_##symbol;
+API_SCHEMAS(API_SCHEMA_DECLARE)
+#undef API_SCHEMA_DECLARE
+
+/* All of them, NULL-terminated, in the order above. */
+extern const struct api_schema *const api_schemas[];
+
+/* Texts that are used in more than one table. */
+#define API_STATES "ok|behind|filling|retrying|stopped|failed"
+#define API_COMPARISONS "eq|ne|lt|le|gt|ge|in|prefix|is_null|not_null"
+#define API_RIGHTS "read|write|sql|admin"
+
+#endif

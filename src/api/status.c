@@ -1,0 +1,327 @@
+/*
+ * Printers of the one status report: JSON, liveness, readiness, metrics. None
+ * of them decides anything by itself.
+ */
+#include "api/handlers.h"
+
+#include "base/limits.h"
+#include "base/status.h"
+
+enum { US = 1000000 };
+
+static double seconds(int64_t microseconds)
+{
+    return (double)microseconds / US;
+}
+
+static void put_state(struct poly_buffer *out, enum poly_state state)
+{
+    api_put_text(out, "state", poly_text(poly_state_name(state)));
+}
+
+static void print_projection(struct poly_buffer *out, const struct poly_projection_status *p)
+{
+    poly_buffer_char(out, '{');
+    api_put_text(out, "store", p->store);
+    api_put_text(out, "driver", p->driver);
+    api_put_bool(out, "follower", p->follower);
+    put_state(out, p->state);
+    api_put_integer(out, "generation", p->generation);
+    api_put_integer(out, "previous", p->previous);
+    api_put_integer(out, "building", p->building);
+    api_put_integer(out, "applied", p->applied);
+    api_put_integer(out, "building_applied", p->building_applied);
+    api_put_integer(out, "lag_records", p->lag_records);
+    api_put_number(out, "lag_seconds", seconds(p->lag_us));
+    api_put_integer(out, "documents", p->documents);
+    api_put_integer(out, "skipped", p->skipped);
+    api_put_time(out, "checked", p->checked);
+    api_put_some(out, "error", p->error);
+    api_put_time(out, "error_time", p->error_time);
+    if (p->error_position != 0)
+        api_put_integer(out, "error_position", p->error_position);
+    poly_buffer_char(out, '}');
+}
+
+static void print_subscription(struct poly_buffer *out, const struct poly_subscription_status *s)
+{
+    poly_buffer_char(out, '{');
+    api_put_text(out, "name", s->name);
+    api_put_some(out, "tenant", s->tenant);
+    api_put_integer(out, "acknowledged", s->acknowledged);
+    api_put_integer(out, "lag_records", s->lag_records);
+    api_put_bool(out, "open", s->open);
+    poly_buffer_char(out, '}');
+}
+
+static void print_domain(struct poly_buffer *out, const struct poly_domain_status *d)
+{
+    poly_buffer_char(out, '{');
+    api_put_text(out, "name", d->name);
+    api_put_text(out, "owner", d->owner);
+    api_put_text(out, "source", d->source);
+    api_put_some(out, "tenant", d->tenant);
+    api_put_bool(out, "search", d->search);
+    api_put_some(out, "problem", d->problem);
+    poly_buffer_char(out, '}');
+}
+
+static void print_log(struct poly_buffer *out, const struct poly_status_report *report)
+{
+    put_state(out, report->state);
+    api_put_text(out, "instance", report->instance);
+    api_put_text(out, "version", report->version);
+    api_put_text(out, "data", report->data);
+    api_put_integer(out, "epoch", report->epoch);
+    api_put_integer(out, "head", report->head);
+    api_put_integer(out, "sealed", report->sealed);
+    api_put_time(out, "started", report->started);
+    api_put_time(out, "now", report->now);
+    api_put_integer(out, "database_bytes", report->database_bytes);
+    api_put_integer(out, "wal_bytes", report->wal_bytes);
+    api_put_integer(out, "commits", report->commits);
+    api_put_integer(out, "requests", report->requests);
+    api_put_integer(out, "replays", report->replays);
+    api_put_bool(out, "writer_held", report->writer_held);
+    api_put_number(out, "writer_held_seconds", seconds(report->writer_held_us));
+    api_put_some(out, "last_error", report->last_error);
+}
+
+static void print_lists(struct poly_buffer *out, const struct poly_status_report *report)
+{
+    api_name(out, "projections");
+    poly_buffer_char(out, '[');
+    for (size_t i = 0; i < report->projection_count; i++) {
+        poly_buffer_text(out, i == 0 ? "" : ",");
+        print_projection(out, &report->projections[i]);
+    }
+    poly_buffer_char(out, ']');
+    api_name(out, "subscriptions");
+    poly_buffer_char(out, '[');
+    for (size_t i = 0; i < report->subscription_count; i++) {
+        poly_buffer_text(out, i == 0 ? "" : ",");
+        print_subscription(out, &report->subscriptions[i]);
+    }
+    poly_buffer_char(out, ']');
+    api_name(out, "domains");
+    poly_buffer_char(out, '[');
+    for (size_t i = 0; i < report->domain_count; i++) {
+        poly_buffer_text(out, i == 0 ? "" : ",");
+        print_domain(out, &report->domains[i]);
+    }
+    poly_buffer_char(out, ']');
+}
+
+enum poly_status api_status(struct api_context *context, struct poly_error *err)
+{
+    struct poly_status_report report;
+    enum poly_status status = poly_status_read(context->session, &report, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_buffer_char(&context->out, '{');
+    print_log(&context->out, &report);
+    print_lists(&context->out, &report);
+    poly_buffer_text(&context->out, "}\n");
+    return api_answer_finish(context, err);
+}
+
+enum poly_status api_live(struct api_context *context, struct poly_error *err)
+{
+    poly_buffer_text(&context->out, "{\"live\":true}\n");
+    return api_answer_finish(context, err);
+}
+
+enum poly_status api_ready(struct api_context *context, struct poly_error *err)
+{
+    struct poly_status_report report;
+    enum poly_status status = poly_status_read(context->session, &report, err);
+
+    if (status != POLY_OK)
+        return status;
+
+    bool ready = report.state == POLY_STATE_OK || report.state == POLY_STATE_BEHIND;
+
+    context->head.http = ready ? 200 : 503;
+    poly_buffer_char(&context->out, '{');
+    api_put_bool(&context->out, "ready", ready);
+    put_state(&context->out, report.state);
+    poly_buffer_text(&context->out, "}\n");
+    return api_answer_finish(context, err);
+}
+
+enum poly_status api_openapi_json(struct api_context *context, struct poly_error *err)
+{
+    api_openapi(&context->out, NULL);
+    return api_answer_finish(context, err);
+}
+
+/* --- metrics --- */
+
+static void head(struct poly_buffer *out, const char *name, const char *type, const char *help)
+{
+    poly_buffer_printf(out, "# HELP polystore_%s %s\n# TYPE polystore_%s %s\n", name, help, name,
+                       type);
+}
+
+static void single(struct poly_buffer *out, const char *name, const char *type, const char *help,
+                   double value)
+{
+    head(out, name, type, help);
+    poly_buffer_printf(out, "polystore_%s ", name);
+    poly_json_number(out, value);
+    poly_buffer_char(out, '\n');
+}
+
+/* Backslash, quote and line break are escaped: what Prometheus' text form asks for. */
+static void label(struct poly_buffer *out, const char *name, struct poly_text value)
+{
+    poly_buffer_printf(out, "%s=\"", name);
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] == '\\' || value.data[i] == '"')
+            poly_buffer_char(out, '\\');
+        if (value.data[i] == '\n')
+            poly_buffer_text(out, "\\n");
+        else
+            poly_buffer_char(out, value.data[i]);
+    }
+    poly_buffer_char(out, '"');
+}
+
+/* One line for each projection, of a value that get() takes out of it. */
+typedef double projection_value_fn(const struct poly_projection_status *p);
+
+static double value_applied(const struct poly_projection_status *p)
+{
+    return (double)p->applied;
+}
+static double value_lag(const struct poly_projection_status *p)
+{
+    return (double)p->lag_records;
+}
+static double value_lag_seconds(const struct poly_projection_status *p)
+{
+    return seconds(p->lag_us);
+}
+static double value_documents(const struct poly_projection_status *p)
+{
+    return (double)p->documents;
+}
+static double value_skipped(const struct poly_projection_status *p)
+{
+    return (double)p->skipped;
+}
+static double value_generation(const struct poly_projection_status *p)
+{
+    return (double)p->generation;
+}
+static double value_checked(const struct poly_projection_status *p)
+{
+    return seconds(p->checked);
+}
+
+static const struct {
+    const char *name, *type, *help;
+    projection_value_fn *get;
+} projection_metrics[] = {
+    {"projection_applied_position", "gauge", "Everything up to here is applied.", value_applied},
+    {"projection_lag_records", "gauge", "Records that are not applied.", value_lag},
+    {"projection_lag_seconds", "gauge", "Age of the oldest one of them.", value_lag_seconds},
+    {"projection_documents", "gauge", "Documents in the store.", value_documents},
+    {"projection_skipped_total", "counter", "Records an operator has left out.", value_skipped},
+    {"projection_generation", "gauge", "Generation that serves.", value_generation},
+    {"projection_checked_timestamp_seconds", "gauge", "When it last applied or looked.",
+     value_checked},
+};
+
+static void projection_lines(struct poly_buffer *out, const struct poly_status_report *report)
+{
+    for (size_t m = 0; m < sizeof(projection_metrics) / sizeof(projection_metrics[0]); m++) {
+        const char *name = projection_metrics[m].name;
+
+        head(out, name, projection_metrics[m].type, projection_metrics[m].help);
+        for (size_t i = 0; i < report->projection_count; i++) {
+            const struct poly_projection_status *p = &report->projections[i];
+
+            poly_buffer_printf(out, "polystore_%s{", name);
+            label(out, "store", p->store);
+            poly_buffer_char(out, ',');
+            label(out, "driver", p->driver);
+            poly_buffer_text(out, "} ");
+            poly_json_number(out, projection_metrics[m].get(p));
+            poly_buffer_char(out, '\n');
+        }
+    }
+}
+
+/* A state as a set of 0 and 1: what alerts are easily written on. */
+static void state_lines(struct poly_buffer *out, const char *store, enum poly_state now)
+{
+    for (int state = POLY_STATE_OK; state <= POLY_STATE_FAILED; state++) {
+        poly_buffer_text(out, store == NULL ? "polystore_state{" : "polystore_projection_state{");
+        if (store != NULL) {
+            label(out, "store", poly_text(store));
+            poly_buffer_char(out, ',');
+        }
+        label(out, "state", poly_text(poly_state_name((enum poly_state)state)));
+        poly_buffer_printf(out, "} %d\n", now == (enum poly_state)state);
+    }
+}
+
+static void subscription_lines(struct poly_buffer *out, const struct poly_status_report *report)
+{
+    head(out, "subscription_lag_records", "gauge", "Records that are not acknowledged.");
+    for (size_t i = 0; i < report->subscription_count; i++) {
+        const struct poly_subscription_status *s = &report->subscriptions[i];
+
+        poly_buffer_text(out, "polystore_subscription_lag_records{");
+        label(out, "name", s->name);
+        poly_buffer_char(out, ',');
+        label(out, "tenant", s->tenant);
+        poly_buffer_text(out, "} ");
+        poly_json_number(out, (double)s->lag_records);
+        poly_buffer_char(out, '\n');
+    }
+}
+
+static void log_lines(struct poly_buffer *out, const struct poly_status_report *r)
+{
+    single(out, "log_head_position", "gauge", "Position of the last record.", (double)r->head);
+    single(out, "log_sealed_position", "gauge", "Position of the last seal.", (double)r->sealed);
+    single(out, "log_epoch", "gauge", "Changes with every restore.", (double)r->epoch);
+    single(out, "start_timestamp_seconds", "gauge", "When it started.", seconds(r->started));
+    single(out, "database_bytes", "gauge", "Size of the database.", (double)r->database_bytes);
+    single(out, "wal_bytes", "gauge", "Size of the write-ahead log.", (double)r->wal_bytes);
+    single(out, "commits_total", "counter", "Group commits.", (double)r->commits);
+    single(out, "transactions_total", "counter", "Transactions in them.", (double)r->requests);
+    single(out, "replays_total", "counter", "Answered from an idempotency key.",
+           (double)r->replays);
+    single(out, "writer_held_seconds", "gauge", "How long an interactive transaction has it.",
+           seconds(r->writer_held_us));
+}
+
+enum poly_status api_metrics(struct poly_session *session, struct poly_buffer *out,
+                             struct poly_error *err)
+{
+    struct poly_status_report report;
+    enum poly_status status = poly_status_read(session, &report, err);
+
+    if (status != POLY_OK)
+        return status;
+    head(out, "state", "gauge", "1 for the state it is in.");
+    state_lines(out, NULL, report.state);
+    log_lines(out, &report);
+    head(out, "projection_state", "gauge", "1 for the state it is in.");
+    for (size_t i = 0; i < report.projection_count; i++)
+        state_lines(out, report.projections[i].store.data, report.projections[i].state);
+    projection_lines(out, &report);
+    subscription_lines(out, &report);
+    return poly_buffer_ok(out) ? POLY_OK : poly_no_memory(err);
+}
+
+enum poly_status api_metrics_text(struct api_context *context, struct poly_error *err)
+{
+    enum poly_status status = api_metrics(context->session, &context->out, err);
+
+    return status == POLY_OK ? api_answer_finish(context, err) : status;
+}
