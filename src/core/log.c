@@ -1,0 +1,536 @@
+/*
+ * Why one table for events and for changes of records: one order needs one
+ * counter, and a reader that follows everything reads one B-tree. Positions
+ * are AUTOINCREMENT rowids, so a number is never used twice.
+ *
+ * Versions of streams are decided from a cache in memory. Another process may
+ * commit behind our back; PRAGMA data_version says so at the start of every
+ * group, and the cache is then dropped.
+ */
+#include "core/log.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/random.h"
+#include "core/instance.h"
+
+enum { FORMAT = 1, STREAMS_CACHED = 200000 };
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS poly_meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS poly_log("
+    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " txn INTEGER NOT NULL DEFAULT 0,"
+    " tenant TEXT NOT NULL DEFAULT '',"
+    " domain TEXT NOT NULL,"
+    " key TEXT NOT NULL,"
+    " version INTEGER,"
+    " type TEXT NOT NULL,"
+    " time INTEGER NOT NULL,"
+    " data,"
+    " meta TEXT,"
+    " salt BLOB NOT NULL DEFAULT (randomblob(16)));"
+    "CREATE UNIQUE INDEX IF NOT EXISTS poly_log_key ON poly_log(domain, tenant, key, version);"
+    "CREATE INDEX IF NOT EXISTS poly_log_domain ON poly_log(domain);"
+    "CREATE INDEX IF NOT EXISTS poly_log_type ON poly_log(type);"
+    "CREATE TRIGGER IF NOT EXISTS poly_log_update BEFORE UPDATE ON poly_log BEGIN"
+    " SELECT RAISE(ABORT, 'the log is append-only'); END;"
+    "CREATE TRIGGER IF NOT EXISTS poly_log_delete BEFORE DELETE ON poly_log BEGIN"
+    " SELECT RAISE(ABORT, 'the log is append-only'); END;"
+    "CREATE TABLE IF NOT EXISTS poly_seal("
+    " last INTEGER PRIMARY KEY, first INTEGER NOT NULL, leaves BLOB NOT NULL, hash BLOB NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS poly_writing("
+    " id INTEGER PRIMARY KEY CHECK (id = 1), txn INTEGER NOT NULL, meta TEXT);"
+    "CREATE TABLE IF NOT EXISTS poly_history(position INTEGER PRIMARY KEY, data TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS poly_idempotency("
+    " tenant TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, result BLOB NOT NULL,"
+    " time INTEGER NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS poly_idempotency_time ON poly_idempotency(time);"
+    "CREATE TABLE IF NOT EXISTS poly_subscription("
+    " tenant TEXT NOT NULL, name TEXT NOT NULL, position INTEGER NOT NULL,"
+    " PRIMARY KEY (tenant, name)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS poly_projection("
+    " store TEXT PRIMARY KEY, generation INTEGER NOT NULL, previous INTEGER NOT NULL DEFAULT 0,"
+    " building INTEGER NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0,"
+    " position INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',"
+    " time INTEGER NOT NULL DEFAULT 0, setup BLOB NOT NULL DEFAULT x'');"
+    "CREATE TABLE IF NOT EXISTS poly_skip("
+    " store TEXT NOT NULL, position INTEGER NOT NULL, reason TEXT NOT NULL, error TEXT NOT NULL,"
+    " by TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (store, position)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS poly_key("
+    " id TEXT PRIMARY KEY, hash BLOB NOT NULL, label TEXT NOT NULL, tenant TEXT NOT NULL,"
+    " rights INTEGER NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " revoked INTEGER NOT NULL) WITHOUT ROWID;";
+
+static const char meta_get[] = "SELECT value FROM poly_meta WHERE name = ?1";
+static const char meta_put[] = "INSERT INTO poly_meta(name, value) VALUES (?1, ?2)";
+static const char head_get[] = "SELECT seq FROM sqlite_sequence WHERE name = 'poly_log'";
+static const char seal_head[] = "SELECT last, hash FROM poly_seal ORDER BY last DESC LIMIT 1";
+static const char version_get[] = "PRAGMA data_version";
+static const char append[] =
+    "INSERT INTO poly_log(txn, tenant, domain, key, version, type, time, data, meta, salt)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+static const char stream_version[] =
+    "SELECT max(version) FROM poly_log WHERE domain = ?1 AND tenant = ?2 AND key = ?3";
+static const char unsealed[] = "SELECT " POLY_LOG_COLUMNS ", salt FROM poly_log"
+                               " WHERE position > ?1 ORDER BY position LIMIT ?2";
+static const char seal_put[] =
+    "INSERT INTO poly_seal(last, first, leaves, hash) VALUES (?1, ?2, ?3, ?4)";
+
+/* --- opening --- */
+
+static enum poly_status meta_bytes(struct poly_db *db, const char *name, void *bytes, size_t size,
+                                   struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, meta_get, err);
+    sqlite3_stmt *put;
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    poly_bind_text(get, 1, poly_text(name));
+    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    if (row) {
+        const void *value = sqlite3_column_blob(get, 0);
+        bool fits = value != NULL && (size_t)sqlite3_column_bytes(get, 0) == size;
+
+        if (fits)
+            memcpy(bytes, value, size);
+        sqlite3_reset(get);
+        return fits ? POLY_OK : poly_fail(err, POLY_CORRUPT, "poly_meta: '%s' is damaged", name);
+    }
+    put = poly_db_prepare(db, meta_put, err);
+    if (put == NULL)
+        return err->status;
+    poly_bind_text(put, 1, poly_text(name));
+    sqlite3_bind_blob(put, 2, bytes, (int)size, SQLITE_STATIC);
+    return poly_db_done(db, put, err);
+}
+
+static enum poly_status meta_format(struct poly_db *db, struct poly_error *err)
+{
+    uint8_t format[1] = {FORMAT};
+    enum poly_status status = meta_bytes(db, "format", format, sizeof(format), err);
+
+    if (status == POLY_OK && format[0] > FORMAT)
+        status = poly_fail(err, POLY_CORRUPT,
+                           "the database has format %d, this program knows up to %d: use a newer "
+                           "program",
+                           format[0], FORMAT);
+    return status;
+}
+
+static enum poly_status setup(struct poly_log *log, struct poly_db *db, struct poly_error *err)
+{
+    uint8_t epoch[4] = {1, 0, 0, 0};
+    enum poly_status status = poly_db_exec(db, "BEGIN IMMEDIATE", err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_random(log->instance, sizeof(log->instance));
+    poly_random(log->secret, sizeof(log->secret));
+    status = poly_db_exec(db, schema, err);
+    if (status == POLY_OK)
+        status = meta_format(db, err);
+    if (status == POLY_OK)
+        status = meta_bytes(db, "instance", log->instance, sizeof(log->instance), err);
+    if (status == POLY_OK)
+        status = meta_bytes(db, "secret", log->secret, sizeof(log->secret), err);
+    if (status == POLY_OK)
+        status = meta_bytes(db, "epoch", epoch, sizeof(epoch), err);
+    log->epoch = (uint32_t)epoch[0] | (uint32_t)epoch[1] << 8 | (uint32_t)epoch[2] << 16 |
+                 (uint32_t)epoch[3] << 24;
+    /* A mark that another program left behind would give its name to foreign writes. */
+    if (status == POLY_OK)
+        status = poly_db_exec(db, "DELETE FROM poly_writing; COMMIT", err);
+    if (status != POLY_OK && !sqlite3_get_autocommit(poly_db_handle(db)))
+        (void)poly_db_exec(db, "ROLLBACK", NULL);
+    return status;
+}
+
+enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_log **log,
+                               struct poly_error *err)
+{
+    struct poly_log *self = calloc(1, sizeof(*self));
+    struct poly_db *db = poly_sqlite_writer(file);
+    enum poly_status status;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    self->file = file;
+    self->streams = poly_map_new(STREAMS_CACHED);
+    self->leaves_capacity = 256;
+    self->leaves = malloc(self->leaves_capacity * POLY_LEAF);
+    if (self->streams == NULL || self->leaves == NULL)
+        status = poly_no_memory(err);
+    else
+        status = setup(self, db, err);
+    if (status == POLY_OK)
+        status = poly_log_reload(self, db, err);
+    if (status != POLY_OK) {
+        poly_log_close(self);
+        return status;
+    }
+    atomic_store(&self->durable, self->head);
+    *log = self;
+    return POLY_OK;
+}
+
+void poly_log_close(struct poly_log *log)
+{
+    if (log == NULL)
+        return;
+    poly_map_free(log->streams);
+    free(log->leaves);
+    sodium_memzero(log->secret, sizeof(log->secret));
+    free(log);
+}
+
+/* --- the writer's view --- */
+
+static enum poly_status get_number(struct poly_db *db, const char *sql, int64_t *number,
+                                   struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, sql, err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    *number = row ? sqlite3_column_int64(get, 0) : 0;
+    sqlite3_reset(get);
+    return POLY_OK;
+}
+
+enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db, struct poly_error *err)
+{
+    int64_t head;
+    enum poly_status status = get_number(db, head_get, &head, err);
+
+    if (status == POLY_OK)
+        log->head = (uint64_t)head;
+    return status;
+}
+
+void poly_log_rewind(struct poly_log *log, uint64_t head)
+{
+    poly_assert(head >= log->sealed);
+    log->head = head;
+    if (log->leafed > head)
+        log->leafed = head;
+}
+
+enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, seal_head, err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    poly_map_clear(log->streams);
+    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    log->sealed = 0;
+    memset(log->hash, 0, sizeof(log->hash));
+    if (row) {
+        log->sealed = (uint64_t)sqlite3_column_int64(get, 0);
+        if (sqlite3_column_bytes(get, 1) == POLY_HASH)
+            memcpy(log->hash, sqlite3_column_blob(get, 1), POLY_HASH);
+        sqlite3_reset(get);
+    }
+    log->leafed = log->sealed;
+    status = poly_log_refresh(log, db, err);
+    if (status == POLY_OK && log->head < log->sealed)
+        status = poly_fail(err, POLY_CORRUPT,
+                           "the log ends at %llu, but was sealed up to %llu: records are missing",
+                           (unsigned long long)log->head, (unsigned long long)log->sealed);
+    return status;
+}
+
+enum poly_status poly_log_begin(struct poly_log *log, struct poly_db *db, struct poly_error *err)
+{
+    int64_t version;
+    enum poly_status status = get_number(db, version_get, &version, err);
+
+    if (status != POLY_OK || version == log->data_version)
+        return status;
+    log->data_version = version;
+    poly_map_clear(log->streams);
+    return poly_log_refresh(log, db, err);
+}
+
+/* --- appending --- */
+
+static bool leaves_reserve(struct poly_log *log)
+{
+    size_t count = log->leafed - log->sealed;
+    uint8_t *more;
+
+    if (count < log->leaves_capacity)
+        return true;
+    more = realloc(log->leaves, log->leaves_capacity * 2 * POLY_LEAF);
+    if (more == NULL)
+        return false;
+    log->leaves = more;
+    log->leaves_capacity *= 2;
+    return true;
+}
+
+/* Without memory for it the leaf is made later, from the row. */
+static void leaf_add(struct poly_log *log, const struct poly_record *record, const uint8_t *salt,
+                     size_t salt_size)
+{
+    if (log->leafed + 1 != record->position || !leaves_reserve(log))
+        return;
+    poly_seal_leaf(record, salt, salt_size,
+                   log->leaves + (log->leafed - log->sealed) * POLY_LEAF);
+    log->leafed++;
+}
+
+static void bind_entry(sqlite3_stmt *put, const struct poly_log_entry *entry, int64_t time,
+                       const uint8_t *salt)
+{
+    sqlite3_bind_int64(put, 1, (int64_t)entry->txn);
+    poly_bind_text(put, 2, entry->tenant);
+    poly_bind_text(put, 3, entry->domain);
+    poly_bind_text(put, 4, entry->key);
+    if (entry->version > 0)
+        sqlite3_bind_int64(put, 5, (int64_t)entry->version);
+    poly_bind_text(put, 6, entry->type);
+    sqlite3_bind_int64(put, 7, time);
+    poly_bind_value(put, 8, entry->data);
+    if (entry->meta.size > 0)
+        poly_bind_text(put, 9, entry->meta);
+    sqlite3_bind_blob(put, 10, salt, POLY_SALT, SQLITE_STATIC);
+}
+
+enum poly_status poly_log_append(struct poly_log *log, struct poly_db *db,
+                                 const struct poly_log_entry *entry, uint64_t *position,
+                                 struct poly_error *err)
+{
+    sqlite3_stmt *put = poly_db_prepare(db, append, err);
+    int64_t now = poly_clock_wall();
+    uint8_t salt[POLY_SALT];
+    enum poly_status status;
+
+    if (put == NULL)
+        return err->status;
+    poly_random(salt, sizeof(salt));
+    bind_entry(put, entry, now, salt);
+    status = poly_db_done(db, put, err);
+    sqlite3_clear_bindings(put);
+    if (status != POLY_OK)
+        return status;
+    log->head = (uint64_t)sqlite3_last_insert_rowid(poly_db_handle(db));
+
+    struct poly_record record = {.position = log->head,
+                                 .txn = entry->txn,
+                                 .version = entry->version > 0 ? entry->version : log->head,
+                                 .time = now,
+                                 .tenant = entry->tenant,
+                                 .domain = entry->domain,
+                                 .key = entry->key,
+                                 .type = entry->type,
+                                 .data = *entry->data,
+                                 .meta = entry->meta};
+
+    leaf_add(log, &record, salt, sizeof(salt));
+    *position = log->head;
+    return POLY_OK;
+}
+
+/* --- streams --- */
+
+/* tenant NUL domain NUL key: none of them has a NUL. */
+static size_t stream_name(char *name, struct poly_text tenant, struct poly_text domain,
+                          struct poly_text key)
+{
+    size_t size = 0;
+
+    memcpy(name, tenant.data, tenant.size);
+    size += tenant.size;
+    name[size++] = '\0';
+    memcpy(name + size, domain.data, domain.size);
+    size += domain.size;
+    name[size++] = '\0';
+    memcpy(name + size, key.data, key.size);
+    return size + key.size;
+}
+
+enum { STREAM_NAME = POLY_MAX_NAME + POLY_MAX_KEY + POLY_MAX_KEY + 8 };
+
+enum poly_status poly_log_stream_version(struct poly_log *log, struct poly_db *db,
+                                         struct poly_text tenant, struct poly_text domain,
+                                         struct poly_text key, uint64_t *version,
+                                         struct poly_error *err)
+{
+    char name[STREAM_NAME];
+    size_t size = stream_name(name, tenant, domain, key);
+    sqlite3_stmt *get;
+    enum poly_status status;
+    bool row;
+
+    if (poly_map_get(log->streams, name, size, version))
+        return POLY_OK;
+    get = poly_db_prepare(db, stream_version, err);
+    if (get == NULL)
+        return err->status;
+    poly_bind_text(get, 1, domain);
+    poly_bind_text(get, 2, tenant);
+    poly_bind_text(get, 3, key);
+    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    *version = row ? (uint64_t)sqlite3_column_int64(get, 0) : 0;
+    sqlite3_reset(get);
+    sqlite3_clear_bindings(get);
+    return POLY_OK;
+}
+
+void poly_log_stream_set(struct poly_log *log, struct poly_text tenant, struct poly_text domain,
+                         struct poly_text key, uint64_t version)
+{
+    char name[STREAM_NAME];
+    size_t size = stream_name(name, tenant, domain, key);
+
+    /* An entry that cannot be kept must not stay at its old value. */
+    if (!poly_map_put(log->streams, name, size, version))
+        poly_map_remove(log->streams, name, size);
+}
+
+void poly_log_stream_forget(struct poly_log *log, struct poly_text tenant, struct poly_text domain,
+                            struct poly_text key)
+{
+    char name[STREAM_NAME];
+
+    poly_map_remove(log->streams, name, stream_name(name, tenant, domain, key));
+}
+
+/* --- sealing --- */
+
+static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint64_t count,
+                                 struct poly_error *err)
+{
+    sqlite3_stmt *put = poly_db_prepare(db, seal_put, err);
+    uint64_t first = log->sealed + 1, last = log->sealed + count;
+    uint8_t hash[POLY_HASH];
+    enum poly_status status;
+
+    if (put == NULL)
+        return err->status;
+    memcpy(hash, log->hash, POLY_HASH);
+    poly_seal_next(hash, first, last, log->leaves);
+    sqlite3_bind_int64(put, 1, (int64_t)last);
+    sqlite3_bind_int64(put, 2, (int64_t)first);
+    sqlite3_bind_blob(put, 3, log->leaves, (int)(count * POLY_LEAF), SQLITE_STATIC);
+    sqlite3_bind_blob(put, 4, hash, POLY_HASH, SQLITE_STATIC);
+    status = poly_db_done(db, put, err);
+    sqlite3_clear_bindings(put);
+    if (status != POLY_OK)
+        return status;
+    memmove(log->leaves, log->leaves + count * POLY_LEAF,
+            (log->leafed - last) * POLY_LEAF);
+    memcpy(log->hash, hash, POLY_HASH);
+    log->sealed = last;
+    return POLY_OK;
+}
+
+/* A hole in the positions (somebody's explicit rowid) is sealed as missing: an empty leaf. */
+static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqlite3_stmt *get,
+                                  struct poly_arena *arena, struct poly_error *err)
+{
+    static const uint8_t nothing[POLY_LEAF];
+    struct poly_record record;
+    bool large;
+
+    poly_log_row(get, &record, &large);
+    while (log->leafed + 1 < record.position) {
+        if (!leaves_reserve(log))
+            return poly_no_memory(err);
+        memcpy(log->leaves + (log->leafed++ - log->sealed) * POLY_LEAF, nothing, POLY_LEAF);
+        if (log->leafed - log->sealed >= POLY_SEAL_MAX)
+            return POLY_OK;
+    }
+    if (large) {
+        enum poly_status status = poly_stores_large(log->owner, db, &record, arena,
+                                                    &record.data.text, err);
+
+        if (status != POLY_OK)
+            return status;
+        record.data.type = POLY_JSON;
+    }
+    if (!leaves_reserve(log))
+        return poly_no_memory(err);
+    leaf_add(log, &record, sqlite3_column_blob(get, 10), (size_t)sqlite3_column_bytes(get, 10));
+    return POLY_OK;
+}
+
+/* Leaves for records that triggers or other programs have written. */
+static enum poly_status leaves_read(struct poly_log *log, struct poly_db *db, uint64_t max,
+                                    struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, unsealed, err);
+    struct poly_arena *arena;
+    enum poly_status status = POLY_OK;
+    bool row = true;
+
+    if (get == NULL)
+        return err->status;
+    arena = poly_arena_new(POLY_MAX_VALUE * 2);
+    if (arena == NULL)
+        return poly_no_memory(err);
+    sqlite3_bind_int64(get, 1, (int64_t)log->leafed);
+    sqlite3_bind_int64(get, 2, (int64_t)max);
+    while (status == POLY_OK) {
+        status = poly_db_row(db, get, &row, err);
+        if (status != POLY_OK || !row)
+            break;
+        status = leaf_read(log, db, get, arena, err);
+        if (log->leafed - log->sealed >= max)
+            break;
+        poly_arena_reset(arena);
+    }
+    sqlite3_reset(get);
+    poly_arena_free(arena);
+    return status;
+}
+
+enum poly_status poly_log_seal(struct poly_log *log, struct poly_db *db, uint64_t max,
+                               struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+    uint64_t until = log->head - log->sealed > max ? log->sealed + max : log->head;
+
+    while (status == POLY_OK && log->sealed < until) {
+        uint64_t count = until - log->sealed;
+
+        if (count > POLY_SEAL_MAX)
+            count = POLY_SEAL_MAX;
+        if (log->leafed - log->sealed < count) {
+            uint64_t before = log->leafed;
+
+            status = leaves_read(log, db, count, err);
+            if (status == POLY_OK && log->leafed == before)
+                return poly_fail(err, POLY_CORRUPT, "record %llu is missing from the log",
+                                 (unsigned long long)log->leafed + 1);
+        }
+        if (log->leafed - log->sealed < count)
+            count = log->leafed - log->sealed;
+        if (status == POLY_OK)
+            status = seal_run(log, db, count, err);
+    }
+    return status;
+}

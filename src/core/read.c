@@ -1,0 +1,76 @@
+/* Reading the log from outside. */
+#include <string.h>
+
+#include "core/inside.h"
+
+uint64_t poly_log_head(struct poly_instance *instance)
+{
+    return atomic_load(&instance->head.value);
+}
+
+static enum poly_status check_names(const char *const *names, const char *what,
+                                    struct poly_error *err)
+{
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++) {
+        if (i == POLY_MAX_IN)
+            return poly_fail(err, POLY_LIMIT, "at most %d %ss", POLY_MAX_IN, what);
+        if (names[i][0] == '\0' || strlen(names[i]) > POLY_MAX_NAME)
+            return poly_fail(err, POLY_INVALID, "a %s has 1 to %d bytes", what, POLY_MAX_NAME);
+    }
+    return POLY_OK;
+}
+
+enum poly_status poly_log_check(const struct poly_log_query *query, struct poly_error *err)
+{
+    enum poly_status status = check_names(query->domains, "domain", err);
+
+    if (status == POLY_OK)
+        status = check_names(query->types, "type", err);
+    if (status != POLY_OK)
+        return status;
+    if (query->limit > POLY_MAX_PAGE)
+        return poly_fail(err, POLY_LIMIT, "limit: at most %d records", POLY_MAX_PAGE);
+    if (query->key == NULL)
+        return POLY_OK;
+    if (query->domains == NULL || query->domains[0] == NULL || query->domains[1] != NULL)
+        return poly_fail(err, POLY_INVALID, "a key is looked for in exactly one domain");
+    if (strlen(query->key) > POLY_MAX_KEY)
+        return poly_fail(err, POLY_INVALID, "a key has at most %d bytes", POLY_MAX_KEY);
+    return POLY_OK;
+}
+
+void poly_log_scope(struct poly_session *session, struct poly_scan *scan)
+{
+    scan->instance = session->instance;
+    scan->tenant = poly_session_tenant(session);
+    scan->all_tenants = scan->tenant.size == 0 && (session->rights & POLY_RIGHT_ADMIN) != 0;
+}
+
+enum poly_status poly_log_read(struct poly_session *session, const struct poly_log_query *query,
+                               poly_record_fn *visit, void *arg, uint64_t *last,
+                               struct poly_error *err)
+{
+    struct poly_scan scan = {.query = query, .arena = session->arena};
+    uint64_t looked = query->after;
+    struct poly_error local;
+    struct poly_db *db;
+    enum poly_status status;
+    bool more;
+
+    err = err == NULL ? &local : err;
+    status = poly_log_check(query, err);
+    if (status == POLY_OK)
+        status = poly_session_read(session, &db, err);
+    if (status != POLY_OK)
+        return status;
+    poly_log_scope(session, &scan);
+    scan.limit = query->limit == 0 ? 1000 : query->limit;
+    status = poly_log_scan(db, &scan, visit, arg, &looked, &more, err);
+    /* To the end: what was not of interest has been looked at too. */
+    if (status == POLY_OK && !more && !query->backwards && session->freshness.applied > looked)
+        looked = session->freshness.applied;
+    poly_session_read_end(session);
+    if (status == POLY_OK && last != NULL)
+        *last = looked;
+    return status;
+}
