@@ -1,0 +1,80 @@
+/*
+ * 29 bytes as base64url: version, epoch and position in clear (little endian),
+ * then a BLAKE2b-128 MAC, keyed with the instance's secret, over them and the
+ * tenant. The tenant is not in the token: another tenant's MAC does not match.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/inside.h"
+
+enum { VERSION = 1, CLEAR = 13, MAC = 16, SIZE = CLEAR + MAC };
+
+static void put(uint8_t *bytes, uint64_t number, int size)
+{
+    for (int i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(number >> (8 * i));
+}
+
+static uint64_t get(const uint8_t *bytes, int size)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < size; i++)
+        number |= (uint64_t)bytes[i] << (8 * i);
+    return number;
+}
+
+static void sign(const struct poly_log *log, struct poly_text tenant, const uint8_t *clear,
+                 uint8_t mac[MAC])
+{
+    uint8_t form[CLEAR + 16 + POLY_MAX_NAME];
+    size_t size = CLEAR + sizeof(log->instance);
+
+    memcpy(form, clear, CLEAR);
+    memcpy(form + CLEAR, log->instance, sizeof(log->instance));
+    memcpy(form + size, tenant.data, tenant.size);
+    size += tenant.size;
+    crypto_generichash(mac, MAC, form, size, log->secret, sizeof(log->secret));
+}
+
+void poly_token_make(const struct poly_instance *instance, struct poly_text tenant,
+                     uint64_t position, struct poly_token *token)
+{
+    uint8_t bytes[SIZE];
+
+    bytes[0] = VERSION;
+    put(bytes + 1, instance->log->epoch, 4);
+    put(bytes + 5, position, 8);
+    sign(instance->log, tenant, bytes, bytes + CLEAR);
+    sodium_bin2base64(token->text, sizeof(token->text), bytes, sizeof(bytes),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+enum poly_status poly_token_read(const struct poly_instance *instance, struct poly_text tenant,
+                                 const char *text, uint64_t *position, struct poly_error *err)
+{
+    uint8_t bytes[SIZE], mac[MAC];
+    size_t size = 0;
+    const char *end = NULL;
+
+    if (strlen(text) >= sizeof(((struct poly_token *)0)->text) ||
+        sodium_base642bin(bytes, sizeof(bytes), text, strlen(text), NULL, &size, &end,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+        *end != '\0' || size != SIZE || bytes[0] != VERSION)
+        return poly_fail(err, POLY_INVALID, "token: this is no token of Polystore");
+    sign(instance->log, tenant, bytes, mac);
+    if (sodium_memcmp(mac, bytes + CLEAR, MAC) != 0)
+        return poly_fail(err, POLY_INVALID,
+                         "token: it was not made by this instance for this tenant");
+    if (get(bytes + 1, 4) != instance->log->epoch)
+        return poly_fail(err, POLY_INVALID,
+                         "token: it is from before a restore (epoch %llu, now %u); read again "
+                         "without it",
+                         (unsigned long long)get(bytes + 1, 4), instance->log->epoch);
+    if (get(bytes + 5, 8) > atomic_load(&instance->log->durable))
+        return poly_fail(err, POLY_INVALID, "token: it is of a position that is not in the log");
+    *position = get(bytes + 5, 8);
+    return POLY_OK;
+}

@@ -1,0 +1,581 @@
+/*
+ * A batch is a list of operations in the session's arena; committing hands the
+ * list to the writer, which runs it with others in one group. An interactive
+ * transaction is the same list run one by one while the caller holds the
+ * writer. A lock of its own lets the keeper end it at the deadline, whatever
+ * the caller is doing.
+ */
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "core/idempotency.h"
+#include "core/inside.h"
+
+struct poly_txn {
+    struct poly_session *session;
+    struct poly_write write;
+    const char *idempotency_key;
+    struct poly_operation *first, **end;
+    size_t count;
+    size_t bytes; /* arena use at begin, for the limit */
+    crypto_generichash_state digest;
+    uint64_t position; /* of the last record */
+    bool replayed;
+    struct poly_result *results; /* of a replay */
+
+    bool interactive;
+    pthread_mutex_t lock; /* interactive: who uses the connection */
+    int64_t deadline;
+    bool over;
+
+    struct poly_request request; /* submitted */
+    poly_commit_fn *done;
+    void *done_arg;
+};
+
+static const char mark_put[] = "INSERT INTO poly_writing(id, txn, meta) VALUES (1, ?1, ?2)"
+                               " ON CONFLICT (id) DO UPDATE SET txn = ?1, meta = ?2";
+static const char mark_clear[] = "DELETE FROM poly_writing";
+
+/* --- beginning --- */
+
+static enum poly_status meta_build(struct poly_txn *txn, const struct poly_txn_options *options,
+                                   struct poly_error *err)
+{
+    const struct {
+        const char *name, *value;
+    } parts[] = {{"correlation", options->correlation},
+                 {"causation", options->causation},
+                 {"by", txn->session->principal[0] == '\0' ? NULL : txn->session->principal},
+                 {"idempotency_key", options->idempotency_key}};
+    struct poly_buffer buffer;
+
+    poly_buffer_init(&buffer, POLY_MAX_META);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].value == NULL)
+            continue;
+        poly_buffer_char(&buffer, buffer.size == 0 ? '{' : ',');
+        poly_json_string(&buffer, parts[i].name, strlen(parts[i].name));
+        poly_buffer_char(&buffer, ':');
+        poly_json_string(&buffer, parts[i].value, strlen(parts[i].value));
+    }
+    if (buffer.size > 0)
+        poly_buffer_char(&buffer, '}');
+
+    bool fits = poly_buffer_ok(&buffer);
+    const char *meta = fits ? poly_arena_copy(txn->session->arena, buffer.data, buffer.size) : NULL;
+
+    txn->write.meta = (struct poly_text){meta, buffer.size};
+    poly_buffer_release(&buffer);
+    if (!fits)
+        return poly_fail(err, POLY_LIMIT, "correlation, causation and keys exceed %d bytes",
+                         POLY_MAX_META);
+    return meta == NULL ? poly_no_memory(err) : POLY_OK;
+}
+
+static enum poly_status check_options(const struct poly_txn_options *options,
+                                      struct poly_error *err)
+{
+    const char *key = options->idempotency_key;
+
+    if (key == NULL)
+        return POLY_OK;
+    if (key[0] == '\0' || strlen(key) > POLY_MAX_KEY)
+        return poly_fail(err, POLY_INVALID, "idempotency key: its length must be 1 to %d bytes",
+                         POLY_MAX_KEY);
+    if (options->interactive)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "idempotency keys are for batch transactions, not for interactive ones");
+    return POLY_OK;
+}
+
+static enum poly_status hold(struct poly_txn *txn, uint32_t deadline_ms, struct poly_error *err)
+{
+    struct poly_instance *instance = txn->session->instance;
+    int64_t now = poly_clock_monotonic();
+    enum poly_status status =
+        poly_writer_hold(instance->writer, now + (int64_t)txn->session->deadline_ms * 1000, err);
+
+    if (status != POLY_OK)
+        return status;
+    txn->write.txn = instance->log->head + 1;
+    txn->deadline =
+        poly_clock_monotonic() + (int64_t)(deadline_ms == 0 ? 5000 : deadline_ms) * 1000;
+    pthread_mutex_lock(&instance->lock);
+    instance->held = txn;
+    pthread_mutex_unlock(&instance->lock);
+    poly_keeper_poke(instance);
+    return POLY_OK;
+}
+
+enum poly_status poly_txn_begin(struct poly_session *session,
+                                const struct poly_txn_options *options, struct poly_txn **txn,
+                                struct poly_error *err)
+{
+    static const struct poly_txn_options defaults;
+    struct poly_error local;
+    struct poly_txn *self;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    if (options == NULL)
+        options = &defaults;
+    status = check_options(options, err);
+    if (status == POLY_OK)
+        status = poly_session_require(session, POLY_RIGHT_WRITE, "a transaction", err);
+    if (status != POLY_OK)
+        return status;
+    self = poly_arena_alloc(session->arena, sizeof(*self));
+    if (self == NULL)
+        return poly_no_memory(err);
+    self->session = session;
+    self->end = &self->first;
+    self->bytes = poly_arena_used(session->arena);
+    self->interactive = options->interactive;
+    self->write = (struct poly_write){.instance = session->instance,
+                                      .db = poly_sqlite_writer(session->instance->file),
+                                      .arena = session->arena,
+                                      .tenant = poly_session_tenant(session),
+                                      .rights = session->rights};
+    if (options->idempotency_key != NULL) {
+        self->idempotency_key = poly_arena_copy(session->arena, options->idempotency_key,
+                                                strlen(options->idempotency_key));
+        if (self->idempotency_key == NULL)
+            return poly_no_memory(err);
+        crypto_generichash_init(&self->digest, NULL, 0, POLY_HASH);
+    }
+    status = meta_build(self, options, err);
+    if (status == POLY_OK && self->interactive) {
+        pthread_mutex_init(&self->lock, NULL);
+        status = hold(self, options->deadline_ms, err);
+        if (status != POLY_OK)
+            pthread_mutex_destroy(&self->lock);
+    }
+    if (status == POLY_OK)
+        *txn = self;
+    return status;
+}
+
+/* --- for stores --- */
+
+struct poly_arena *poly_txn_arena(struct poly_txn *txn)
+{
+    return txn->session->arena;
+}
+
+struct poly_session *poly_txn_session(struct poly_txn *txn)
+{
+    return txn->session;
+}
+
+bool poly_txn_interactive(const struct poly_txn *txn)
+{
+    return txn->interactive;
+}
+
+void poly_txn_digest(struct poly_txn *txn, const void *bytes, size_t size)
+{
+    uint64_t length = size;
+
+    if (txn->idempotency_key == NULL)
+        return;
+    crypto_generichash_update(&txn->digest, (const uint8_t *)&length, sizeof(length));
+    crypto_generichash_update(&txn->digest, bytes == NULL ? (const uint8_t *)"" : bytes, size);
+}
+
+void poly_txn_digest_value(struct poly_txn *txn, const struct poly_value *value)
+{
+    uint8_t type = (uint8_t)value->type;
+
+    if (txn->idempotency_key == NULL)
+        return;
+    poly_txn_digest(txn, &type, 1);
+    switch (value->type) {
+    case POLY_NULL:
+        break;
+    case POLY_BOOL:
+        poly_txn_digest(txn, &value->boolean, sizeof(value->boolean));
+        break;
+    case POLY_INT:
+    case POLY_TIME:
+        poly_txn_digest(txn, &value->integer, sizeof(value->integer));
+        break;
+    case POLY_FLOAT:
+        poly_txn_digest(txn, &value->real, sizeof(value->real));
+        break;
+    case POLY_UUID:
+        poly_txn_digest(txn, value->uuid, sizeof(value->uuid));
+        break;
+    case POLY_TEXT:
+    case POLY_BYTES:
+    case POLY_JSON:
+        poly_txn_digest(txn, value->text.data, value->text.size);
+        break;
+    }
+}
+
+enum poly_status poly_write_mark(struct poly_write *write, struct poly_error *err)
+{
+    sqlite3_stmt *put;
+    enum poly_status status;
+
+    if (write->marked)
+        return POLY_OK;
+    put = poly_db_prepare(write->db, mark_put, err);
+    if (put == NULL)
+        return err->status;
+    sqlite3_bind_int64(put, 1, (int64_t)write->txn);
+    if (write->meta.size > 0)
+        poly_bind_text(put, 2, write->meta);
+    status = poly_db_done(write->db, put, err);
+    sqlite3_clear_bindings(put);
+    write->marked = status == POLY_OK;
+    return status;
+}
+
+/* --- running --- */
+
+static enum poly_status run_operation(struct poly_txn *txn, struct poly_operation *operation,
+                                      struct poly_error *err)
+{
+    enum poly_status status = operation->type->run(operation, &txn->write, err);
+
+    if (status == POLY_OK && txn->write.marked)
+        status = poly_log_refresh(txn->session->instance->log, txn->write.db, err);
+    return status;
+}
+
+static enum poly_status clear_mark(struct poly_write *write, struct poly_error *err)
+{
+    sqlite3_stmt *clear;
+
+    if (!write->marked)
+        return POLY_OK;
+    write->marked = false;
+    clear = poly_db_prepare(write->db, mark_clear, err);
+    return clear == NULL ? err->status : poly_db_done(write->db, clear, err);
+}
+
+static void last_position(struct poly_txn *txn)
+{
+    uint64_t head = txn->session->instance->log->head;
+
+    txn->position = head >= txn->write.txn ? head : 0;
+}
+
+/* The cache of stream versions may hold what a rollback has taken back. */
+static void forget_streams(struct poly_txn *txn)
+{
+    poly_map_clear(txn->session->instance->log->streams);
+}
+
+static enum poly_status run_operations(struct poly_txn *txn, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+    size_t number = 0;
+
+    for (struct poly_operation *o = txn->first; o != NULL && status == POLY_OK; o = o->next) {
+        number++;
+        status = run_operation(txn, o, err);
+        if (status != POLY_OK && txn->count > 1) {
+            poly_fail_in(err, status, "operation %zu of %zu (%s)", number, txn->count,
+                         o->type->name);
+            if (number > 1)
+                forget_streams(txn);
+        }
+    }
+    if (status == POLY_OK)
+        status = clear_mark(&txn->write, err);
+    if (status == POLY_OK)
+        last_position(txn);
+    return status;
+}
+
+static struct poly_result *gather(struct poly_txn *txn)
+{
+    struct poly_result *results =
+        poly_arena_array(txn->session->arena, txn->count, sizeof(*results));
+    size_t i = 0;
+
+    for (struct poly_operation *o = txn->first; o != NULL && results != NULL; o = o->next)
+        results[i++] = o->result;
+    return results;
+}
+
+static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
+                                       struct poly_error *err)
+{
+    struct poly_idempotent entry = {.tenant = txn->write.tenant,
+                                    .key = poly_text(txn->idempotency_key)};
+    crypto_generichash_state state = txn->digest;
+    bool known;
+    enum poly_status status;
+
+    crypto_generichash_final(&state, entry.digest, sizeof(entry.digest));
+    status = poly_idempotency_find(db, &entry, txn->session->instance->config->idempotency_s,
+                                   txn->session->arena, &known, err);
+    if (status != POLY_OK)
+        return status;
+    if (known) {
+        txn->replayed = true;
+        txn->results = entry.results;
+        txn->count = entry.count;
+        txn->position = entry.position;
+        atomic_fetch_add(&txn->session->instance->replays, 1);
+        return POLY_OK;
+    }
+    status = run_operations(txn, err);
+    if (status != POLY_OK)
+        return status;
+    entry.results = gather(txn);
+    entry.count = txn->count;
+    entry.position = txn->position;
+    if (entry.results == NULL && entry.count > 0)
+        status = poly_no_memory(err);
+    else
+        status = poly_idempotency_keep(db, &entry,
+                                       txn->session->instance->config->idempotency_s, err);
+    if (status != POLY_OK)
+        forget_streams(txn);
+    return status;
+}
+
+static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct poly_txn *txn = arg;
+
+    txn->write.txn = txn->session->instance->log->head + 1;
+    txn->write.marked = false;
+    return txn->idempotency_key != NULL ? run_idempotent(txn, db, err) : run_operations(txn, err);
+}
+
+/* Is the transaction still there? Takes its lock when it is. */
+static enum poly_status enter(struct poly_txn *txn, struct poly_error *err)
+{
+    pthread_mutex_lock(&txn->lock);
+    if (!txn->over)
+        return POLY_OK;
+    pthread_mutex_unlock(&txn->lock);
+    return poly_fail(err, POLY_TIMEOUT,
+                     "the interactive transaction passed its deadline and was rolled back");
+}
+
+static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *operation,
+                                struct poly_error *err)
+{
+    struct poly_log *log = txn->session->instance->log;
+    uint64_t head = log->head;
+    bool marked = txn->write.marked;
+    struct poly_error ignored;
+    enum poly_status status = enter(txn, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_db_exec(txn->write.db, "SAVEPOINT poly_operation", err);
+    if (status == POLY_OK)
+        status = run_operation(txn, operation, err);
+    if (status != POLY_OK && !sqlite3_get_autocommit(poly_db_handle(txn->write.db))) {
+        (void)poly_db_exec(txn->write.db, "ROLLBACK TO poly_operation", &ignored);
+        poly_log_rewind(log, head);
+        forget_streams(txn);
+        txn->write.marked = marked;
+    }
+    if (!sqlite3_get_autocommit(poly_db_handle(txn->write.db)))
+        (void)poly_db_exec(txn->write.db, "RELEASE poly_operation", &ignored);
+    pthread_mutex_unlock(&txn->lock);
+    return status;
+}
+
+enum poly_status poly_txn_add(struct poly_txn *txn, struct poly_operation *operation,
+                              struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    if (txn->count >= POLY_MAX_OPERATIONS)
+        return poly_fail(err, POLY_LIMIT, "a transaction has at most %d operations",
+                         POLY_MAX_OPERATIONS);
+    if (poly_arena_used(txn->session->arena) - txn->bytes > POLY_MAX_TXN_BYTES)
+        return poly_fail(err, POLY_LIMIT, "a transaction has at most %d bytes",
+                         POLY_MAX_TXN_BYTES);
+    if (txn->interactive)
+        status = run_now(txn, operation, err);
+    if (status != POLY_OK)
+        return status;
+    operation->next = NULL;
+    *txn->end = operation;
+    txn->end = &operation->next;
+    txn->count++;
+    return POLY_OK;
+}
+
+enum poly_status poly_txn_run(struct poly_txn *txn,
+                              enum poly_status (*fn)(void *arg, struct poly_write *write,
+                                                     struct poly_error *err),
+                              void *arg, struct poly_error *err)
+{
+    enum poly_status status;
+
+    if (!txn->interactive)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "a batch transaction cannot read: use an interactive one");
+    status = enter(txn, err);
+    if (status == POLY_OK) {
+        status = fn(arg, &txn->write, err);
+        pthread_mutex_unlock(&txn->lock);
+    }
+    return status;
+}
+
+/* --- ending --- */
+
+static enum poly_status answer(struct poly_txn *txn, struct poly_commit *commit,
+                               struct poly_error *err)
+{
+    struct poly_session *session = txn->session;
+    uint64_t position = txn->position;
+
+    if (position > session->after)
+        session->after = position;
+    if (commit == NULL)
+        return POLY_OK;
+    commit->results = txn->replayed ? txn->results : gather(txn);
+    if (commit->results == NULL && txn->count > 0)
+        return poly_fail(err, POLY_NO_MEMORY, "the transaction is committed, but there is no "
+                                              "memory left for its results");
+    commit->count = txn->count;
+    commit->position = position;
+    commit->replayed = txn->replayed;
+    poly_token_make(session->instance, poly_session_tenant(session),
+                    position > 0 ? position : atomic_load(&session->instance->log->durable),
+                    &commit->token);
+    return POLY_OK;
+}
+
+/* The keeper must not look at it any more. */
+static void let_go(struct poly_txn *txn)
+{
+    struct poly_instance *instance = txn->session->instance;
+
+    pthread_mutex_lock(&instance->lock);
+    if (instance->held == txn)
+        instance->held = NULL;
+    pthread_mutex_unlock(&instance->lock);
+    pthread_mutex_destroy(&txn->lock);
+}
+
+static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struct poly_error *err)
+{
+    struct poly_instance *instance = txn->session->instance;
+    enum poly_status status = enter(txn, err);
+
+    if (status == POLY_OK) {
+        txn->over = true;
+        if (commit)
+            status = clear_mark(&txn->write, err);
+        if (status != POLY_OK) {
+            struct poly_error ignored;
+
+            (void)poly_writer_release(instance->writer, false, &ignored);
+        } else {
+            last_position(txn);
+            status = poly_writer_release(instance->writer, commit, err);
+        }
+        pthread_mutex_unlock(&txn->lock);
+    }
+    let_go(txn);
+    return status;
+}
+
+static bool single(const struct poly_txn *txn)
+{
+    return txn->count == 1 && txn->first->type->single && txn->idempotency_key == NULL;
+}
+
+enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commit,
+                                 struct poly_error *err)
+{
+    struct poly_error local;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    if (txn->interactive)
+        status = end_interactive(txn, true, err);
+    else
+        status = poly_writer_run(txn->session->instance->writer, run_batch, txn, single(txn), err);
+    return status == POLY_OK ? answer(txn, commit, err) : status;
+}
+
+void poly_txn_abort(struct poly_txn *txn)
+{
+    struct poly_error ignored;
+
+    if (txn != NULL && txn->interactive)
+        (void)end_interactive(txn, false, &ignored);
+}
+
+static void submitted(void *arg, enum poly_status status, const struct poly_error *err)
+{
+    struct poly_txn *txn = arg;
+    struct poly_commit commit = {.count = 0};
+    struct poly_error local = *err;
+
+    if (status == POLY_OK)
+        status = answer(txn, &commit, &local);
+    txn->done(txn->done_arg, status, status == POLY_OK ? &commit : NULL, &local);
+}
+
+enum poly_status poly_txn_submit(struct poly_txn *txn, poly_commit_fn *done, void *arg,
+                                 struct poly_error *err)
+{
+    struct poly_error local;
+
+    err = err == NULL ? &local : err;
+    if (txn->interactive) {
+        poly_txn_abort(txn);
+        return poly_fail(err, POLY_UNSUPPORTED, "an interactive transaction cannot be submitted");
+    }
+    txn->done = done;
+    txn->done_arg = arg;
+    txn->request = (struct poly_request){
+        .run = run_batch, .done = submitted, .arg = txn, .single = single(txn)};
+    return poly_writer_submit(txn->session->instance->writer, &txn->request, err);
+}
+
+/* --- the deadline --- */
+
+int64_t poly_txn_deadline(struct poly_instance *instance)
+{
+    int64_t deadline = -1;
+
+    pthread_mutex_lock(&instance->lock);
+    if (instance->held != NULL)
+        deadline = instance->held->deadline;
+    pthread_mutex_unlock(&instance->lock);
+    return deadline;
+}
+
+void poly_txn_expire(struct poly_instance *instance, int64_t now)
+{
+    struct poly_error ignored;
+    struct poly_txn *txn;
+
+    /* Its owner cannot let go of it, and so free it, while we have the instance's lock. */
+    pthread_mutex_lock(&instance->lock);
+    txn = instance->held;
+    if (txn != NULL && txn->deadline <= now) {
+        sqlite3_interrupt(poly_db_handle(txn->write.db));
+        pthread_mutex_lock(&txn->lock);
+        if (!txn->over) {
+            txn->over = true;
+            (void)poly_writer_release(instance->writer, false, &ignored);
+        }
+        pthread_mutex_unlock(&txn->lock);
+        instance->held = NULL;
+    }
+    pthread_mutex_unlock(&instance->lock);
+}

@@ -1,0 +1,490 @@
+/*
+ * Two batches take turns: one fills while the other is written. Each has an
+ * epoch that its waiters sleep on (a futex), so that one system call wakes
+ * exactly those whose group is done, however many they are.
+ *
+ * After a sync that failed the kernel may have dropped the pages: nothing is
+ * tried again, the writer is failed for good and says so to everyone. A disk
+ * that is full is no such case: SQLite rolls back and the next group may do.
+ */
+#include "core/writer.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/limits.h"
+
+enum { FOREIGN_MAX = 20000 }; /* records of others that one group takes in */
+
+struct batch {
+    struct poly_request *first, **end;
+    unsigned count;
+    _Atomic uint32_t epoch;
+    _Atomic unsigned sleeping;
+};
+
+struct poly_writer {
+    struct poly_log *log;
+    struct poly_db *db;
+    struct poly_writer_hooks hooks;
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* the thread's, and those who wait to hold */
+    struct batch batch[2];
+    int filling;
+    bool busy;    /* somebody leads or holds */
+    bool kicked;  /* a group is wanted without requests */
+    bool closing;
+    unsigned holders; /* waiting to hold */
+    pthread_t thread;
+    bool thread_runs;
+    struct poly_writer_status status;
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake_all(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void batch_init(struct batch *batch)
+{
+    batch->first = NULL;
+    batch->end = &batch->first;
+    batch->count = 0;
+}
+
+/* --- one group --- */
+
+static void note_error(struct poly_writer *writer, enum poly_status status,
+                       const struct poly_error *err, bool failed)
+{
+    pthread_mutex_lock(&writer->lock);
+    if (!writer->status.failed)
+        snprintf(writer->status.error, sizeof(writer->status.error), "%s: %.200s",
+                 poly_status_name(status), err->message);
+    writer->status.failed |= failed;
+    pthread_mutex_unlock(&writer->lock);
+}
+
+/* The transaction is gone, by us or by SQLite itself: everything back to what is on disk. */
+static void roll_back(struct poly_writer *writer)
+{
+    struct poly_error err;
+    enum poly_status status;
+
+    if (!sqlite3_get_autocommit(poly_db_handle(writer->db)))
+        (void)poly_db_exec(writer->db, "ROLLBACK", NULL);
+    status = poly_log_reload(writer->log, writer->db, &err);
+    if (status != POLY_OK)
+        note_error(writer, status, &err, status == POLY_CORRUPT);
+    writer->hooks.published(writer->hooks.arg, 0, false);
+}
+
+static enum poly_status run_one(struct poly_writer *writer, struct poly_request *request,
+                                struct poly_error *err)
+{
+    uint64_t head = writer->log->head;
+    enum poly_status status = POLY_OK;
+
+    if (!request->single) {
+        sqlite3_stmt *savepoint = poly_db_prepare(writer->db, "SAVEPOINT poly_request", err);
+
+        status = savepoint == NULL ? err->status : poly_db_done(writer->db, savepoint, err);
+    }
+    if (status == POLY_OK)
+        status = request->run(writer->db, request->arg, err);
+    if (sqlite3_get_autocommit(poly_db_handle(writer->db)))
+        return status == POLY_OK
+                   ? poly_fail(err, POLY_INTERNAL, "a request has ended the transaction")
+                   : status;
+    if (status != POLY_OK) {
+        struct poly_error ignored;
+
+        if (!request->single)
+            (void)poly_db_exec(writer->db, "ROLLBACK TO poly_request", &ignored);
+        poly_log_rewind(writer->log, head);
+    }
+    if (!request->single) {
+        struct poly_error broken;
+        enum poly_status end = poly_db_exec(writer->db, "RELEASE poly_request", &broken);
+
+        if (end != POLY_OK && status == POLY_OK) {
+            *err = broken;
+            return end;
+        }
+    }
+    return status;
+}
+
+static bool transaction_lost(struct poly_writer *writer)
+{
+    return sqlite3_get_autocommit(poly_db_handle(writer->db)) != 0;
+}
+
+/* Seal, co-located projections, commit. */
+static enum poly_status finish(struct poly_writer *writer, struct poly_error *err)
+{
+    bool behind = false;
+    enum poly_status status = poly_log_seal(writer->log, writer->db, FOREIGN_MAX, err);
+    sqlite3_stmt *commit;
+
+    if (status == POLY_OK)
+        status = writer->hooks.finish(writer->hooks.arg, writer->db, &behind, err);
+    if (status != POLY_OK)
+        return status;
+    commit = poly_db_prepare(writer->db, "COMMIT", err);
+    if (commit == NULL)
+        return err->status;
+    status = poly_db_done(writer->db, commit, err);
+    if (status != POLY_OK) {
+        int code = sqlite3_extended_errcode(poly_db_handle(writer->db));
+
+        if (poly_db_broken(code))
+            note_error(writer, status, err, true);
+        return status;
+    }
+    atomic_store(&writer->log->durable, writer->log->head);
+    if (behind || writer->log->sealed < writer->log->head) {
+        pthread_mutex_lock(&writer->lock);
+        writer->kicked = true;
+        pthread_mutex_unlock(&writer->lock);
+    }
+    return POLY_OK;
+}
+
+static enum poly_status begin(struct poly_writer *writer, struct poly_error *err)
+{
+    sqlite3_stmt *begin = poly_db_prepare(writer->db, "BEGIN IMMEDIATE", err);
+    enum poly_status status;
+
+    if (writer->status.failed)
+        return poly_fail(err, POLY_UNAVAILABLE, "the log cannot be written any more (%s): restart",
+                         writer->status.error);
+    if (begin == NULL)
+        return err->status;
+    status = poly_db_done(writer->db, begin, err);
+    if (status == POLY_OK)
+        status = poly_log_begin(writer->log, writer->db, err);
+    return status;
+}
+
+static void fail_all(struct batch *batch, enum poly_status status, const struct poly_error *err)
+{
+    for (struct poly_request *r = batch->first; r != NULL; r = r->next) {
+        if (r->status == POLY_OK) {
+            r->status = status;
+            r->error = *err;
+        }
+    }
+}
+
+/* Runs every request; those that fail alone are marked, the others go on. */
+static enum poly_status run_all(struct poly_writer *writer, struct batch *batch,
+                                struct poly_error *err)
+{
+    for (struct poly_request *r = batch->first; r != NULL; r = r->next) {
+        r->status = run_one(writer, r, &r->error);
+        if (transaction_lost(writer)) {
+            *err = r->error;
+            return r->status;
+        }
+    }
+    return POLY_OK;
+}
+
+static void complete(struct batch *batch)
+{
+    struct poly_request *next;
+
+    for (struct poly_request *r = batch->first; r != NULL; r = next) {
+        next = r->next; /* done may free it */
+        if (r->done != NULL)
+            r->done(r->arg, r->status, &r->error);
+    }
+}
+
+/* One group, without the lock. */
+static void lead(struct poly_writer *writer, struct batch *batch)
+{
+    struct poly_error err = {POLY_OK, -1, ""};
+    enum poly_status status = begin(writer, &err);
+
+    if (status == POLY_OK)
+        status = run_all(writer, batch, &err);
+    if (status == POLY_OK)
+        status = finish(writer, &err);
+    if (status != POLY_OK) {
+        note_error(writer, status, &err, false);
+        fail_all(batch, status, &err);
+        roll_back(writer);
+    } else {
+        writer->hooks.published(writer->hooks.arg, writer->log->head, true);
+    }
+    complete(batch);
+}
+
+/* Called with the lock; leads one group; returns with the lock. */
+static void lead_one(struct poly_writer *writer)
+{
+    struct batch *batch = &writer->batch[writer->filling];
+
+    writer->filling = !writer->filling;
+    poly_assert(writer->batch[writer->filling].first == NULL);
+    writer->kicked = false;
+    pthread_mutex_unlock(&writer->lock);
+    lead(writer, batch);
+    pthread_mutex_lock(&writer->lock);
+    writer->status.commits++;
+    writer->status.requests += batch->count;
+    batch_init(batch);
+    atomic_fetch_add(&batch->epoch, 1);
+    if (atomic_load(&batch->sleeping) > 0)
+        futex_wake_all(&batch->epoch);
+}
+
+static bool wanted(const struct poly_writer *writer)
+{
+    return writer->batch[writer->filling].first != NULL || writer->kicked;
+}
+
+/* Called with the lock by whoever has finished leading or holding. */
+static void step_down(struct poly_writer *writer)
+{
+    writer->busy = false;
+    if (wanted(writer) || writer->holders > 0)
+        pthread_cond_broadcast(&writer->wake);
+}
+
+static void *thread_main(void *arg)
+{
+    struct poly_writer *writer = arg;
+
+    pthread_mutex_lock(&writer->lock);
+    for (;;) {
+        while (!writer->busy && wanted(writer)) {
+            writer->busy = true;
+            lead_one(writer);
+            writer->busy = false;
+            if (writer->holders > 0) {
+                pthread_cond_broadcast(&writer->wake);
+                break;
+            }
+        }
+        if (writer->closing && !wanted(writer) && !writer->busy)
+            break;
+        pthread_cond_wait(&writer->wake, &writer->lock);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return NULL;
+}
+
+/* --- open and close --- */
+
+enum poly_status poly_writer_open(struct poly_log *log, const struct poly_writer_hooks *hooks,
+                                  struct poly_writer **writer, struct poly_error *err)
+{
+    struct poly_writer *self = calloc(1, sizeof(*self));
+    pthread_condattr_t attributes;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    self->log = log;
+    self->db = poly_sqlite_writer(log->file);
+    self->hooks = *hooks;
+    batch_init(&self->batch[0]);
+    batch_init(&self->batch[1]);
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (pthread_create(&self->thread, NULL, thread_main, self) != 0) {
+        poly_writer_close(self);
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the writer's thread");
+    }
+    self->thread_runs = true;
+    *writer = self;
+    return POLY_OK;
+}
+
+void poly_writer_close(struct poly_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    if (writer->thread_runs) {
+        pthread_mutex_lock(&writer->lock);
+        writer->closing = true;
+        pthread_cond_broadcast(&writer->wake);
+        pthread_mutex_unlock(&writer->lock);
+        pthread_join(writer->thread, NULL);
+    }
+    pthread_cond_destroy(&writer->wake);
+    pthread_mutex_destroy(&writer->lock);
+    free(writer);
+}
+
+/* --- requests --- */
+
+/* With the lock. NULL: refused, err filled. */
+static struct batch *enqueue(struct poly_writer *writer, struct poly_request *request,
+                             struct poly_error *err)
+{
+    struct batch *batch = &writer->batch[writer->filling];
+
+    if (writer->status.failed) {
+        poly_fail(err, POLY_UNAVAILABLE, "the log cannot be written any more (%s): restart",
+                  writer->status.error);
+        return NULL;
+    }
+    if (batch->count >= POLY_MAX_QUEUE) {
+        poly_fail(err, POLY_LIMIT, "%d transactions are waiting for the writer; try again",
+                  POLY_MAX_QUEUE);
+        return NULL;
+    }
+    request->next = NULL;
+    request->status = POLY_OK;
+    *batch->end = request;
+    batch->end = &request->next;
+    batch->count++;
+    return batch;
+}
+
+static void await(struct poly_writer *writer, struct batch *batch, uint32_t epoch)
+{
+    atomic_fetch_add(&batch->sleeping, 1);
+    pthread_mutex_unlock(&writer->lock);
+    while (atomic_load(&batch->epoch) == epoch)
+        futex_wait(&batch->epoch, epoch);
+    atomic_fetch_sub(&batch->sleeping, 1);
+}
+
+enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
+                                 bool single, struct poly_error *err)
+{
+    struct poly_request request = {.run = run, .arg = arg, .single = single};
+    struct batch *batch;
+
+    pthread_mutex_lock(&writer->lock);
+    batch = enqueue(writer, &request, err);
+    if (batch == NULL) {
+        pthread_mutex_unlock(&writer->lock);
+        return err->status;
+    }
+    if (!writer->busy && writer->holders == 0) {
+        writer->busy = true;
+        lead_one(writer);
+        step_down(writer);
+        pthread_mutex_unlock(&writer->lock);
+    } else {
+        await(writer, batch, atomic_load(&batch->epoch));
+    }
+    if (request.status != POLY_OK)
+        *err = request.error;
+    return request.status;
+}
+
+enum poly_status poly_writer_submit(struct poly_writer *writer, struct poly_request *request,
+                                    struct poly_error *err)
+{
+    struct batch *batch;
+
+    pthread_mutex_lock(&writer->lock);
+    batch = enqueue(writer, request, err);
+    if (batch != NULL && !writer->busy)
+        pthread_cond_broadcast(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
+    return batch == NULL ? err->status : POLY_OK;
+}
+
+void poly_writer_kick(struct poly_writer *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    writer->kicked = true;
+    if (!writer->busy)
+        pthread_cond_broadcast(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
+}
+
+/* --- holding --- */
+
+static bool wait_idle(struct poly_writer *writer, int64_t deadline)
+{
+    struct timespec until = {deadline / 1000000, deadline % 1000000 * 1000};
+    int code = 0;
+
+    writer->holders++;
+    while (writer->busy && code != ETIMEDOUT)
+        code = pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
+    writer->holders--;
+    return !writer->busy;
+}
+
+enum poly_status poly_writer_hold(struct poly_writer *writer, int64_t deadline,
+                                  struct poly_error *err)
+{
+    enum poly_status status;
+
+    pthread_mutex_lock(&writer->lock);
+    if (!wait_idle(writer, deadline)) {
+        pthread_cond_broadcast(&writer->wake);
+        pthread_mutex_unlock(&writer->lock);
+        return poly_fail(err, POLY_TIMEOUT, "another transaction holds the writer");
+    }
+    writer->busy = true;
+    writer->status.held = true;
+    writer->status.held_since = poly_clock_monotonic();
+    pthread_mutex_unlock(&writer->lock);
+
+    status = begin(writer, err);
+    if (status != POLY_OK) {
+        struct poly_error ignored;
+
+        (void)poly_writer_release(writer, false, &ignored);
+    }
+    return status;
+}
+
+enum poly_status poly_writer_release(struct poly_writer *writer, bool commit,
+                                     struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    if (commit && transaction_lost(writer))
+        status = poly_fail(err, POLY_UNAVAILABLE, "the transaction was rolled back");
+    else if (commit)
+        status = finish(writer, err);
+    if (commit && status == POLY_OK) {
+        writer->hooks.published(writer->hooks.arg, writer->log->head, true);
+    } else {
+        if (status != POLY_OK)
+            note_error(writer, status, err, false);
+        roll_back(writer);
+    }
+    pthread_mutex_lock(&writer->lock);
+    writer->status.held = false;
+    writer->status.commits += commit && status == POLY_OK;
+    writer->status.requests++;
+    step_down(writer);
+    pthread_mutex_unlock(&writer->lock);
+    return status;
+}
+
+void poly_writer_look(struct poly_writer *writer, struct poly_writer_status *status)
+{
+    pthread_mutex_lock(&writer->lock);
+    *status = writer->status;
+    pthread_mutex_unlock(&writer->lock);
+}
