@@ -22,6 +22,9 @@ struct poly_relational *poly_instance_relational(struct poly_instance *instance)
 void poly_instance_set_relational(struct poly_instance *instance,
                                   struct poly_relational *relational);
 
+struct poly_log;
+struct poly_log *poly_instance_log(struct poly_instance *instance);
+
 /* The projection of a store ("search"); NULL: nothing is configured for it. */
 struct poly_projection *poly_instance_projection(struct poly_instance *instance,
                                                  const char *store);

@@ -1,0 +1,172 @@
+/*
+ * Opening in the order of what rests on what: folder, database, log, writer,
+ * stores, projections, keeper. Closing is the way back, and serves a
+ * half-opened instance too.
+ */
+#include "core/instance.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/inside.h"
+#include "core/lock.h"
+
+static enum poly_status finish_group(void *arg, struct poly_db *db, bool *behind,
+                                     struct poly_error *err)
+{
+    return poly_projections_apply(arg, db, behind, err);
+}
+
+static void published(void *arg, uint64_t position, bool committed)
+{
+    struct poly_instance *instance = arg;
+
+    poly_projections_published(instance, committed);
+    if (committed)
+        poly_signal_raise(&instance->head, position);
+}
+
+static enum poly_status open_file(struct poly_instance *self, struct poly_error *err)
+{
+    char path[4096];
+
+    if ((size_t)snprintf(path, sizeof(path), "%s/polystore.db", self->data) >= sizeof(path))
+        return poly_fail(err, POLY_INVALID, "data folder: its path is too long");
+    return poly_sqlite_open(path, POLY_DB_WRITE, NULL, NULL, &self->file, err);
+}
+
+static enum poly_status open_log(struct poly_instance *self, struct poly_error *err)
+{
+    struct poly_writer_hooks hooks = {finish_group, published, self};
+    enum poly_status status = poly_log_open(self->file, &self->log, err);
+
+    if (status != POLY_OK)
+        return status;
+    self->log->owner = self;
+    atomic_store(&self->head.value, self->log->head);
+    return poly_writer_open(self->log, &hooks, &self->writer, err);
+}
+
+static enum poly_status open_all(struct poly_instance *self, const struct poly_options *options,
+                                 struct poly_error *err)
+{
+    enum poly_status status =
+        poly_config_load(options->config_file, options->config_text, &self->config, err);
+
+    if (status != POLY_OK)
+        return status;
+    self->data = strdup(options->data != NULL ? options->data : self->config->data);
+    if (self->data == NULL)
+        return poly_no_memory(err);
+    status = poly_lock_take(self->data, options->lock_note, options->lock_wait_ms, &self->lock_fd,
+                            err);
+    if (status == POLY_OK)
+        status = open_file(self, err);
+    if (status == POLY_OK)
+        status = open_log(self, err);
+    if (status == POLY_OK)
+        status = poly_stores_start(self, err);
+    if (status == POLY_OK)
+        status = poly_projections_open(self, err);
+    if (status == POLY_OK)
+        status = poly_keeper_start(self, err);
+    return status;
+}
+
+enum poly_status poly_open(const struct poly_options *options, struct poly_instance **instance,
+                           struct poly_error *err)
+{
+    static const struct poly_options defaults;
+    struct poly_instance *self;
+    struct poly_error local;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    if (sodium_init() < 0)
+        return poly_fail(err, POLY_INTERNAL, "libsodium cannot be used here");
+    self = calloc(1, sizeof(*self));
+    if (self == NULL)
+        return poly_no_memory(err);
+    self->lock_fd = self->keeper_wake = self->keeper_watch = -1;
+    self->started = poly_clock_wall();
+    pthread_mutex_init(&self->lock, NULL);
+    poly_signal_init(&self->head);
+    status = open_all(self, options == NULL ? &defaults : options, err);
+    if (status != POLY_OK) {
+        poly_close(self);
+        return status;
+    }
+    *instance = self;
+    return POLY_OK;
+}
+
+void poly_close(struct poly_instance *instance)
+{
+    if (instance == NULL)
+        return;
+    atomic_store(&instance->closing, true);
+    poly_keeper_stop(instance);
+    if (instance->writer != NULL)
+        poly_projections_close(instance);
+    poly_writer_close(instance->writer);
+    poly_projections_free(instance);
+    poly_stores_stop(instance);
+    poly_log_close(instance->log);
+    poly_sqlite_close(instance->file);
+    poly_lock_give(instance->lock_fd);
+    poly_config_free(instance->config);
+    poly_signal_destroy(&instance->head);
+    pthread_mutex_destroy(&instance->lock);
+    free(instance->data);
+    free(instance);
+}
+
+/* --- for stores --- */
+
+const struct poly_config *poly_instance_config(const struct poly_instance *instance)
+{
+    return instance->config;
+}
+
+struct poly_sqlite *poly_instance_file(struct poly_instance *instance)
+{
+    return instance->file;
+}
+
+const struct poly_domain *poly_instance_domain(const struct poly_instance *instance,
+                                               const char *name, struct poly_error *err)
+{
+    const struct poly_domain *domain = poly_config_domain(instance->config, name);
+
+    if (domain == NULL)
+        poly_fail(err, POLY_NOT_FOUND, "there is no domain '%.128s' in the configuration", name);
+    return domain;
+}
+
+struct poly_relational *poly_instance_relational(struct poly_instance *instance)
+{
+    return instance->relational;
+}
+
+void poly_instance_set_relational(struct poly_instance *instance,
+                                  struct poly_relational *relational)
+{
+    instance->relational = relational;
+}
+
+enum poly_status poly_instance_write(struct poly_instance *instance,
+                                     enum poly_status (*fn)(struct poly_db *db, void *arg,
+                                                            struct poly_error *err),
+                                     void *arg, struct poly_error *err)
+{
+    return poly_writer_run(instance->writer, fn, arg, false, err);
+}
+
+struct poly_log *poly_instance_log(struct poly_instance *instance)
+{
+    return instance->log;
+}

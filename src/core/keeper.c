@@ -1,0 +1,139 @@
+/*
+ * One thread that sleeps until there is a reason: another program has written
+ * to the database's WAL (inotify), an interactive transaction passes its
+ * deadline, an hour has passed (retention). Idle it costs nothing.
+ *
+ * Our own commits write to the WAL too. The keeper then looks once, and sleeps
+ * for a tenth of a second whatever comes, so a busy writer costs ten looks a
+ * second and a foreign commit is seen within that time.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "core/inside.h"
+
+enum { REST_US = 100000, RETENTION_US = 600000000 };
+
+static const char head_get[] = "SELECT seq FROM sqlite_sequence WHERE name = 'poly_log'";
+
+/* Has somebody else moved the log's end? */
+static bool moved(struct poly_instance *instance)
+{
+    struct poly_error err;
+    struct poly_db *reader = poly_sqlite_take(instance->file, &err);
+    sqlite3_stmt *get = reader == NULL ? NULL : poly_db_prepare(reader, head_get, &err);
+    bool row = false, answer = false;
+
+    if (get != NULL && poly_db_row(reader, get, &row, &err) == POLY_OK && row) {
+        answer = (uint64_t)sqlite3_column_int64(get, 0) > atomic_load(&instance->log->durable);
+        sqlite3_reset(get);
+    }
+    poly_sqlite_give(instance->file, reader);
+    return answer;
+}
+
+static void drain(int fd)
+{
+    char bytes[4096];
+
+    while (read(fd, bytes, sizeof(bytes)) > 0) {
+    }
+}
+
+static int timeout_ms(int64_t now, int64_t until)
+{
+    int64_t ms = until < 0 ? -1 : (until - now + 999) / 1000;
+
+    if (until >= 0 && ms < 0)
+        ms = 0;
+    return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static void *keep(void *arg)
+{
+    struct poly_instance *instance = arg;
+    int64_t retention = poly_clock_monotonic() + RETENTION_US, rest = 0;
+
+    while (!atomic_load(&instance->closing)) {
+        struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
+                                {.fd = instance->keeper_watch, .events = POLLIN}};
+        int64_t now = poly_clock_monotonic(), until = sooner(retention, poly_txn_deadline(instance));
+        bool resting = rest > now;
+
+        if (resting) {
+            until = sooner(until, rest);
+            fds[1].fd = -1;
+        } else if (instance->keeper_watch < 0) {
+            until = sooner(until, now + REST_US * 5);
+        }
+        poll(fds, 2, timeout_ms(now, until));
+        now = poly_clock_monotonic();
+        if ((fds[0].revents & POLLIN) != 0)
+            drain(instance->keeper_wake);
+        if (!resting && ((fds[1].revents & POLLIN) != 0 || instance->keeper_watch < 0)) {
+            if (instance->keeper_watch >= 0)
+                drain(instance->keeper_watch);
+            if (moved(instance))
+                poly_writer_kick(instance->writer);
+            rest = instance->keeper_watch < 0 ? 0 : now + REST_US;
+        }
+        poly_txn_expire(instance, now);
+        if (now >= retention) {
+            poly_retention_run(instance);
+            retention = now + RETENTION_US;
+        }
+    }
+    return NULL;
+}
+
+enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_error *err)
+{
+    char path[4096];
+
+    instance->keeper_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (instance->keeper_wake < 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot make an eventfd: %s", strerror(errno));
+    snprintf(path, sizeof(path), "%s-wal", poly_sqlite_path(instance->file));
+    instance->keeper_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (instance->keeper_watch >= 0 &&
+        inotify_add_watch(instance->keeper_watch, path, IN_MODIFY) < 0) {
+        close(instance->keeper_watch);
+        instance->keeper_watch = -1;
+    }
+    if (pthread_create(&instance->keeper, NULL, keep, instance) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the keeper's thread");
+    instance->keeper_runs = true;
+    return POLY_OK;
+}
+
+void poly_keeper_poke(struct poly_instance *instance)
+{
+    uint64_t one = 1;
+    ssize_t written = write(instance->keeper_wake, &one, sizeof(one));
+
+    (void)written; /* a full counter wakes as well */
+}
+
+void poly_keeper_stop(struct poly_instance *instance)
+{
+    if (instance->keeper_runs) {
+        poly_keeper_poke(instance);
+        pthread_join(instance->keeper, NULL);
+    }
+    if (instance->keeper_wake >= 0)
+        close(instance->keeper_wake);
+    if (instance->keeper_watch >= 0)
+        close(instance->keeper_watch);
+}

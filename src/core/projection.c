@@ -1,0 +1,510 @@
+/*
+ * Opening a projection decides which generation may serve. What shapes the
+ * store (fields, weights, tokenizer) has a digest beside the generation: under
+ * another one the old index would lie, so a new one is filled. The same when
+ * a follower's file was thrown away, or stands beyond the end of the log.
+ */
+#include "core/projection.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "core/projector.h"
+
+enum { RECORDS_MAX = 4 * POLY_MAX_VALUE };
+
+static const char load[] = "SELECT generation, previous, building, stopped, position, reason, time,"
+                           " setup FROM poly_projection WHERE store = ?1";
+static const char load_skips[] = "SELECT position FROM poly_skip WHERE store = ?1";
+
+/* --- opening --- */
+
+static void add_text(crypto_generichash_state *state, const char *text)
+{
+    crypto_generichash_update(state, (const uint8_t *)(text == NULL ? "" : text),
+                              text == NULL ? 1 : strlen(text) + 1);
+}
+
+static void digest_setup(struct poly_projection *projection)
+{
+    const struct poly_config *config = projection->instance->config;
+    crypto_generichash_state state;
+
+    crypto_generichash_init(&state, NULL, 0, sizeof(projection->setup));
+    add_text(&state, projection->driver->name);
+    add_text(&state, projection->follower ? "follower" : "colocated");
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        if (domain->search.field_count == 0)
+            continue;
+        add_text(&state, domain->name);
+        add_text(&state, domain->table);
+        add_text(&state, domain->stream);
+        add_text(&state, domain->tenant);
+        add_text(&state, domain->search.tokenizer);
+        add_text(&state, domain->search.language);
+        for (size_t f = 0; f < domain->search.field_count; f++)
+            add_text(&state, domain->search.fields[f].name);
+        add_text(&state, "");
+        for (size_t f = 0; f < domain->search.filter_count; f++)
+            add_text(&state, domain->search.filters[f]);
+    }
+    crypto_generichash_final(&state, projection->setup, sizeof(projection->setup));
+}
+
+static enum poly_status load_row(struct poly_projection *projection, struct poly_db *db,
+                                 bool *fits, struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    sqlite3_stmt *get = poly_db_prepare(db, load, err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    poly_bind_text(get, 1, poly_text(projection->driver->store));
+    status = poly_db_row(db, get, &row, err);
+    *fits = false;
+    if (status != POLY_OK || !row)
+        return status;
+    work->active.number = (uint64_t)sqlite3_column_int64(get, 0);
+    work->previous.number = (uint64_t)sqlite3_column_int64(get, 1);
+    work->building.number = (uint64_t)sqlite3_column_int64(get, 2);
+    work->stopped = sqlite3_column_int(get, 3) != 0;
+    work->position = (uint64_t)sqlite3_column_int64(get, 4);
+    snprintf(work->error, sizeof(work->error), "%s", poly_column_text(get, 5).data);
+    work->error_time = sqlite3_column_int64(get, 6);
+    *fits = sqlite3_column_bytes(get, 7) == sizeof(projection->setup) &&
+            memcmp(sqlite3_column_blob(get, 7), projection->setup, sizeof(projection->setup)) == 0;
+    sqlite3_reset(get);
+    return POLY_OK;
+}
+
+static enum poly_status load_skip_list(struct poly_projection *projection, struct poly_db *db,
+                                       struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, load_skips, err);
+    enum poly_status status;
+    bool row = true;
+
+    if (get == NULL)
+        return err->status;
+    poly_bind_text(get, 1, poly_text(projection->driver->store));
+    while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
+        uint64_t *more =
+            realloc(projection->skips, (projection->skip_count + 1) * sizeof(*more));
+
+        if (more == NULL) {
+            sqlite3_reset(get);
+            return poly_no_memory(err);
+        }
+        projection->skips = more;
+        more[projection->skip_count++] = (uint64_t)sqlite3_column_int64(get, 0);
+    }
+    projection->work.skipped = projection->skip_count;
+    return status;
+}
+
+static enum poly_status load_applied(struct poly_projection *projection, struct poly_db *db,
+                                     struct poly_generation *generation, struct poly_error *err)
+{
+    enum poly_status status;
+
+    if (generation->number == 0)
+        return POLY_OK;
+    status = projection->driver->prepare(projection->store, db, generation->number, err);
+    if (status == POLY_OK)
+        status = projection->driver->applied(projection->store, db, generation->number,
+                                             &generation->applied, err);
+    generation->stored = generation->applied;
+    return status;
+}
+
+/* All generations go; the first of the new kind is filled. */
+static enum poly_status start_over(struct poly_projection *projection, struct poly_db *db,
+                                   struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    struct poly_generation *old[] = {&work->active, &work->previous, &work->building};
+    uint64_t number = 0;
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < 3 && status == POLY_OK; i++) {
+        if (old[i]->number == 0)
+            continue;
+        number = old[i]->number > number ? old[i]->number : number;
+        status = projection->driver->drop(projection->store, db, old[i]->number, err);
+        *old[i] = (struct poly_generation){0};
+    }
+    work->stopped = false;
+    work->building.number = number + 1;
+    return status == POLY_OK ? load_applied(projection, db, &work->building, err) : status;
+}
+
+static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct poly_projection *projection = arg;
+    struct poly_progress *work = &projection->work;
+    struct poly_db *on = projection->follower ? NULL : db;
+    uint64_t head = projection->instance->log->head;
+    bool fits = false;
+    enum poly_status status = load_row(projection, db, &fits, err);
+
+    if (status == POLY_OK)
+        status = load_skip_list(projection, db, err);
+    if (status == POLY_OK && fits) {
+        status = load_applied(projection, on, &work->active, err);
+        if (status == POLY_OK)
+            status = load_applied(projection, on, &work->previous, err);
+        if (status == POLY_OK)
+            status = load_applied(projection, on, &work->building, err);
+    }
+    if (status != POLY_OK)
+        return status;
+    bool lost = work->active.number != 0 && work->active.applied == 0 && head > 0;
+    bool beyond = work->active.applied > head || work->building.applied > head;
+
+    if (!fits || lost || beyond)
+        status = start_over(projection, on, err);
+    if (status == POLY_OK && work->building.number != 0 && head == 0) {
+        work->active = work->building;
+        work->building = (struct poly_generation){0};
+    }
+    return status == POLY_OK ? poly_projector_save(projection, db, err) : status;
+}
+
+static void projection_free(struct poly_projection *projection)
+{
+    if (projection == NULL)
+        return;
+    if (projection->store != NULL)
+        projection->driver->close(projection->store);
+    poly_arena_free(projection->records);
+    poly_arena_free(projection->scratch);
+    poly_signal_destroy(&projection->applied);
+    pthread_cond_destroy(&projection->commanded);
+    pthread_mutex_destroy(&projection->lock);
+    free(projection->skips);
+    free(projection);
+}
+
+static struct poly_projection *projection_new(struct poly_instance *instance,
+                                              const struct poly_driver *driver,
+                                              const struct poly_store_config *config)
+{
+    struct poly_projection *self = calloc(1, sizeof(*self));
+
+    if (self == NULL)
+        return NULL;
+    self->instance = instance;
+    self->driver = driver;
+    self->config = config;
+    self->follower = config->follower;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->commanded, NULL);
+    poly_signal_init(&self->applied);
+    self->records = poly_arena_new(RECORDS_MAX);
+    self->scratch = poly_arena_new(RECORDS_MAX);
+    if (self->records == NULL || self->scratch == NULL) {
+        projection_free(self);
+        return NULL;
+    }
+    digest_setup(self);
+    return self;
+}
+
+static enum poly_status projection_open(struct poly_instance *instance,
+                                        const struct poly_driver *driver,
+                                        const struct poly_store_config *config,
+                                        struct poly_error *err)
+{
+    struct poly_projection *self = projection_new(instance, driver, config);
+    struct poly_store_open how = {.config = instance->config,
+                                  .store = config,
+                                  .log_file = config->follower ? NULL : instance->file,
+                                  .data = instance->data};
+    enum poly_status status;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    status = driver->open(&how, &self->store, err);
+    if (status == POLY_OK)
+        status = poly_writer_run(instance->writer, recover, self, false, err);
+    if (status != POLY_OK) {
+        projection_free(self);
+        return status;
+    }
+    self->live = self->work;
+    atomic_store(&self->applied.value, self->work.active.applied);
+    instance->projections[instance->projection_count++] = self;
+    if (self->follower) {
+        if (pthread_create(&self->thread, NULL, poly_projector_thread, self) != 0)
+            return poly_fail(err, POLY_UNAVAILABLE, "%s: cannot start its thread", driver->store);
+        self->thread_runs = true;
+    }
+    return POLY_OK;
+}
+
+static bool needed(const struct poly_config *config, const char *store)
+{
+    if (strcmp(store, "search") != 0)
+        return true;
+    for (size_t i = 0; i < config->domain_count; i++) {
+        if (config->domains[i].search.field_count > 0)
+            return true;
+    }
+    return false;
+}
+
+enum poly_status poly_projections_open(struct poly_instance *instance, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+    size_t count = 0;
+
+    while (poly_drivers[count] != NULL)
+        count++;
+    instance->projections = calloc(count + 1, sizeof(struct poly_projection *));
+    if (instance->projections == NULL)
+        return poly_no_memory(err);
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
+        const struct poly_store_config *config =
+            poly_config_store(instance->config, poly_drivers[i]->store);
+
+        if (config != NULL && strcmp(config->driver, poly_drivers[i]->name) == 0 &&
+            needed(instance->config, poly_drivers[i]->store))
+            status = projection_open(instance, poly_drivers[i], config, err);
+    }
+    poly_writer_kick(instance->writer);
+    return status;
+}
+
+/* Positions that moved without effect are worth keeping: the next start is shorter. */
+static enum poly_status keep_position(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct poly_projection *projection = arg;
+    struct poly_generation *generation = &projection->work.active;
+    struct poly_batch batch = {.last = generation->applied};
+
+    if (generation->number == 0 || generation->stored == generation->applied)
+        return POLY_OK;
+    return projection->driver->apply(projection->store, projection->follower ? NULL : db,
+                                     generation->number, &batch, err);
+}
+
+void poly_projections_close(struct poly_instance *instance)
+{
+    struct poly_error ignored;
+
+    poly_signal_poke(&instance->head);
+    for (size_t i = 0; i < instance->projection_count; i++) {
+        struct poly_projection *projection = instance->projections[i];
+
+        if (projection->thread_runs)
+            pthread_join(projection->thread, NULL);
+        (void)poly_writer_run(instance->writer, keep_position, projection, false, &ignored);
+    }
+}
+
+void poly_projections_free(struct poly_instance *instance)
+{
+    for (size_t i = 0; i < instance->projection_count; i++)
+        projection_free(instance->projections[i]);
+    free(instance->projections);
+}
+
+/* --- the writer's hooks --- */
+
+enum poly_status poly_projections_apply(struct poly_instance *instance, struct poly_db *db,
+                                        bool *behind, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < instance->projection_count && status == POLY_OK; i++) {
+        if (!instance->projections[i]->follower)
+            status = poly_projector_group(instance->projections[i], db, behind, err);
+    }
+    return status;
+}
+
+void poly_projections_published(struct poly_instance *instance, bool committed)
+{
+    for (size_t i = 0; i < instance->projection_count; i++) {
+        if (!instance->projections[i]->follower)
+            poly_projector_publish(instance->projections[i], committed);
+    }
+}
+
+uint64_t poly_projections_floor(struct poly_instance *instance)
+{
+    uint64_t floor = atomic_load(&instance->head.value);
+
+    for (size_t i = 0; i < instance->projection_count; i++) {
+        struct poly_projection *projection = instance->projections[i];
+
+        pthread_mutex_lock(&projection->lock);
+        const struct poly_generation *all[] = {
+            &projection->live.active, &projection->live.previous, &projection->live.building};
+
+        for (size_t g = 0; g < 3; g++) {
+            if (all[g]->number != 0 && all[g]->applied < floor)
+                floor = all[g]->applied;
+        }
+        pthread_mutex_unlock(&projection->lock);
+    }
+    return floor;
+}
+
+struct poly_projection *poly_instance_projection(struct poly_instance *instance, const char *store)
+{
+    for (size_t i = 0; i < instance->projection_count; i++) {
+        if (strcmp(instance->projections[i]->driver->store, store) == 0)
+            return instance->projections[i];
+    }
+    return NULL;
+}
+
+/* --- the fence --- */
+
+bool poly_projector_reads(struct poly_projection *projection, uint64_t number)
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (projection->readers[i].number == number && projection->readers[i].count > 0)
+            return true;
+    }
+    return false;
+}
+
+/* With the lock: counts a reader of the active generation in. */
+static bool reader_in(struct poly_projection *projection, uint64_t number)
+{
+    size_t free_slot = 4;
+
+    for (size_t i = 0; i < 4; i++) {
+        if (projection->readers[i].count > 0 && projection->readers[i].number == number) {
+            projection->readers[i].count++;
+            return true;
+        }
+        if (projection->readers[i].count == 0)
+            free_slot = i;
+    }
+    if (free_slot == 4)
+        return false;
+    projection->readers[free_slot].number = number;
+    projection->readers[free_slot].count = 1;
+    return true;
+}
+
+/* May this generation answer what the session asks? POLY_TIMEOUT stands for "not yet". */
+static enum poly_status may_answer(struct poly_projection *projection,
+                                   const struct poly_session *session, struct poly_error *err)
+{
+    const struct poly_progress *live = &projection->live;
+    const char *store = projection->driver->store;
+
+    if (live->active.number == 0)
+        return poly_fail(err, live->building_stopped ? POLY_UNAVAILABLE : POLY_TIMEOUT,
+                         "%s: the index is being filled (%llu of %llu)%s%.200s", store,
+                         (unsigned long long)live->building.applied,
+                         (unsigned long long)atomic_load(&projection->instance->head.value),
+                         live->building_stopped ? "; stopped: " : "",
+                         live->building_stopped ? live->error : "");
+    if (session->consistency == POLY_STALE)
+        return POLY_OK;
+    if (live->stopped)
+        return poly_fail(err, POLY_UNAVAILABLE,
+                         "%s: the projection stopped at record %llu: %.200s", store,
+                         (unsigned long long)live->position, live->error);
+    if (live->active.applied >= session->after)
+        return POLY_OK;
+    return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, the token asks for %llu", store,
+                     (unsigned long long)live->active.applied,
+                     (unsigned long long)session->after);
+}
+
+/* Returns with the lock when POLY_OK. */
+static enum poly_status pass_fence(struct poly_projection *projection,
+                                   struct poly_session *session, struct poly_error *err)
+{
+    int64_t deadline = poly_clock_monotonic() + (int64_t)session->deadline_ms * 1000;
+
+    for (;;) {
+        unsigned seen = poly_signal_seen(&projection->applied);
+        enum poly_status status;
+
+        pthread_mutex_lock(&projection->lock);
+        status = may_answer(projection, session, err);
+        if (status == POLY_OK)
+            return POLY_OK;
+        bool filling = projection->live.active.number == 0;
+
+        pthread_mutex_unlock(&projection->lock);
+        if (status == POLY_TIMEOUT && (filling || session->consistency == POLY_FAIL)) {
+            err->status = POLY_UNAVAILABLE;
+            return POLY_UNAVAILABLE;
+        }
+        if (status != POLY_TIMEOUT || poly_clock_monotonic() >= deadline)
+            return status;
+        poly_signal_wait(&projection->applied, session->after, deadline, seen);
+    }
+}
+
+enum poly_status poly_projection_read(struct poly_session *session, const char *store,
+                                      struct poly_projected *projected, struct poly_error *err)
+{
+    struct poly_projection *projection = poly_instance_projection(session->instance, store);
+    struct poly_freshness freshness = {.wanted = session->after};
+    enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
+    bool in;
+
+    if (status != POLY_OK)
+        return status;
+    if (projection == NULL)
+        return poly_fail(err, POLY_INVALID, "%s: no domain of the configuration uses it", store);
+    status = pass_fence(projection, session, err);
+    if (status != POLY_OK)
+        return status;
+    *projected = (struct poly_projected){.store = projection->store,
+                                         .generation = projection->live.active.number};
+    freshness.applied = projection->live.active.applied;
+    freshness.stale = freshness.applied < session->after || projection->live.stopped;
+    in = reader_in(projection, projected->generation);
+    pthread_mutex_unlock(&projection->lock);
+    if (!in)
+        return poly_fail(err, POLY_UNAVAILABLE, "%s: too many generations are read", store);
+    if (!projection->follower) {
+        status = poly_session_read(session, &projected->db, err);
+        if (status != POLY_OK) {
+            projected->db = NULL;
+            poly_projection_read_end(session, projected);
+            return status;
+        }
+    }
+    session->freshness = freshness;
+    return POLY_OK;
+}
+
+void poly_projection_read_end(struct poly_session *session, struct poly_projected *projected)
+{
+    struct poly_instance *instance = session->instance;
+
+    if (projected->db != NULL)
+        poly_session_read_end(session);
+    for (size_t p = 0; p < instance->projection_count; p++) {
+        struct poly_projection *projection = instance->projections[p];
+
+        if (projection->store != projected->store)
+            continue;
+        pthread_mutex_lock(&projection->lock);
+        for (size_t i = 0; i < 4; i++) {
+            if (projection->readers[i].count > 0 &&
+                projection->readers[i].number == projected->generation)
+                projection->readers[i].count--;
+        }
+        pthread_mutex_unlock(&projection->lock);
+    }
+}

@@ -1,0 +1,665 @@
+/*
+ * One way to move for all: collect a batch beyond the applied position, give
+ * it to the driver, remember the position that the driver has made durable
+ * with it. A co-located projection does so on the writer, inside the group's
+ * transaction; a follower on a thread of its own.
+ *
+ * A rebuild is nothing special: a second generation with position 0 that moves
+ * in the same way until it has caught up, and is then swapped in by one row.
+ *
+ * A record that cannot be applied stops its generation. What fails for a
+ * reason that may pass (a full disk, no memory) is tried again with back-off.
+ * The driver says which is which.
+ */
+#include "core/projector.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+enum {
+    BATCH_RECORDS = 512,
+    BATCH_BYTES = 4 * 1024 * 1024,
+    BATCH_LOOKED = 50000,   /* records looked at for one batch */
+    GROUP_BATCHES = 40,     /* of the active generation in one group commit */
+    POSITION_LAG = 4096,    /* of a position that moves without effect */
+    BACKOFF_FIRST = 50000,  /* microseconds */
+    BACKOFF_MAX = 5000000
+};
+
+static const char save[] =
+    "INSERT INTO poly_projection(store, generation, previous, building, stopped, position, reason,"
+    " time, setup) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    " ON CONFLICT (store) DO UPDATE SET generation = ?2, previous = ?3, building = ?4,"
+    " stopped = ?5, position = ?6, reason = ?7, time = ?8, setup = ?9";
+static const char skip_put[] =
+    "INSERT OR REPLACE INTO poly_skip(store, position, reason, error, by, time)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+enum poly_status poly_projector_save(struct poly_projection *projection, struct poly_db *db,
+                                     struct poly_error *err)
+{
+    const struct poly_progress *work = &projection->work;
+    sqlite3_stmt *put = poly_db_prepare(db, save, err);
+    enum poly_status status;
+
+    if (put == NULL)
+        return err->status;
+    poly_bind_text(put, 1, poly_text(projection->driver->store));
+    sqlite3_bind_int64(put, 2, (int64_t)work->active.number);
+    sqlite3_bind_int64(put, 3, (int64_t)work->previous.number);
+    sqlite3_bind_int64(put, 4, (int64_t)work->building.number);
+    sqlite3_bind_int64(put, 5, work->stopped);
+    sqlite3_bind_int64(put, 6, (int64_t)work->position);
+    poly_bind_text(put, 7, poly_text(work->error));
+    sqlite3_bind_int64(put, 8, work->error_time);
+    sqlite3_bind_blob(put, 9, projection->setup, sizeof(projection->setup), SQLITE_STATIC);
+    status = poly_db_done(db, put, err);
+    sqlite3_clear_bindings(put);
+    return status;
+}
+
+/* --- collecting a batch --- */
+
+struct collector {
+    struct poly_projection *projection;
+    struct poly_record *records;
+    size_t count;
+    bool no_memory;
+};
+
+static bool skipped(const struct poly_projection *projection, uint64_t position)
+{
+    for (size_t i = 0; i < projection->skip_count; i++) {
+        if (projection->skips[i] == position)
+            return true;
+    }
+    return false;
+}
+
+static bool collect_one(void *arg, const struct poly_record *record)
+{
+    struct collector *collector = arg;
+    struct poly_projection *projection = collector->projection;
+    struct poly_arena *arena = projection->records;
+
+    if (!projection->driver->wants(projection->store, record->domain) ||
+        skipped(projection, record->position))
+        return true;
+    if (!poly_record_copy(arena, record, &collector->records[collector->count])) {
+        collector->no_memory = true;
+        return false;
+    }
+    collector->count++;
+    return collector->count < BATCH_RECORDS && poly_arena_used(arena) < BATCH_BYTES;
+}
+
+/* Records in (after, upto] that the store wants; batch->last says how far it looked. */
+static enum poly_status collect(struct poly_projection *projection, struct poly_db *db,
+                                uint64_t after, uint64_t upto, struct poly_batch *batch,
+                                struct poly_error *err)
+{
+    struct poly_log_query query = {.after = after};
+    struct poly_scan scan = {.instance = projection->instance,
+                             .query = &query,
+                             .all_tenants = true,
+                             .upto = upto,
+                             .limit = BATCH_LOOKED,
+                             .arena = projection->scratch};
+    struct collector collector = {.projection = projection};
+    uint64_t last = after;
+    bool more = false;
+    enum poly_status status;
+
+    poly_arena_reset(projection->records);
+    poly_arena_reset(projection->scratch);
+    collector.records = poly_arena_array(projection->records, BATCH_RECORDS, sizeof(*batch->records));
+    if (collector.records == NULL)
+        return poly_no_memory(err);
+    status = poly_log_scan(db, &scan, collect_one, &collector, &last, &more, err);
+    if (status == POLY_OK && collector.no_memory)
+        status = poly_no_memory(err);
+    if (status != POLY_OK)
+        return status;
+    bool full = collector.count == BATCH_RECORDS ||
+                poly_arena_used(projection->records) >= BATCH_BYTES;
+
+    /* Nothing more below upto, holes included. */
+    if (!more && !full)
+        last = upto;
+    *batch = (struct poly_batch){.records = collector.records, .count = collector.count,
+                                 .last = last};
+    return POLY_OK;
+}
+
+/* --- applying --- */
+
+static void remember_error(struct poly_progress *work, uint64_t position,
+                           const struct poly_error *err)
+{
+    work->position = position;
+    work->error_time = poly_clock_wall();
+    snprintf(work->error, sizeof(work->error), "%.250s", err->message);
+}
+
+static bool temporary(enum poly_status status, const struct poly_batch *batch)
+{
+    return batch->temporary || status == POLY_NO_MEMORY || status == POLY_UNAVAILABLE ||
+           status == POLY_TIMEOUT;
+}
+
+/* On the writer's connection a failed batch must leave nothing behind. */
+static enum poly_status apply(struct poly_projection *projection, struct poly_db *db,
+                              uint64_t number, struct poly_batch *batch, struct poly_error *err)
+{
+    struct poly_error ignored;
+    enum poly_status status;
+
+    if (projection->follower)
+        return projection->driver->apply(projection->store, NULL, number, batch, err);
+    status = poly_db_exec(db, "SAVEPOINT poly_apply", err);
+    if (status != POLY_OK)
+        return status;
+    status = projection->driver->apply(projection->store, db, number, batch, err);
+    if (sqlite3_get_autocommit(poly_db_handle(db))) { /* SQLite gave the transaction up */
+        batch->temporary = true;
+        return status == POLY_OK ? poly_fail(err, POLY_INTERNAL, "the transaction is gone")
+                                 : status;
+    }
+    if (status != POLY_OK)
+        (void)poly_db_exec(db, "ROLLBACK TO poly_apply", &ignored);
+    (void)poly_db_exec(db, "RELEASE poly_apply", &ignored);
+    return status;
+}
+
+/*
+ * One batch into one generation. *failed: position of a record that will never
+ * go in (what came before it has gone in). Other failures are returned.
+ */
+static enum poly_status step(struct poly_projection *projection, struct poly_db *db,
+                             struct poly_generation *generation, uint64_t upto, uint64_t *failed,
+                             struct poly_error *err)
+{
+    struct poly_batch batch;
+    enum poly_status status = collect(projection, db, generation->applied, upto, &batch, err);
+
+    *failed = 0;
+    if (status != POLY_OK)
+        return status;
+    if (batch.count > 0 || batch.last - generation->stored >= POSITION_LAG) {
+        status = apply(projection, db, generation->number, &batch, err);
+        if (status == POLY_OK)
+            generation->stored = batch.last;
+    }
+    if (status == POLY_OK) {
+        generation->applied = batch.last;
+        return POLY_OK;
+    }
+    if (temporary(status, &batch))
+        return status;
+    *failed = batch.failed != 0    ? batch.failed
+              : batch.count > 0    ? batch.records[0].position
+                                   : generation->applied + 1;
+    if (*failed > generation->applied + 1) {
+        struct poly_error reason = *err;
+        uint64_t again;
+
+        status = step(projection, db, generation, *failed - 1, &again, err);
+        if (status != POLY_OK)
+            return status;
+        if (again != 0)
+            *failed = again;
+        else
+            *err = reason;
+    }
+    return POLY_OK;
+}
+
+static bool caught_up(const struct poly_progress *work, uint64_t head)
+{
+    return work->building.number != 0 && !work->building_stopped &&
+           work->building.applied >= head;
+}
+
+static void swap(struct poly_progress *work)
+{
+    work->previous = work->active;
+    work->active = work->building;
+    work->building = (struct poly_generation){0};
+    work->stopped = false;
+    work->position = 0;
+}
+
+/*
+ * One batch for each generation that is behind. *moved: there may be more.
+ * The previous generation is kept up to date so that it can be swapped back;
+ * when it cannot be, it is given up: it is a convenience.
+ */
+static enum poly_status step_all(struct poly_projection *projection, struct poly_db *db,
+                                 uint64_t head, bool *moved, struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    struct poly_generation *generations[] = {&work->active, &work->previous, &work->building};
+    bool *stops[] = {&work->stopped, NULL, &work->building_stopped};
+
+    *moved = false;
+    for (size_t i = 0; i < 3; i++) {
+        struct poly_generation *generation = generations[i];
+        uint64_t failed;
+        enum poly_status status;
+
+        if (generation->number == 0 || generation->applied >= head ||
+            (stops[i] != NULL && *stops[i]))
+            continue;
+        status = step(projection, db, generation, head, &failed, err);
+        if (status != POLY_OK)
+            return status;
+        *moved = true;
+        if (failed == 0)
+            continue;
+        if (stops[i] == NULL) {
+            *generation = (struct poly_generation){0};
+            continue;
+        }
+        *stops[i] = true;
+        remember_error(work, failed, err);
+    }
+    return POLY_OK;
+}
+
+/* --- commands: on the writer, in its transaction --- */
+
+static enum poly_status drop_previous(struct poly_projection *projection, struct poly_db *db,
+                                      struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    enum poly_status status;
+    bool read;
+
+    if (work->previous.number == 0)
+        return POLY_OK;
+    pthread_mutex_lock(&projection->lock);
+    read = poly_projector_reads(projection, work->previous.number);
+    pthread_mutex_unlock(&projection->lock);
+    if (read)
+        return poly_fail(err, POLY_UNAVAILABLE,
+                         "the generation before is still being read; try again");
+    status = projection->driver->drop(projection->store, projection->follower ? NULL : db,
+                                      work->previous.number, err);
+    if (status == POLY_OK)
+        work->previous = (struct poly_generation){0};
+    return status;
+}
+
+static enum poly_status do_rebuild(struct poly_projection *projection, struct poly_db *db,
+                                   struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    uint64_t number = work->active.number;
+    enum poly_status status;
+
+    work->building_stopped = false;
+    if (work->building.number != 0)
+        return POLY_OK;
+    if (work->previous.number > number)
+        number = work->previous.number;
+    number++;
+    status = drop_previous(projection, db, err);
+    if (status == POLY_OK)
+        status = projection->driver->prepare(projection->store, projection->follower ? NULL : db,
+                                             number, err);
+    if (status == POLY_OK)
+        work->building = (struct poly_generation){.number = number};
+    return status;
+}
+
+static enum poly_status do_back(struct poly_projection *projection, struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    struct poly_generation active = work->active;
+
+    if (work->previous.number == 0)
+        return poly_fail(err, POLY_NOT_FOUND, "%s: there is no generation to go back to",
+                         projection->driver->store);
+    if (work->previous.applied < active.applied)
+        return poly_fail(err, POLY_CONFLICT, "%s: the generation before is not up to date",
+                         projection->driver->store);
+    work->active = work->previous;
+    work->previous = active;
+    work->stopped = false;
+    return POLY_OK;
+}
+
+static enum poly_status do_retry(struct poly_projection *projection, struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+
+    if (!work->stopped && !work->building_stopped)
+        return poly_fail(err, POLY_CONFLICT, "%s: the projection has not stopped",
+                         projection->driver->store);
+    work->stopped = work->building_stopped = false;
+    work->position = 0;
+    return POLY_OK;
+}
+
+static enum poly_status do_skip(struct poly_projection *projection, struct poly_db *db,
+                                struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    uint64_t position = work->position;
+    sqlite3_stmt *put;
+    uint64_t *more;
+    enum poly_status status = do_retry(projection, err);
+
+    if (status != POLY_OK)
+        return status;
+    put = poly_db_prepare(db, skip_put, err);
+    more = realloc(projection->skips, (projection->skip_count + 1) * sizeof(*more));
+    if (more == NULL)
+        return poly_no_memory(err);
+    projection->skips = more;
+    if (put == NULL)
+        return err->status;
+    poly_bind_text(put, 1, poly_text(projection->driver->store));
+    sqlite3_bind_int64(put, 2, (int64_t)position);
+    poly_bind_text(put, 3, poly_text(projection->reason));
+    poly_bind_text(put, 4, poly_text(work->error));
+    poly_bind_text(put, 5, poly_text(projection->by));
+    sqlite3_bind_int64(put, 6, poly_clock_wall());
+    status = poly_db_done(db, put, err);
+    sqlite3_clear_bindings(put);
+    if (status == POLY_OK) {
+        projection->skips[projection->skip_count++] = position;
+        work->skipped++;
+    }
+    return status;
+}
+
+static enum poly_status run_command(struct poly_projection *projection, struct poly_db *db,
+                                    enum poly_command command, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    switch (command) {
+    case POLY_COMMAND_NONE:
+        return POLY_OK;
+    case POLY_COMMAND_RETRY:
+        status = do_retry(projection, err);
+        break;
+    case POLY_COMMAND_SKIP:
+        status = do_skip(projection, db, err);
+        break;
+    case POLY_COMMAND_REBUILD:
+        status = do_rebuild(projection, db, err);
+        break;
+    case POLY_COMMAND_BACK:
+        status = do_back(projection, err);
+        break;
+    }
+    if (status == POLY_OK)
+        status = poly_projector_save(projection, db, err);
+    return status;
+}
+
+static enum poly_command take_command(struct poly_projection *projection)
+{
+    enum poly_command command;
+
+    pthread_mutex_lock(&projection->lock);
+    command = projection->command;
+    projection->command = POLY_COMMAND_NONE;
+    projection->command_running = command != POLY_COMMAND_NONE;
+    pthread_mutex_unlock(&projection->lock);
+    return command;
+}
+
+static void finish_command(struct poly_projection *projection, enum poly_status status,
+                           const struct poly_error *err)
+{
+    pthread_mutex_lock(&projection->lock);
+    projection->command_running = false;
+    projection->command_done = true;
+    projection->command_status = status;
+    projection->command_error = *err;
+    pthread_cond_broadcast(&projection->commanded);
+    pthread_mutex_unlock(&projection->lock);
+}
+
+enum poly_status poly_projector_command(struct poly_projection *projection,
+                                        enum poly_command command, const char *reason,
+                                        const char *by, struct poly_error *err)
+{
+    enum poly_status status;
+
+    pthread_mutex_lock(&projection->lock);
+    while (projection->command != POLY_COMMAND_NONE || projection->command_running ||
+           projection->command_done)
+        pthread_cond_wait(&projection->commanded, &projection->lock);
+    projection->command = command;
+    projection->reason = reason;
+    projection->by = by;
+    pthread_mutex_unlock(&projection->lock);
+    if (projection->follower)
+        poly_signal_poke(&projection->instance->head);
+    else
+        poly_writer_kick(projection->instance->writer);
+    pthread_mutex_lock(&projection->lock);
+    while (!projection->command_done)
+        pthread_cond_wait(&projection->commanded, &projection->lock);
+    projection->command_done = false;
+    status = projection->command_status;
+    if (status != POLY_OK)
+        *err = projection->command_error;
+    pthread_cond_broadcast(&projection->commanded);
+    pthread_mutex_unlock(&projection->lock);
+    return status;
+}
+
+/* --- co-located: on the writer --- */
+
+static bool worse(const struct poly_progress *before, const struct poly_progress *after)
+{
+    return before->stopped != after->stopped || before->active.number != after->active.number ||
+           before->previous.number != after->previous.number ||
+           before->building.number != after->building.number ||
+           before->building_stopped != after->building_stopped;
+}
+
+/* A command that fails is undone alone, and does not take the group with it. */
+static enum poly_status group_command(struct poly_projection *projection, struct poly_db *db,
+                                      struct poly_error *err)
+{
+    struct poly_progress before = projection->work;
+    struct poly_error failed = {POLY_OK, -1, ""}, ignored;
+    enum poly_command command = take_command(projection);
+    enum poly_status status;
+
+    if (command == POLY_COMMAND_NONE)
+        return POLY_OK;
+    status = poly_db_exec(db, "SAVEPOINT poly_command", err);
+    if (status != POLY_OK)
+        return status;
+    projection->command_status = run_command(projection, db, command, &failed);
+    projection->command_error = failed;
+    if (projection->command_status != POLY_OK) {
+        projection->work = before;
+        (void)poly_db_exec(db, "ROLLBACK TO poly_command", &ignored);
+    }
+    return poly_db_exec(db, "RELEASE poly_command", err);
+}
+
+enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
+                                      bool *behind, struct poly_error *err)
+{
+    uint64_t sealed = projection->instance->log->sealed;
+    struct poly_progress before = projection->work;
+    enum poly_status status = group_command(projection, db, err);
+    bool moved = true;
+
+    for (int i = 0; status == POLY_OK && moved && i < GROUP_BATCHES; i++) {
+        status = step_all(projection, db, sealed, &moved, err);
+        /* Building shares the groups with the writers: a bite at a time. */
+        if (projection->work.active.applied >= sealed || projection->work.active.number == 0)
+            break;
+    }
+    if (status == POLY_OK && caught_up(&projection->work, sealed))
+        swap(&projection->work);
+    if (status == POLY_OK && worse(&before, &projection->work))
+        status = poly_projector_save(projection, db, err);
+    const struct poly_progress *work = &projection->work;
+
+    *behind |= (work->building.number != 0 && !work->building_stopped) ||
+               (work->active.number != 0 && !work->stopped && work->active.applied < sealed);
+    return status;
+}
+
+void poly_projector_publish(struct poly_projection *projection, bool committed)
+{
+    static const struct poly_error lost = {POLY_UNAVAILABLE, -1,
+                                           "the transaction was rolled back; try again"};
+    bool command;
+
+    pthread_mutex_lock(&projection->lock);
+    if (committed) {
+        projection->live = projection->work;
+        projection->checked = poly_clock_wall();
+    } else {
+        projection->work = projection->live;
+    }
+    command = projection->command_running;
+    pthread_mutex_unlock(&projection->lock);
+    if (command && committed)
+        finish_command(projection, projection->command_status, &projection->command_error);
+    else if (command)
+        finish_command(projection, POLY_UNAVAILABLE, &lost);
+    poly_signal_raise(&projection->applied, projection->work.active.applied);
+    if (command || projection->work.stopped)
+        poly_signal_poke(&projection->applied);
+}
+
+/* --- following: a thread --- */
+
+static enum poly_status save_now(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    return poly_projector_save(arg, db, err);
+}
+
+struct follower_command {
+    struct poly_projection *projection;
+    enum poly_command command;
+};
+
+static enum poly_status command_now(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct follower_command *command = arg;
+
+    return run_command(command->projection, db, command->command, err);
+}
+
+static void follow_command(struct poly_projection *projection)
+{
+    struct poly_progress before = projection->work;
+    struct follower_command command = {projection, take_command(projection)};
+    struct poly_error err = {POLY_OK, -1, ""};
+    enum poly_status status;
+
+    if (command.command == POLY_COMMAND_NONE)
+        return;
+    status =
+        poly_writer_run(projection->instance->writer, command_now, &command, false, &err);
+    if (status != POLY_OK)
+        projection->work = before;
+    pthread_mutex_lock(&projection->lock);
+    projection->live = projection->work;
+    pthread_mutex_unlock(&projection->lock);
+    finish_command(projection, status, &err);
+    poly_signal_poke(&projection->applied);
+}
+
+static enum poly_status follow_step(struct poly_projection *projection, uint64_t head, bool *moved,
+                                    struct poly_error *err)
+{
+    struct poly_instance *instance = projection->instance;
+    struct poly_progress before = projection->work;
+    struct poly_db *reader = poly_sqlite_take(instance->file, err);
+    enum poly_status status;
+
+    *moved = false;
+    if (reader == NULL)
+        return err->status;
+    status = step_all(projection, reader, head, moved, err);
+    poly_sqlite_give(instance->file, reader);
+    if (status == POLY_OK && caught_up(&projection->work, head) &&
+        (projection->work.stopped || projection->work.active.applied >= head ||
+         projection->work.active.number == 0))
+        swap(&projection->work);
+    if (status == POLY_OK && worse(&before, &projection->work)) {
+        status = poly_writer_run(instance->writer, save_now, projection, false, err);
+        if (status != POLY_OK)
+            projection->work = before;
+    }
+    return status;
+}
+
+static void follow_publish(struct poly_projection *projection, enum poly_status status,
+                           const struct poly_error *err)
+{
+    bool stopped = projection->work.stopped;
+
+    pthread_mutex_lock(&projection->lock);
+    if (status != POLY_OK)
+        remember_error(&projection->work, 0, err);
+    else
+        projection->checked = poly_clock_wall();
+    projection->retrying = status != POLY_OK;
+    projection->live = projection->work;
+    pthread_mutex_unlock(&projection->lock);
+    poly_signal_raise(&projection->applied, projection->work.active.applied);
+    if (stopped)
+        poly_signal_poke(&projection->applied);
+}
+
+static bool idle(const struct poly_projection *projection, uint64_t head)
+{
+    const struct poly_progress *work = &projection->work;
+
+    return (work->active.number == 0 || work->stopped || work->active.applied >= head) &&
+           (work->previous.number == 0 || work->previous.applied >= head) &&
+           (work->building.number == 0 || work->building_stopped);
+}
+
+void *poly_projector_thread(void *arg)
+{
+    struct poly_projection *projection = arg;
+    struct poly_instance *instance = projection->instance;
+    int64_t backoff = 0;
+
+    while (!atomic_load(&instance->closing)) {
+        unsigned seen = poly_signal_seen(&instance->head);
+        uint64_t head = atomic_load(&instance->head.value);
+        struct poly_error err = {POLY_OK, -1, ""};
+        enum poly_status status;
+        bool moved;
+
+        follow_command(projection);
+        status = follow_step(projection, head, &moved, &err);
+        follow_publish(projection, status, &err);
+        if (status != POLY_OK) {
+            backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2;
+            backoff = backoff > BACKOFF_MAX ? BACKOFF_MAX : backoff;
+            poly_signal_wait(&instance->head, UINT64_MAX, poly_clock_monotonic() + backoff, seen);
+        } else {
+            backoff = 0;
+            if (idle(projection, head))
+                poly_signal_wait(&instance->head, head + 1, -1, seen);
+        }
+    }
+    /* Nobody may be left waiting for a command that will not run. */
+    take_command(projection);
+    finish_command(projection, POLY_UNAVAILABLE,
+                   &(struct poly_error){POLY_UNAVAILABLE, -1, "the instance is being closed"});
+    return NULL;
+}

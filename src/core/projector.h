@@ -1,0 +1,86 @@
+/*
+ * How a projection moves: batches of the log into generations of a store.
+ * Private to projection.c (which opens, fences and reports) and projector.c
+ * (which applies).
+ *
+ * All that moves is in struct poly_progress. The projector works on a copy and
+ * publishes it when its transaction has committed, so that nobody ever sees a
+ * position that a rollback takes back.
+ */
+#ifndef POLY_CORE_PROJECTOR_H
+#define POLY_CORE_PROJECTOR_H
+
+#include "core/inside.h"
+
+struct poly_generation {
+    uint64_t number;  /* 0: none */
+    uint64_t applied; /* everything up to here */
+    uint64_t stored;  /* the applied position that the store has on disk */
+};
+
+struct poly_progress {
+    struct poly_generation active, previous, building;
+    bool stopped;      /* of the active generation: an operator must decide */
+    uint64_t position; /* of the record that could not be applied; 0: none */
+    bool building_stopped;
+    char error[256]; /* the last one */
+    int64_t error_time;
+    uint64_t skipped;
+};
+
+enum poly_command { POLY_COMMAND_NONE, POLY_COMMAND_RETRY, POLY_COMMAND_SKIP,
+                    POLY_COMMAND_REBUILD, POLY_COMMAND_BACK };
+
+struct poly_projection {
+    struct poly_instance *instance;
+    const struct poly_driver *driver;
+    const struct poly_store_config *config;
+    struct poly_store *store;
+    bool follower;
+    uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
+
+    struct poly_progress work;      /* the projector's own */
+    struct poly_arena *records;     /* of a batch */
+    struct poly_arena *scratch;     /* while collecting it */
+    uint64_t *skips;                /* sorted positions to leave out */
+    size_t skip_count;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t commanded;
+    struct poly_progress live; /* published */
+    bool retrying;
+    int64_t checked;
+    struct {
+        uint64_t number;
+        unsigned count;
+    } readers[4];
+    enum poly_command command; /* asked for; taken by the projector */
+    const char *reason, *by;   /* of a skip */
+    bool command_running;
+    bool command_done;
+    enum poly_status command_status;
+    struct poly_error command_error;
+
+    struct poly_signal applied; /* of the active generation */
+    pthread_t thread;           /* a follower's */
+    bool thread_runs;
+};
+
+/* projector.c */
+
+/* On the writer, before a commit: a co-located projection takes in what is sealed. */
+enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
+                                      bool *behind, struct poly_error *err);
+/* After the commit or rollback of that group. */
+void poly_projector_publish(struct poly_projection *projection, bool committed);
+void *poly_projector_thread(void *projection);
+/* Asks for a command and waits for it. */
+enum poly_status poly_projector_command(struct poly_projection *projection,
+                                        enum poly_command command, const char *reason,
+                                        const char *by, struct poly_error *err);
+/* Its row in poly_projection, on the writer. */
+enum poly_status poly_projector_save(struct poly_projection *projection, struct poly_db *db,
+                                     struct poly_error *err);
+bool poly_projector_reads(struct poly_projection *projection, uint64_t number); /* with the lock */
+
+#endif

@@ -1,0 +1,234 @@
+/*
+ * The status, filled in one place. Whatever prints it (text, JSON, metrics,
+ * exit code, HTTP) prints this structure, so they cannot disagree.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "core/projector.h"
+
+static const char oldest[] =
+    "SELECT time FROM poly_log WHERE position > ?1 ORDER BY position LIMIT 1";
+
+const char *poly_state_name(enum poly_state state)
+{
+    static const char *const names[] = {
+        [POLY_STATE_OK] = "ok",             [POLY_STATE_BEHIND] = "behind",
+        [POLY_STATE_FILLING] = "filling",   [POLY_STATE_RETRYING] = "retrying",
+        [POLY_STATE_STOPPED] = "stopped",   [POLY_STATE_FAILED] = "failed"};
+
+    return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+static enum poly_status copy(struct poly_arena *arena, const char *text, struct poly_text *out,
+                             struct poly_error *err)
+{
+    out->size = strlen(text);
+    out->data = poly_arena_copy(arena, text, out->size);
+    return out->data == NULL ? poly_no_memory(err) : POLY_OK;
+}
+
+/* --- projections --- */
+
+static enum poly_state judge(const struct poly_progress *live, bool retrying, uint64_t head)
+{
+    if (live->stopped || (live->active.number == 0 && live->building_stopped))
+        return POLY_STATE_STOPPED;
+    if (retrying)
+        return POLY_STATE_RETRYING;
+    if (live->active.number == 0)
+        return POLY_STATE_FILLING;
+    return live->active.applied < head ? POLY_STATE_BEHIND : POLY_STATE_OK;
+}
+
+static enum poly_status lag_time(struct poly_db *db, uint64_t applied, int64_t *lag,
+                                 struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, oldest, err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    sqlite3_bind_int64(get, 1, (int64_t)applied);
+    status = poly_db_row(db, get, &row, err);
+    if (status == POLY_OK && row) {
+        int64_t age = poly_clock_wall() - sqlite3_column_int64(get, 0);
+
+        *lag = age > 0 ? age : 1;
+        sqlite3_reset(get);
+    }
+    return status;
+}
+
+static enum poly_status report_projection(struct poly_session *session, struct poly_db *db,
+                                          struct poly_projection *projection,
+                                          struct poly_projection_status *out,
+                                          struct poly_error *err)
+{
+    uint64_t head = atomic_load(&projection->instance->head.value);
+    struct poly_progress live;
+    enum poly_status status;
+    bool retrying;
+
+    pthread_mutex_lock(&projection->lock);
+    live = projection->live;
+    retrying = projection->retrying;
+    out->checked = projection->checked;
+    pthread_mutex_unlock(&projection->lock);
+
+    const struct poly_generation *counted = live.active.number != 0 ? &live.active : &live.building;
+
+    out->store = poly_text(projection->driver->store);
+    out->driver = poly_text(projection->driver->name);
+    out->follower = projection->follower;
+    out->state = judge(&live, retrying, head);
+    out->generation = live.active.number;
+    out->previous = live.previous.number;
+    out->building = live.building.number;
+    out->applied = live.active.applied;
+    out->building_applied = live.building.applied;
+    out->lag_records = head > out->applied ? head - out->applied : 0;
+    out->error_position = live.position;
+    out->error_time = live.error_time;
+    out->skipped = live.skipped;
+    status = copy(session->arena, live.error, &out->error, err);
+    if (status == POLY_OK && out->lag_records > 0)
+        status = lag_time(db, out->applied, &out->lag_us, err);
+    if (status == POLY_OK && counted->number != 0)
+        status = projection->driver->count(projection->store, projection->follower ? NULL : db,
+                                           counted->number, &out->documents, err);
+    return status;
+}
+
+static enum poly_status report_projections(struct poly_session *session, struct poly_db *db,
+                                           struct poly_status_report *report,
+                                           struct poly_error *err)
+{
+    struct poly_instance *instance = session->instance;
+    struct poly_projection_status *list =
+        poly_arena_array(session->arena, instance->projection_count + 1, sizeof(*list));
+    enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
+
+    for (size_t i = 0; i < instance->projection_count && status == POLY_OK; i++) {
+        status = report_projection(session, db, instance->projections[i], &list[i], err);
+        if (status == POLY_OK && list[i].state > report->state)
+            report->state = list[i].state;
+    }
+    report->projections = list;
+    report->projection_count = instance->projection_count;
+    return status;
+}
+
+/* --- domains --- */
+
+static enum poly_status report_domains(struct poly_session *session,
+                                       struct poly_status_report *report, struct poly_error *err)
+{
+    const struct poly_config *config = session->instance->config;
+    struct poly_domain_status *list =
+        poly_arena_array(session->arena, config->domain_count + 1, sizeof(*list));
+    enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
+
+    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        list[i].name = poly_text(domain->name);
+        list[i].owner = poly_text(domain->table != NULL ? "relational" : "events");
+        list[i].source = poly_text(domain->table != NULL ? domain->table : domain->stream);
+        list[i].tenant = poly_text(domain->tenant == NULL ? "" : domain->tenant);
+        list[i].search = domain->search.field_count > 0;
+        status = poly_stores_problem(session->instance, domain, session->arena, &list[i].problem,
+                                     err);
+    }
+    report->domains = list;
+    report->domain_count = config->domain_count;
+    return status;
+}
+
+/* --- the whole --- */
+
+static uint64_t file_size(const char *path, const char *suffix)
+{
+    char name[4096];
+    struct stat info;
+
+    snprintf(name, sizeof(name), "%s%s", path, suffix);
+    return stat(name, &info) == 0 ? (uint64_t)info.st_size : 0;
+}
+
+static enum poly_status report_writer(struct poly_session *session,
+                                      struct poly_status_report *report, struct poly_error *err)
+{
+    struct poly_instance *instance = session->instance;
+    struct poly_writer_status writer;
+    char hex[33];
+    enum poly_status status;
+
+    poly_writer_look(instance->writer, &writer);
+    report->state = writer.failed ? POLY_STATE_FAILED : POLY_STATE_OK;
+    report->commits = writer.commits;
+    report->requests = writer.requests;
+    report->replays = atomic_load(&instance->replays);
+    report->writer_held = writer.held;
+    report->writer_held_us = writer.held ? poly_clock_monotonic() - writer.held_since : 0;
+    sodium_bin2hex(hex, sizeof(hex), instance->log->instance, 16);
+    status = copy(session->arena, hex, &report->instance, err);
+    return status == POLY_OK ? copy(session->arena, writer.error, &report->last_error, err)
+                             : status;
+}
+
+static enum poly_status sealed(struct poly_db *db, uint64_t *position, struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, "SELECT max(last) FROM poly_seal", err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    status = poly_db_row(db, get, &row, err);
+    if (status == POLY_OK && row) {
+        *position = (uint64_t)sqlite3_column_int64(get, 0);
+        sqlite3_reset(get);
+    }
+    return status;
+}
+
+enum poly_status poly_status_read(struct poly_session *session, struct poly_status_report *report,
+                                  struct poly_error *err)
+{
+    struct poly_instance *instance = session->instance;
+    struct poly_status_report out = {.state = POLY_STATE_OK};
+    struct poly_error local;
+    struct poly_db *db;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    out.version = poly_text(poly_version());
+    out.data = poly_text(instance->data);
+    out.epoch = instance->log->epoch;
+    out.head = atomic_load(&instance->head.value);
+    out.started = instance->started;
+    out.now = poly_clock_wall();
+    out.database_bytes = file_size(poly_sqlite_path(instance->file), "");
+    out.wal_bytes = file_size(poly_sqlite_path(instance->file), "-wal");
+    status = report_writer(session, &out, err);
+    if (status == POLY_OK)
+        status = poly_session_read(session, &db, err);
+    if (status != POLY_OK)
+        return status;
+    status = sealed(db, &out.sealed, err);
+    if (status == POLY_OK)
+        status = report_projections(session, db, &out, err);
+    poly_session_read_end(session);
+    if (status == POLY_OK)
+        status = report_domains(session, &out, err);
+    if (status == POLY_OK)
+        status = poly_subscriptions_report(session, &out, err);
+    if (status == POLY_OK)
+        *report = out;
+    return status;
+}
