@@ -1,0 +1,163 @@
+/*
+ * Events in SQLite: rows of poly_log, found by the index over domain, tenant,
+ * key and version. The unique index is the last word on versions: what is
+ * decided from memory can at worst fail there.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "core/instance.h"
+#include "core/log.h"
+#include "stores/events/driver.h"
+
+#define WHERE " WHERE domain = ?1 AND tenant = ?2 AND key = ?3"
+#define PATH " AND (?6 IS NULL OR (typeof(data) = 'text' AND json_extract(data, ?6) IS ?7))"
+
+static const char forwards[] = "SELECT " POLY_LOG_COLUMNS " FROM poly_log" WHERE
+                               " AND version >= ?4" PATH " ORDER BY version LIMIT ?5";
+static const char backwards[] = "SELECT " POLY_LOG_COLUMNS " FROM poly_log" WHERE
+                                " AND version <= ?4" PATH " ORDER BY version DESC LIMIT ?5";
+static const char newest[] = "SELECT max(version) FROM poly_log" WHERE;
+
+/* The event's own metadata over the transaction's: its names win. */
+static enum poly_status merge_meta(struct poly_write *write, const char *own,
+                                   struct poly_text *meta, struct poly_error *err)
+{
+    json_t *base = NULL, *over = NULL;
+    enum poly_status status;
+    char *text = NULL;
+
+    if (own == NULL || write->meta.size == 0) {
+        *meta = own == NULL ? write->meta : poly_text(own);
+        return POLY_OK;
+    }
+    status = poly_json_parse(write->meta.data, write->meta.size, &base, err);
+    if (status == POLY_OK)
+        status = poly_json_parse(own, strlen(own), &over, err);
+    if (status == POLY_OK && json_object_update(base, over) == 0)
+        text = json_dumps(base, JSON_COMPACT);
+    if (status == POLY_OK && text == NULL)
+        status = poly_no_memory(err);
+    if (status == POLY_OK) {
+        meta->size = strlen(text);
+        meta->data = poly_arena_copy(write->arena, text, meta->size);
+        status = meta->data == NULL ? poly_no_memory(err) : POLY_OK;
+    }
+    free(text);
+    json_decref(base);
+    json_decref(over);
+    return status;
+}
+
+static enum poly_status check_version(const struct poly_append *append, uint64_t version,
+                                      struct poly_error *err)
+{
+    if (append->expected == POLY_ANY || (uint64_t)append->expected == version)
+        return POLY_OK;
+    return poly_fail(err, POLY_CONFLICT, "stream '%.200s': its version is %llu, expected %lld",
+                     append->stream.name.data, (unsigned long long)version,
+                     (long long)append->expected);
+}
+
+static enum poly_status embedded_append(struct poly_append *append, struct poly_write *write,
+                                        struct poly_error *err)
+{
+    struct poly_log *log = poly_instance_log(write->instance);
+    const struct poly_stream *stream = &append->stream;
+    uint64_t version, position;
+    enum poly_status status = poly_log_stream_version(
+        log, write->db, append->tenant, stream->category, stream->id, &version, err);
+
+    if (status == POLY_OK)
+        status = check_version(append, version, err);
+    for (size_t i = 0; i < append->count && status == POLY_OK; i++) {
+        const struct poly_event *event = &append->events[i];
+        struct poly_log_entry entry = {.txn = write->txn,
+                                       .version = version + 1,
+                                       .tenant = append->tenant,
+                                       .domain = stream->category,
+                                       .key = stream->id,
+                                       .type = poly_text(event->type),
+                                       .data = &event->data};
+
+        status = merge_meta(write, event->meta, &entry.meta, err);
+        if (status == POLY_OK)
+            status = poly_log_append(log, write->db, &entry, &position, err);
+        version += status == POLY_OK;
+    }
+    if (status != POLY_OK) {
+        poly_log_stream_forget(log, append->tenant, stream->category, stream->id);
+        return status;
+    }
+    poly_log_stream_set(log, append->tenant, stream->category, stream->id, version);
+    append->base.result = (struct poly_result){
+        .key = stream->name, .version = version, .count = (int64_t)append->count};
+    return POLY_OK;
+}
+
+static sqlite3_stmt *bind_stream(struct poly_db *db, const char *sql,
+                                 const struct poly_stream *stream, struct poly_text tenant,
+                                 struct poly_error *err)
+{
+    sqlite3_stmt *get = poly_db_prepare(db, sql, err);
+
+    if (get != NULL) {
+        poly_bind_text(get, 1, stream->category);
+        poly_bind_text(get, 2, tenant);
+        poly_bind_text(get, 3, stream->id);
+    }
+    return get;
+}
+
+static enum poly_status read_version(struct poly_db *db, const struct poly_stream *stream,
+                                     struct poly_text tenant, uint64_t *version,
+                                     struct poly_error *err)
+{
+    sqlite3_stmt *get = bind_stream(db, newest, stream, tenant, err);
+    enum poly_status status;
+    bool row;
+
+    if (get == NULL)
+        return err->status;
+    status = poly_db_row(db, get, &row, err);
+    if (status == POLY_OK && row) {
+        *version = (uint64_t)sqlite3_column_int64(get, 0);
+        sqlite3_reset(get);
+    }
+    return status;
+}
+
+static enum poly_status embedded_read(struct poly_db *db, const struct poly_stream *stream,
+                                      struct poly_text tenant,
+                                      const struct poly_stream_query *query, poly_record_fn *visit,
+                                      void *arg, uint64_t *version, struct poly_error *err)
+{
+    sqlite3_stmt *get =
+        bind_stream(db, query->backwards ? backwards : forwards, stream, tenant, err);
+    uint64_t from = query->backwards && query->from == 0 ? INT64_MAX : query->from;
+    struct poly_record record;
+    enum poly_status status = POLY_OK;
+    bool row = true, large;
+
+    if (get == NULL)
+        return err->status;
+    sqlite3_bind_int64(get, 4, from > INT64_MAX ? INT64_MAX : (int64_t)from);
+    sqlite3_bind_int64(get, 5, query->limit);
+    if (query->path != NULL) {
+        poly_bind_text(get, 6, poly_text(query->path));
+        poly_bind_value(get, 7, &query->equal);
+    }
+    *version = 0;
+    while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
+        poly_log_row(get, &record, &large);
+        if (!visit(arg, &record))
+            break;
+    }
+    sqlite3_reset(get);
+    sqlite3_clear_bindings(get);
+    return status == POLY_OK ? read_version(db, stream, tenant, version, err) : status;
+}
+
+const struct poly_events_driver poly_events_embedded = {
+    .name = "embedded", .append = embedded_append, .read = embedded_read};
