@@ -149,8 +149,7 @@ enum poly_status api_key_revoke(struct api_context *context, struct poly_error *
 /* --- migrations --- */
 
 static enum poly_status print_migrations(struct api_context *context,
-                                         const struct poly_migrations *list,
-                                         struct poly_error *err)
+                                         const struct poly_migrations *list, struct poly_error *err)
 {
     struct poly_buffer *out = &context->out;
 

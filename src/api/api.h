@@ -82,8 +82,8 @@ const struct api_operation *api_route(const char *method, char *path,
 void api_allowed(const char *path, char *methods, size_t size);
 /* The query of a URL ("a=1&b=x%20y"; no '?') into parameters, after the *count that are there.
  * Decoded in place. POLY_INVALID: not UTF-8, a NUL, a broken escape. POLY_LIMIT: too many. */
-enum poly_status api_query(char *query, struct api_parameter *parameters, size_t max,
-                           size_t *count, struct poly_error *err);
+enum poly_status api_query(char *query, struct api_parameter *parameters, size_t max, size_t *count,
+                           struct poly_error *err);
 
 /*
  * Runs an operation. Checks rights, parameters and body by the table first.

@@ -38,8 +38,8 @@ static enum poly_status parse_consistency(const char *word, enum poly_consistenc
 }
 
 /* A request sees what its own token says, not what the session did before. */
-static enum poly_status apply_token(struct poly_session *session,
-                                    const struct api_request *request, struct poly_error *err)
+static enum poly_status apply_token(struct poly_session *session, const struct api_request *request,
+                                    struct poly_error *err)
 {
     enum poly_consistency consistency = POLY_WAIT;
     enum poly_status status = parse_consistency(request->consistency, &consistency, err);
@@ -75,9 +75,9 @@ static enum poly_status parse_body(struct api_context *context, struct poly_erro
     enum poly_status status;
 
     if (operation->body == NULL)
-        return request->body_size == 0 ? POLY_OK
-                                       : poly_fail(err, POLY_INVALID, "'%s' takes no body",
-                                                   operation->name);
+        return request->body_size == 0
+                   ? POLY_OK
+                   : poly_fail(err, POLY_INVALID, "'%s' takes no body", operation->name);
     if ((operation->flags & API_LINES) != 0)
         return POLY_OK;
     if (request->body_size == 0)
@@ -170,9 +170,8 @@ enum poly_status api_stage(struct poly_session *session, const struct api_reques
     return status;
 }
 
-static enum poly_status call_staged(struct poly_session *session,
-                                    const struct api_request *request, struct api_sink *sink,
-                                    struct poly_error *err)
+static enum poly_status call_staged(struct poly_session *session, const struct api_request *request,
+                                    struct api_sink *sink, struct poly_error *err)
 {
     struct poly_txn *txn;
     struct poly_commit commit;

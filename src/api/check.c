@@ -20,8 +20,8 @@ static void list_names(const struct api_field *fields, bool local, char known[KN
     known[0] = '\0';
     for (; fields != NULL && fields->name != NULL && used < KNOWN_MAX; fields++)
         if (local || (fields->flags & API_LOCAL) == 0)
-            used += (size_t)snprintf(known + used, KNOWN_MAX - used, "%s%s",
-                                     used == 0 ? "" : ", ", fields->name);
+            used += (size_t)snprintf(known + used, KNOWN_MAX - used, "%s%s", used == 0 ? "" : ", ",
+                                     fields->name);
     if (used == 0)
         (void)snprintf(known, KNOWN_MAX, "(none)");
 }
@@ -75,8 +75,9 @@ static enum poly_status check_integer(const struct api_field *field, int64_t int
 {
     if ((field->min == 0 && field->max == 0) || (integer >= field->min && integer <= field->max))
         return POLY_OK;
-    return poly_fail(err, POLY_INVALID, "'%s' is %" PRId64 "; %" PRId64 " to %" PRId64
-                     " is allowed", field->name, integer, field->min, field->max);
+    return poly_fail(err, POLY_INVALID,
+                     "'%s' is %" PRId64 "; %" PRId64 " to %" PRId64 " is allowed", field->name,
+                     integer, field->min, field->max);
 }
 
 static enum poly_status check_parameter(const struct api_field *field, const char *value,
@@ -428,8 +429,7 @@ int64_t api_expected(const json_t *json)
 }
 
 enum poly_status api_values(const struct api_context *context, const json_t *array,
-                            const struct poly_value **values, size_t *count,
-                            struct poly_error *err)
+                            const struct poly_value **values, size_t *count, struct poly_error *err)
 {
     size_t size = json_array_size(array);
     struct poly_value *list = poly_arena_array(context->arena, size + 1, sizeof(*list));

@@ -50,8 +50,7 @@ enum poly_status api_append_events(struct api_context *context, struct poly_txn 
     if (events == NULL)
         return poly_no_memory(err);
     for (size_t i = 0; i < count; i++) {
-        enum poly_status status =
-            api_make_event(context, json_array_get(list, i), &events[i], err);
+        enum poly_status status = api_make_event(context, json_array_get(list, i), &events[i], err);
 
         if (status != POLY_OK)
             return poly_fail_in(err, status, "events[%zu]", i);

@@ -126,9 +126,8 @@ static enum poly_status import_begin(struct import *import, struct poly_error *e
     struct poly_txn_options options = {.idempotency_key = key};
 
     if (key != NULL) {
-        options.idempotency_key =
-            poly_arena_printf(import->context->arena, "%s/%llu", key,
-                              (unsigned long long)import->transactions + 1);
+        options.idempotency_key = poly_arena_printf(import->context->arena, "%s/%llu", key,
+                                                    (unsigned long long)import->transactions + 1);
         if (options.idempotency_key == NULL)
             return poly_no_memory(err);
     }

@@ -148,8 +148,7 @@ static void print_field(struct poly_buffer *out, const struct api_field *field)
 {
     open_object(out, NULL);
     if (field->kind == API_OBJECT || field->kind == API_VALUE) {
-        put_reference(out, "schemas",
-                      field->kind == API_VALUE ? "Value" : field->schema->name);
+        put_reference(out, "schemas", field->kind == API_VALUE ? "Value" : field->schema->name);
         close_object(out);
         return;
     }
@@ -387,8 +386,7 @@ static void put_answer_headers(struct poly_buffer *out, const struct api_operati
 
 static void put_success(struct poly_buffer *out, const struct api_operation *operation)
 {
-    const char *type =
-        operation->answer_type == NULL ? "application/json" : operation->answer_type;
+    const char *type = operation->answer_type == NULL ? "application/json" : operation->answer_type;
     bool lines = strcmp(type, "application/json") != 0;
     char http[12];
 
@@ -427,8 +425,8 @@ static void put_body(struct poly_buffer *out, const struct api_operation *operat
     open_object(out, "requestBody");
     api_put_bool(out, "required", !lines);
     if (lines)
-        api_name(out, "description"), poly_buffer_printf(out, "\"JSON lines, each of %s\"",
-                                                         operation->body->name);
+        api_name(out, "description"),
+            poly_buffer_printf(out, "\"JSON lines, each of %s\"", operation->body->name);
     open_object(out, "content");
     put_content(out, lines ? "application/x-ndjson" : "application/json",
                 lines ? NULL : operation->body);

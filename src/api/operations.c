@@ -19,44 +19,71 @@
 
 /* Parameters that several operations have. */
 #define PATH_DOMAIN                                                                                \
-    {.name = "domain", .kind = API_TEXT, IN_PATH, NAME, .example = "\"documents\"",                \
-     .meaning = "name of the domain in polystore.yaml"}
+    {                                                                                              \
+        .name = "domain", .kind = API_TEXT, IN_PATH, NAME, .example = "\"documents\"",             \
+        .meaning = "name of the domain in polystore.yaml"                                          \
+    }
 #define PATH_KEY                                                                                   \
-    {.name = "key", .kind = API_TEXT, IN_PATH, KEY_SIZE, .example = "\"42\"",                      \
-     .meaning = "key of the record, as text; a slash in it is sent as %2F"}
+    {                                                                                              \
+        .name = "key", .kind = API_TEXT, IN_PATH, KEY_SIZE, .example = "\"42\"",                   \
+        .meaning = "key of the record, as text; a slash in it is sent as %2F"                      \
+    }
 #define PATH_STREAM                                                                                \
-    {.name = "stream", .kind = API_TEXT, IN_PATH, KEY_SIZE, .example = "\"order-42\"",             \
-     .meaning = "name of the stream: \"category-id\""}
+    {                                                                                              \
+        .name = "stream", .kind = API_TEXT, IN_PATH, KEY_SIZE, .example = "\"order-42\"",          \
+        .meaning = "name of the stream: \"category-id\""                                           \
+    }
 #define PATH_SUBSCRIPTION                                                                          \
-    {.name = "name", .kind = API_TEXT, IN_PATH, NAME, .example = "\"mailer\"",                     \
-     .meaning = "name of the subscription"}
+    {                                                                                              \
+        .name = "name", .kind = API_TEXT, IN_PATH, NAME, .example = "\"mailer\"",                  \
+        .meaning = "name of the subscription"                                                      \
+    }
 #define PATH_STORE                                                                                 \
-    {.name = "store", .kind = API_TEXT, IN_PATH, NAME, .example = "\"search\"",                    \
-     .meaning = "the store that follows the log"}
+    {                                                                                              \
+        .name = "store", .kind = API_TEXT, IN_PATH, NAME, .example = "\"search\"",                 \
+        .meaning = "the store that follows the log"                                                \
+    }
 #define FILTER                                                                                     \
-    {.name = "filter", .kind = API_LIST, .flags = API_AS_JSON, .schema = &api_schema_filter,       \
-     .max = POLY_MAX_FILTERS, .meaning = "conditions that must all hold, as JSON",                 \
-     .example = "[{\"column\": \"section\", \"compare\": \"in\", \"values\": [\"net\"]}]"}
+    {                                                                                              \
+        .name = "filter", .kind = API_LIST, .flags = API_AS_JSON, .schema = &api_schema_filter,    \
+        .max = POLY_MAX_FILTERS, .meaning = "conditions that must all hold, as JSON",              \
+        .example = "[{\"column\": \"section\", \"compare\": \"in\", \"values\": [\"net\"]}]"       \
+    }
 #define LIMIT(most, otherwise)                                                                     \
-    {.name = "limit", .kind = API_INTEGER, .min = 1, .max = most, .fallback = otherwise,           \
-     .example = "10", .meaning = "how many at most"}
+    {                                                                                              \
+        .name = "limit", .kind = API_INTEGER, .min = 1, .max = most, .fallback = otherwise,        \
+        .example = "10", .meaning = "how many at most"                                             \
+    }
 #define BACKWARDS                                                                                  \
-    {.name = "backwards", .kind = API_BOOLEAN, .fallback = "false", .meaning = "the newest first"}
+    {                                                                                              \
+        .name = "backwards", .kind = API_BOOLEAN, .fallback = "false",                             \
+        .meaning = "the newest first"                                                              \
+    }
 #define AFTER(m)                                                                                   \
-    {.name = "after", .kind = API_INTEGER, .min = 0, .max = INT64_MAX, .fallback = "0",            \
-     .example = "17", .meaning = m}
+    {                                                                                              \
+        .name = "after", .kind = API_INTEGER, .min = 0, .max = INT64_MAX, .fallback = "0",         \
+        .example = "17", .meaning = m                                                              \
+    }
 #define DOMAINS                                                                                    \
-    {.name = "domain", .kind = API_TEXTS, .flags = API_REPEATED, .example = "[\"order\"]",         \
-     .meaning = "of these domains or categories only; may be repeated or hold a comma list"}
+    {                                                                                              \
+        .name = "domain", .kind = API_TEXTS, .flags = API_REPEATED, .example = "[\"order\"]",      \
+        .meaning = "of these domains or categories only; may be repeated or hold a comma list"     \
+    }
 #define TYPES                                                                                      \
-    {.name = "type", .kind = API_TEXTS, .flags = API_REPEATED, .example = "[\"OrderPlaced\"]",     \
-     .meaning = "of these event types only (\"$put\", \"$delete\": changes of records)"}
+    {                                                                                              \
+        .name = "type", .kind = API_TEXTS, .flags = API_REPEATED, .example = "[\"OrderPlaced\"]",  \
+        .meaning = "of these event types only (\"$put\", \"$delete\": changes of records)"         \
+    }
 #define FORMAT                                                                                     \
-    {.name = "format", .kind = API_CHOICE, .choices = "json|ndjson", .fallback = "\"json\"",       \
-     .meaning = "one JSON object, or one JSON object for each line"}
+    {                                                                                              \
+        .name = "format", .kind = API_CHOICE, .choices = "json|ndjson", .fallback = "\"json\"",    \
+        .meaning = "one JSON object, or one JSON object for each line"                             \
+    }
 #define FOLDER                                                                                     \
-    {.name = "folder", .kind = API_TEXT, .flags = API_LOCAL, KEY_SIZE,                             \
-     .meaning = "folder of the files; without it, the configured one"}
+    {                                                                                              \
+        .name = "folder", .kind = API_TEXT, .flags = API_LOCAL, KEY_SIZE,                          \
+        .meaning = "folder of the files; without it, the configured one"                           \
+    }
 #define SUBSCRIPTION_QUERY                                                                         \
     AFTER("position to start after, the first time"), DOMAINS, TYPES,                              \
     {                                                                                              \
@@ -173,10 +200,15 @@ const struct api_operation api_operations[] = {
         .parameters = FIELDS(
             PATH_DOMAIN, FILTER,
             {.name = "order", .kind = API_TEXT, NAME, .meaning = "column; without it, the key"},
-            {.name = "descending", .kind = API_BOOLEAN, .fallback = "false",
+            {.name = "descending",
+             .kind = API_BOOLEAN,
+             .fallback = "false",
              .meaning = "the largest first"},
             LIMIT(POLY_MAX_PAGE, "100"),
-            {.name = "cursor", .kind = API_TEXT, .min = 1, .max = 4 * POLY_MAX_KEY,
+            {.name = "cursor",
+             .kind = API_TEXT,
+             .min = 1,
+             .max = 4 * POLY_MAX_KEY,
              .meaning = "from the page before"}),
         .answer = &api_schema_page,
         .run = api_record_list,
@@ -223,15 +255,23 @@ const struct api_operation api_operations[] = {
         .flags = API_READS,
         .success = 200,
         .errors = IF(NOT_FOUND),
-        .parameters = FIELDS(
-            PATH_STREAM,
-            {.name = "from", .kind = API_INTEGER, .min = 0, .max = INT64_MAX, .fallback = "0",
-             .example = "1", .meaning = "first version; 0: the beginning (backwards: the end)"},
-            BACKWARDS, LIMIT(POLY_MAX_PAGE, "1000"),
-            {.name = "path", .kind = API_TEXT, KEY_SIZE,
-             .meaning = "JSON path in the data: \"$.city\"; together with equal"},
-            {.name = "equal", .kind = API_VALUE, .flags = API_AS_JSON,
-             .meaning = "the value there, as JSON: 42, \"Paris\""}),
+        .parameters = FIELDS(PATH_STREAM,
+                             {.name = "from",
+                              .kind = API_INTEGER,
+                              .min = 0,
+                              .max = INT64_MAX,
+                              .fallback = "0",
+                              .example = "1",
+                              .meaning = "first version; 0: the beginning (backwards: the end)"},
+                             BACKWARDS, LIMIT(POLY_MAX_PAGE, "1000"),
+                             {.name = "path",
+                              .kind = API_TEXT,
+                              KEY_SIZE,
+                              .meaning = "JSON path in the data: \"$.city\"; together with equal"},
+                             {.name = "equal",
+                              .kind = API_VALUE,
+                              .flags = API_AS_JSON,
+                              .meaning = "the value there, as JSON: 42, \"Paris\""}),
         .answer = &api_schema_stream,
         .run = api_stream_read,
     },
@@ -247,7 +287,9 @@ const struct api_operation api_operations[] = {
         .success = 200,
         .parameters = FIELDS(AFTER("records beyond this position (backwards: before it)"),
                              BACKWARDS, DOMAINS, TYPES,
-                             {.name = "key", .kind = API_TEXT, KEY_SIZE,
+                             {.name = "key",
+                              .kind = API_TEXT,
+                              KEY_SIZE,
                               .meaning = "of this record or stream id only; needs one domain"},
                              LIMIT(POLY_MAX_PAGE, "1000"), FORMAT),
         .answer = &api_schema_records,
@@ -262,7 +304,9 @@ const struct api_operation api_operations[] = {
         .rights = POLY_RIGHT_ADMIN,
         .flags = API_READS | API_LONG | API_STREAMS,
         .success = 200,
-        .parameters = FIELDS({.name = "progress", .kind = API_BOOLEAN, .fallback = "false",
+        .parameters = FIELDS({.name = "progress",
+                              .kind = API_BOOLEAN,
+                              .fallback = "false",
                               .meaning = "JSON lines of progress before the answer"}),
         .answer = &api_schema_verification,
         .run = api_log_verify,
@@ -357,20 +401,41 @@ const struct api_operation api_operations[] = {
         .flags = API_READS,
         .success = 200,
         .errors = IF(NOT_FOUND),
-        .parameters = FIELDS(
-            {.name = "q", .kind = API_TEXT, .flags = API_REQUIRED, .min = 1, .max = POLY_MAX_QUERY,
-             .example = "\"network -wireless\"", .meaning = "the query"},
-            DOMAINS, FILTER, LIMIT(POLY_MAX_HITS, "10"),
-            {.name = "offset", .kind = API_INTEGER, .min = 0, .max = POLY_MAX_HITS_OFFSET,
-             .fallback = "0", .meaning = "how many to leave out"},
-            {.name = "count", .kind = API_BOOLEAN, .fallback = "false",
-             .meaning = "also count all that match"},
-            {.name = "highlight", .kind = API_BOOLEAN, .fallback = "false",
-             .meaning = "mark the words in snippets and fields"},
-            {.name = "mark_open", .kind = API_TEXT, .min = 0, .max = 64, .fallback = "\"<b>\"",
-             .meaning = "before a word that matches; the text itself is not escaped"},
-            {.name = "mark_close", .kind = API_TEXT, .min = 0, .max = 64, .fallback = "\"</b>\"",
-             .meaning = "after it"}),
+        .parameters =
+            FIELDS({.name = "q",
+                    .kind = API_TEXT,
+                    .flags = API_REQUIRED,
+                    .min = 1,
+                    .max = POLY_MAX_QUERY,
+                    .example = "\"network -wireless\"",
+                    .meaning = "the query"},
+                   DOMAINS, FILTER, LIMIT(POLY_MAX_HITS, "10"),
+                   {.name = "offset",
+                    .kind = API_INTEGER,
+                    .min = 0,
+                    .max = POLY_MAX_HITS_OFFSET,
+                    .fallback = "0",
+                    .meaning = "how many to leave out"},
+                   {.name = "count",
+                    .kind = API_BOOLEAN,
+                    .fallback = "false",
+                    .meaning = "also count all that match"},
+                   {.name = "highlight",
+                    .kind = API_BOOLEAN,
+                    .fallback = "false",
+                    .meaning = "mark the words in snippets and fields"},
+                   {.name = "mark_open",
+                    .kind = API_TEXT,
+                    .min = 0,
+                    .max = 64,
+                    .fallback = "\"<b>\"",
+                    .meaning = "before a word that matches; the text itself is not escaped"},
+                   {.name = "mark_close",
+                    .kind = API_TEXT,
+                    .min = 0,
+                    .max = 64,
+                    .fallback = "\"</b>\"",
+                    .meaning = "after it"}),
         .answer = &api_schema_hits,
         .run = api_search,
     },
@@ -466,7 +531,9 @@ const struct api_operation api_operations[] = {
         .flags = API_LONG | API_STREAMS,
         .success = 200,
         .errors = IF(NOT_FOUND) | IF(CONFLICT),
-        .parameters = FIELDS(PATH_STORE, {.name = "wait", .kind = API_BOOLEAN, .fallback = "false",
+        .parameters = FIELDS(PATH_STORE, {.name = "wait",
+                                          .kind = API_BOOLEAN,
+                                          .fallback = "false",
                                           .meaning = "answer at the end, with progress before"}),
         .answer = &api_schema_progress,
         .answer_type = "application/x-ndjson",
@@ -516,7 +583,11 @@ const struct api_operation api_operations[] = {
         .rights = POLY_RIGHT_ADMIN,
         .success = 204,
         .errors = IF(NOT_FOUND),
-        .parameters = FIELDS({.name = "id", .kind = API_TEXT, IN_PATH, NAME, .example = "\"a1b2\"",
+        .parameters = FIELDS({.name = "id",
+                              .kind = API_TEXT,
+                              IN_PATH,
+                              NAME,
+                              .example = "\"a1b2\"",
                               .meaning = "what stands between \"pk_\" and the next \"_\""}),
         .run = api_key_revoke,
     },

@@ -9,8 +9,8 @@
 #include "api/api.h"
 
 enum api_kind {
-    API_TEXT,     /* min and max: bytes */
-    API_INTEGER,  /* min and max: range */
+    API_TEXT,    /* min and max: bytes */
+    API_INTEGER, /* min and max: range */
     API_NUMBER,
     API_BOOLEAN,  /* "true" or "false" */
     API_CHOICE,   /* one of choices */

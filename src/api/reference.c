@@ -106,13 +106,19 @@ static void print_bounds(const struct api_field *field, const char *unit, FILE *
 static void print_kind(const struct api_field *field, FILE *out)
 {
     static const char *const names[] = {
-        [API_TEXT] = "text",         [API_INTEGER] = "integer",
-        [API_NUMBER] = "number",     [API_BOOLEAN] = "true or false",
-        [API_CHOICE] = "",           [API_TIME] = "time",
+        [API_TEXT] = "text",
+        [API_INTEGER] = "integer",
+        [API_NUMBER] = "number",
+        [API_BOOLEAN] = "true or false",
+        [API_CHOICE] = "",
+        [API_TIME] = "time",
         [API_EXPECTED] = "\"any\", \"none\" or a version",
-        [API_VALUE] = "JSON value",  [API_MAP] = "object",
-        [API_OBJECT] = "",           [API_LIST] = "list of ",
-        [API_TEXTS] = "list of ",    [API_VALUES] = "list of JSON values",
+        [API_VALUE] = "JSON value",
+        [API_MAP] = "object",
+        [API_OBJECT] = "",
+        [API_LIST] = "list of ",
+        [API_TEXTS] = "list of ",
+        [API_VALUES] = "list of JSON values",
     };
 
     fputs(names[field->kind], out);

@@ -89,7 +89,7 @@ static bool matches(const char *template, const char *path)
     for (;;) {
         if (*template != '/' || *path != '/')
             return *template == '\0' && *path == '\0';
-        template++;
+        template ++;
         path++;
 
         size_t template_size = strcspn(template, "/"), size = strcspn(path, "/");
@@ -171,8 +171,8 @@ void api_allowed(const char *path, char *methods, size_t size)
     for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
         if (!matches(o->path, path) || used >= size)
             continue;
-        used += (size_t)snprintf(methods + used, size - used, "%s%s", used == 0 ? "" : ", ",
-                                 o->method);
+        used +=
+            (size_t)snprintf(methods + used, size - used, "%s%s", used == 0 ? "" : ", ", o->method);
     }
 }
 
@@ -184,8 +184,8 @@ const struct api_operation *api_find(const char *name)
     return NULL;
 }
 
-enum poly_status api_query(char *query, struct api_parameter *parameters, size_t max,
-                           size_t *count, struct poly_error *err)
+enum poly_status api_query(char *query, struct api_parameter *parameters, size_t max, size_t *count,
+                           struct poly_error *err)
 {
     size_t taken = *count;
 

@@ -18,7 +18,10 @@
 #define REQUIRED .flags = API_REQUIRED
 #define POSITION .min = 0, .max = INT64_MAX
 
-#define MEMBER(n, k, m, ...) {.name = n, .kind = k, .meaning = m, __VA_ARGS__}
+#define MEMBER(n, k, m, ...)                                                                       \
+    {                                                                                              \
+        .name = n, .kind = k, .meaning = m, __VA_ARGS__                                            \
+    }
 #define COUNT(n, m) MEMBER(n, API_INTEGER, m, REQUIRED, POSITION)
 #define FLAG(n, m) MEMBER(n, API_BOOLEAN, m, REQUIRED)
 #define STRING(n, m) MEMBER(n, API_TEXT, m, REQUIRED)
@@ -29,8 +32,8 @@
     MEMBER("domain", API_TEXT, "name of the domain in polystore.yaml", REQUIRED, .min = 1,         \
            .max = POLY_MAX_NAME, .example = "\"documents\"")
 #define KEY                                                                                        \
-    MEMBER("key", API_TEXT, "key of the record, as text", REQUIRED, .min = 1,                      \
-           .max = POLY_MAX_KEY, .example = "\"42\"")
+    MEMBER("key", API_TEXT, "key of the record, as text", REQUIRED, .min = 1, .max = POLY_MAX_KEY, \
+           .example = "\"42\"")
 #define ROW(m)                                                                                     \
     MEMBER("row", API_MAP, m, REQUIRED, .example = "{\"title\": \"The log\", \"year\": 2026}")
 #define IF_VERSION                                                                                 \
@@ -50,8 +53,7 @@
     MEMBER("sql", API_TEXT, "one statement; parameters are ?1, ?2, …", REQUIRED, .min = 1,         \
            .max = POLY_MAX_SQL, .example = "\"SELECT count(*) AS n FROM documents\"")
 #define VALUES                                                                                     \
-    MEMBER("values", API_VALUES, "values of ?1, ?2, …", .max = POLY_MAX_SQL_VALUES,                \
-           .example = "[]")
+    MEMBER("values", API_VALUES, "values of ?1, ?2, …", .max = POLY_MAX_SQL_VALUES, .example = "[]")
 #define TRACE                                                                                      \
     MEMBER("correlation", API_TEXT, "kept with each record: what this belongs to", .min = 1,       \
            .max = POLY_MAX_KEY, .example = "\"checkout-7\""),                                      \
@@ -111,25 +113,24 @@ const struct api_schema api_schema_sql_operation = {
                      MEMBER("sql", API_TEXT, "one statement; parameters are ?1, ?2, …", REQUIRED,
                             .min = 1, .max = POLY_MAX_SQL,
                             .example = "\"UPDATE documents SET year = ?1\""),
-                     MEMBER("values", API_VALUES, "values of ?1, ?2, …",
-                            .max = POLY_MAX_SQL_VALUES, .example = "[2026]")),
+                     MEMBER("values", API_VALUES, "values of ?1, ?2, …", .max = POLY_MAX_SQL_VALUES,
+                            .example = "[2026]")),
 };
 
 const struct api_schema api_schema_operation = {
     .name = "Operation",
     .meaning = "one step of a transaction",
     .variants =
-        (const struct api_schema *const[]){
-            &api_schema_put, &api_schema_patch, &api_schema_delete, &api_schema_check,
-            &api_schema_append_operation, &api_schema_sql_operation, NULL},
+        (const struct api_schema *const[]){&api_schema_put, &api_schema_patch, &api_schema_delete,
+                                           &api_schema_check, &api_schema_append_operation,
+                                           &api_schema_sql_operation, NULL},
 };
 
 const struct api_schema api_schema_transaction = {
     .name = "Transaction",
     .meaning = "operations that take effect together or not at all",
     .fields = FIELDS(MEMBER("operations", API_LIST, "the steps, in order", REQUIRED,
-                            .schema = &api_schema_operation, .min = 1,
-                            .max = POLY_MAX_OPERATIONS),
+                            .schema = &api_schema_operation, .min = 1, .max = POLY_MAX_OPERATIONS),
                      TRACE),
     .example = "{\"operations\": [{\"op\": \"put\", \"domain\": \"documents\", \"key\": \"42\", "
                "\"row\": {\"title\": \"The log\"}}, {\"op\": \"append\", \"stream\": \"audit-42\", "
@@ -165,16 +166,15 @@ const struct api_schema api_schema_sql = {
 const struct api_schema api_schema_filter = {
     .name = "Filter",
     .meaning = "a condition on one column",
-    .fields =
-        FIELDS(MEMBER("column", API_TEXT, "name of the column", REQUIRED, .min = 1,
-                      .max = POLY_MAX_NAME, .example = "\"section\""),
-               MEMBER("path", API_TEXT, "JSON path inside the column: \"$.a.b\"", .min = 1,
-                      .max = POLY_MAX_KEY),
-               MEMBER("compare", API_CHOICE, "how", .choices = API_COMPARISONS,
-                      .fallback = "\"eq\"", .example = "\"in\""),
-               MEMBER("values", API_VALUES,
-                      "with what: one value; in: any number; is_null and not_null: none",
-                      .max = POLY_MAX_IN, .example = "[\"net\", \"web\"]")),
+    .fields = FIELDS(MEMBER("column", API_TEXT, "name of the column", REQUIRED, .min = 1,
+                            .max = POLY_MAX_NAME, .example = "\"section\""),
+                     MEMBER("path", API_TEXT, "JSON path inside the column: \"$.a.b\"", .min = 1,
+                            .max = POLY_MAX_KEY),
+                     MEMBER("compare", API_CHOICE, "how", .choices = API_COMPARISONS,
+                            .fallback = "\"eq\"", .example = "\"in\""),
+                     MEMBER("values", API_VALUES,
+                            "with what: one value; in: any number; is_null and not_null: none",
+                            .max = POLY_MAX_IN, .example = "[\"net\", \"web\"]")),
 };
 
 const struct api_schema api_schema_import_line = {
@@ -193,8 +193,8 @@ const struct api_schema api_schema_import_line = {
         MEMBER("meta", API_MAP, "about the event"),
         MEMBER("position", API_INTEGER, "not used", POSITION),
         MEMBER("txn", API_INTEGER, "not used", POSITION),
-        MEMBER("version", API_INTEGER, "not used", POSITION),
-        MEMBER("time", API_TEXT, "not used"), MEMBER("tenant", API_TEXT, "not used")),
+        MEMBER("version", API_INTEGER, "not used", POSITION), MEMBER("time", API_TEXT, "not used"),
+        MEMBER("tenant", API_TEXT, "not used")),
 };
 
 const struct api_schema api_schema_acknowledgement = {
@@ -214,15 +214,14 @@ const struct api_schema api_schema_skip = {
 const struct api_schema api_schema_key_request = {
     .name = "KeyRequest",
     .meaning = "an API key to be made",
-    .fields = FIELDS(
-        MEMBER("label", API_TEXT, "what it is for", .min = 1, .max = POLY_MAX_NAME,
-               .example = "\"shop\""),
-        MEMBER("tenant", API_TEXT, "its tenant; without it: none", .min = 1, .max = POLY_MAX_NAME,
-               .example = "\"acme\""),
-        MEMBER("rights", API_TEXTS, "what it may do", REQUIRED, .choices = API_RIGHTS, .min = 1,
-               .max = 4, .example = "[\"read\", \"write\"]"),
-        MEMBER("expires", API_TIME, "when it ends; without it: never",
-               .example = "\"2030-01-01T00:00:00Z\"")),
+    .fields = FIELDS(MEMBER("label", API_TEXT, "what it is for", .min = 1, .max = POLY_MAX_NAME,
+                            .example = "\"shop\""),
+                     MEMBER("tenant", API_TEXT, "its tenant; without it: none", .min = 1,
+                            .max = POLY_MAX_NAME, .example = "\"acme\""),
+                     MEMBER("rights", API_TEXTS, "what it may do", REQUIRED, .choices = API_RIGHTS,
+                            .min = 1, .max = 4, .example = "[\"read\", \"write\"]"),
+                     MEMBER("expires", API_TIME, "when it ends; without it: never",
+                            .example = "\"2030-01-01T00:00:00Z\"")),
 };
 
 /* --- answers --- */
@@ -230,15 +229,15 @@ const struct api_schema api_schema_key_request = {
 const struct api_schema api_schema_problem = {
     .name = "Problem",
     .meaning = "an error (RFC 9457)",
-    .fields = FIELDS(MEMBER("type", API_TEXT, "which error: \"urn:polystore:error:not-found\"",
-                            REQUIRED, .example = "\"urn:polystore:error:not-found\""),
-                     STRING("title", "what the error means in general"),
-                     MEMBER("status", API_INTEGER, "HTTP status", REQUIRED, .min = 400, .max = 599,
-                            .example = "404"),
-                     STRING("detail", "the subject, what is wrong, what would be right"),
-                     MEMBER("instance", API_TEXT, "path that was asked for"),
-                     MEMBER("position", API_INTEGER, "byte of the text where it went wrong",
-                            POSITION)),
+    .fields =
+        FIELDS(MEMBER("type", API_TEXT, "which error: \"urn:polystore:error:not-found\"", REQUIRED,
+                      .example = "\"urn:polystore:error:not-found\""),
+               STRING("title", "what the error means in general"),
+               MEMBER("status", API_INTEGER, "HTTP status", REQUIRED, .min = 400, .max = 599,
+                      .example = "404"),
+               STRING("detail", "the subject, what is wrong, what would be right"),
+               MEMBER("instance", API_TEXT, "path that was asked for"),
+               MEMBER("position", API_INTEGER, "byte of the text where it went wrong", POSITION)),
     .open = true,
 };
 
@@ -317,22 +316,21 @@ const struct api_schema api_schema_stream = {
 const struct api_schema api_schema_verification = {
     .name = "Verification",
     .meaning = "what walking the hash chain found",
-    .fields = FIELDS(FLAG("ok", "nothing was changed underneath"), COUNT("records", "looked at"),
-                     COUNT("seals", "looked at"),
-                     COUNT("sealed", "the chain covers everything up to here"),
-                     STRING("hash", "head of the chain, hex"),
-                     COUNT("bad_position", "first one that is bad; 0: none"),
-                     STRING("reason", "why it is bad")),
+    .fields = FIELDS(
+        FLAG("ok", "nothing was changed underneath"), COUNT("records", "looked at"),
+        COUNT("seals", "looked at"), COUNT("sealed", "the chain covers everything up to here"),
+        STRING("hash", "head of the chain, hex"),
+        COUNT("bad_position", "first one that is bad; 0: none"), STRING("reason", "why it is bad")),
 };
 
 const struct api_schema api_schema_imported = {
     .name = "Imported",
     .meaning = "what an import did",
-    .fields = FIELDS(COUNT("events", "that are in the log now"),
-                     COUNT("skipped", "lines that were changes of records"),
-                     COUNT("transactions", "of up to 1,000 events each"),
-                     STRING("token", "of the last transaction"),
-                     COUNT("position", "of the last record")),
+    .fields =
+        FIELDS(COUNT("events", "that are in the log now"),
+               COUNT("skipped", "lines that were changes of records"),
+               COUNT("transactions", "of up to 1,000 events each"),
+               STRING("token", "of the last transaction"), COUNT("position", "of the last record")),
 };
 
 const struct api_schema api_schema_hit = {
@@ -348,29 +346,29 @@ const struct api_schema api_schema_hit = {
 const struct api_schema api_schema_hits = {
     .name = "Hits",
     .meaning = "the answer of a search",
-    .fields = FIELDS(ITEMS("hits", hit, "the best first"),
-                     MEMBER("total", API_INTEGER, "all that match, when count was asked for",
-                            POSITION),
-                     COUNT("generation", "of the index that answered")),
+    .fields =
+        FIELDS(ITEMS("hits", hit, "the best first"),
+               MEMBER("total", API_INTEGER, "all that match, when count was asked for", POSITION),
+               COUNT("generation", "of the index that answered")),
 };
 
 const struct api_schema api_schema_projection = {
     .name = "Projection",
     .meaning = "a store that follows the log",
-    .fields = FIELDS(
-        STRING("store", "which"), STRING("driver", "by which engine"),
-        FLAG("follower", "false: in the log's own database"),
-        MEMBER("state", API_CHOICE, "how it is", REQUIRED, .choices = API_STATES),
-        COUNT("generation", "that serves"), COUNT("previous", "that can be swapped back to"),
-        COUNT("building", "that is being built beside; 0: none"),
-        COUNT("applied", "everything up to here is applied"),
-        COUNT("building_applied", "the same of the one that is being built"),
-        COUNT("lag_records", "not applied yet"),
-        MEMBER("lag_seconds", API_NUMBER, "age of the oldest that is not applied", REQUIRED),
-        COUNT("documents", "in it"), COUNT("skipped", "records an operator has left out"),
-        MEMBER("checked", API_TIME, "when it last applied or looked; missing: never"),
-        MEMBER("error", API_TEXT, "the last one"), MEMBER("error_time", API_TIME, "when"),
-        MEMBER("error_position", API_INTEGER, "where", POSITION)),
+    .fields =
+        FIELDS(STRING("store", "which"), STRING("driver", "by which engine"),
+               FLAG("follower", "false: in the log's own database"),
+               MEMBER("state", API_CHOICE, "how it is", REQUIRED, .choices = API_STATES),
+               COUNT("generation", "that serves"), COUNT("previous", "that can be swapped back to"),
+               COUNT("building", "that is being built beside; 0: none"),
+               COUNT("applied", "everything up to here is applied"),
+               COUNT("building_applied", "the same of the one that is being built"),
+               COUNT("lag_records", "not applied yet"),
+               MEMBER("lag_seconds", API_NUMBER, "age of the oldest that is not applied", REQUIRED),
+               COUNT("documents", "in it"), COUNT("skipped", "records an operator has left out"),
+               MEMBER("checked", API_TIME, "when it last applied or looked; missing: never"),
+               MEMBER("error", API_TEXT, "the last one"), MEMBER("error_time", API_TIME, "when"),
+               MEMBER("error_position", API_INTEGER, "where", POSITION)),
 };
 
 const struct api_schema api_schema_subscription = {
@@ -420,9 +418,9 @@ const struct api_schema api_schema_live = {
 const struct api_schema api_schema_ready = {
     .name = "Ready",
     .meaning = "whether requests may be sent here",
-    .fields = FIELDS(FLAG("ready", "the state is ok or behind"),
-                     MEMBER("state", API_CHOICE, "as in the status", REQUIRED,
-                            .choices = API_STATES)),
+    .fields =
+        FIELDS(FLAG("ready", "the state is ok or behind"),
+               MEMBER("state", API_CHOICE, "as in the status", REQUIRED, .choices = API_STATES)),
 };
 
 const struct api_schema api_schema_progress = {

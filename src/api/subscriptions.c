@@ -57,8 +57,7 @@ struct follower {
     int64_t silent; /* monotonic: since when nothing was sent */
 };
 
-static bool send_records(struct follower *follower, const struct poly_record *records,
-                         size_t count)
+static bool send_records(struct follower *follower, const struct poly_record *records, size_t count)
 {
     for (size_t i = 0; i < count && follower->left > 0; i++, follower->left--) {
         print_event(&follower->context->out, &records[i]);
@@ -134,8 +133,8 @@ enum poly_status api_subscription_events(struct api_context *context, struct pol
 enum poly_status api_subscription_ack(struct api_context *context, struct poly_error *err)
 {
     json_int_t position = json_integer_value(json_object_get(context->body, "position"));
-    enum poly_status status = poly_acknowledge(context->session, api_text(context, "name"),
-                                               (uint64_t)position, err);
+    enum poly_status status =
+        poly_acknowledge(context->session, api_text(context, "name"), (uint64_t)position, err);
 
     return status == POLY_OK ? api_answer_finish(context, err) : status;
 }
