@@ -35,6 +35,7 @@ struct api_request {
     const char *if_match;        /* ETag, with or without quotes; NULL: none */
     const char *if_none_match;   /* "*" for writes, an ETag for reads; NULL: none */
     const char *last_event_id;   /* subscriptions: position to go on from; NULL: none */
+    const char *correlation;     /* of a write whose body names none; NULL: none */
     const char *instance;        /* path that was asked for, for problem documents; NULL: none */
     bool local;                  /* our own command line on this machine: may name folders */
 };

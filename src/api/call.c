@@ -129,9 +129,10 @@ static const char *trace(const struct api_context *context, const char *name)
 static enum poly_status stage(struct api_context *context, struct poly_txn **txn,
                               struct poly_error *err)
 {
+    const char *correlation = trace(context, "correlation");
     struct poly_txn_options options = {
         .idempotency_key = context->request->idempotency_key,
-        .correlation = trace(context, "correlation"),
+        .correlation = correlation == NULL ? context->request->correlation : correlation,
         .causation = trace(context, "causation"),
     };
     struct poly_txn *begun;

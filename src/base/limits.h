@@ -39,4 +39,25 @@
 #define POLY_MAX_CONFIG_ENTRIES 1024         /* of one mapping or list there */
 #define POLY_LARGE_VALUE 4096                /* bytes: larger row images are kept once */
 
+/* the daemon */
+#define POLY_MAX_HTTP_HEADER 16384           /* bytes of request line and headers together */
+#define POLY_MAX_HTTP_POOL (24 * 1024)       /* bytes of one connection's own memory */
+#define POLY_MAX_PER_ADDRESS 512             /* connections from one address */
+#define POLY_MAX_SERVER_BYTES (256UL * 1024 * 1024) /* bodies and answers held at a time */
+#define POLY_MAX_WORKERS 16                  /* threads for requests that may take long */
+#define POLY_MAX_WORK 256                    /* requests that wait for one of them */
+#define POLY_MAX_STREAMS 256                 /* server-sent event streams, a thread each */
+#define POLY_MAX_STREAM_BUFFER 65536         /* bytes between a streamed answer and its client */
+#define POLY_MAX_CALLERS 1024                /* API keys (and tenants named with them) remembered */
+#define POLY_MAX_IDLE_SESSIONS 256           /* kept open for the next request */
+#define POLY_MAX_RATED 4096                  /* tenants with a rate of their own */
+#define POLY_MAX_CREDENTIAL 256              /* bytes of an Authorization header's value */
+#define POLY_MAX_REQUEST_ID 64               /* bytes of a request id that a client sends */
+#define POLY_MAX_LOG_LINE 1024               /* bytes of one line of the daemon's log */
+#define POLY_MAX_LOG_BUFFER (256 * 1024)     /* bytes of lines that wait to be written */
+#define POLY_HEADER_TIMEOUT_MS 10000         /* from the first byte to the end of the headers */
+#define POLY_IDLE_TIMEOUT_MS 75000           /* between two requests of a connection */
+#define POLY_STALL_TIMEOUT_MS 30000          /* a client that reads nothing of its answer */
+#define POLY_DRAIN_TIMEOUT_MS 10000          /* what is under way at a shutdown may take */
+
 #endif

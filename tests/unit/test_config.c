@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/config.h"
+#include "polystore/settings.h"
 
 static struct poly_error err;
 
@@ -346,6 +347,31 @@ static void environment_goes_first(void **state)
     unsetenv("POLYSTORE_MIGRATIONS");
 }
 
+static void gives_settings(void **state)
+{
+    struct poly_options options = {.config_text = whole, .data = "/other"};
+    struct poly_settings *settings = NULL;
+
+    (void)state;
+    assert_ok(poly_settings_load(&options, &settings, &err));
+    assert_string_equal(settings->data, "/other");
+    assert_true(settings->data != options.data);
+    assert_string_equal(settings->listen_http, "[::1]:0");
+    assert_string_equal(settings->tls_key, "/k.pem");
+    assert_int_equal(settings->request_timeout_ms, 1500);
+    assert_int_equal(settings->domain_count, 4);
+    poly_settings_free(settings);
+    settings = NULL;
+    assert_ok(poly_settings_load(NULL, &settings, &err));
+    assert_string_equal(settings->data, "./data");
+    poly_settings_free(settings);
+    poly_settings_free(NULL);
+    settings = NULL;
+    options.config_text = "x: 1";
+    assert_fails(poly_settings_load(&options, &settings, &err), POLY_INVALID);
+    assert_null(settings);
+}
+
 static void prints_reference(void **state)
 {
     char *text = NULL;
@@ -390,6 +416,7 @@ int main(void)
         cmocka_unit_test(reads_files),
         cmocka_unit_test(refuses_files),
         cmocka_unit_test(environment_goes_first),
+        cmocka_unit_test(gives_settings),
         cmocka_unit_test(prints_reference),
     };
 
