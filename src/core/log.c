@@ -215,7 +215,7 @@ static enum poly_status get_number(struct poly_db *db, const char *sql, int64_t 
 
 enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db, struct poly_error *err)
 {
-    int64_t head;
+    int64_t head = 0;
     enum poly_status status = get_number(db, head_get, &head, err);
 
     if (status == POLY_OK)
@@ -262,7 +262,7 @@ enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struc
 
 enum poly_status poly_log_begin(struct poly_log *log, struct poly_db *db, struct poly_error *err)
 {
-    int64_t version;
+    int64_t version = 0;
     enum poly_status status = get_number(db, version_get, &version, err);
 
     if (status != POLY_OK || version == log->data_version)
