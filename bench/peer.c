@@ -10,6 +10,7 @@ struct bench_peer {
     sqlite3 *handle;
     sqlite3_stmt *insert, *begin, *commit;
     uint64_t random;
+    long first; /* versions of this run begin beyond those of the runs before */
 };
 
 static const char config[] = "domains:\n"
@@ -79,6 +80,15 @@ static void copy_schema(struct bench_peer *peer, const char *folder)
     }
 }
 
+static long highest(struct bench_peer *peer)
+{
+    sqlite3_stmt *get = prepare(peer, "SELECT max(position) FROM poly_log");
+    long number = sqlite3_step(get) == SQLITE_ROW ? (long)sqlite3_column_int64(get, 0) : 0;
+
+    sqlite3_finalize(get);
+    return number;
+}
+
 struct bench_peer *bench_peer_open(const char *folder)
 {
     struct bench_peer *peer = calloc(1, sizeof(*peer));
@@ -97,6 +107,7 @@ struct bench_peer *bench_peer_open(const char *folder)
     sqlite3_finalize(known);
     if (!there)
         copy_schema(peer, folder);
+    peer->first = highest(peer);
     peer->insert = prepare(peer, insert);
     peer->begin = prepare(peer, "BEGIN IMMEDIATE");
     peer->commit = prepare(peer, "COMMIT");
@@ -134,7 +145,7 @@ void bench_peer_insert(struct bench_peer *peer, const char *key, long version, c
     clock_gettime(CLOCK_REALTIME, &now);
     sqlite3_bind_int64(peer->insert, 1, version);
     sqlite3_bind_text(peer->insert, 2, key, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(peer->insert, 3, version);
+    sqlite3_bind_int64(peer->insert, 3, peer->first + version);
     sqlite3_bind_int64(peer->insert, 4, now.tv_sec * 1000000 + now.tv_nsec / 1000);
     sqlite3_bind_text(peer->insert, 5, text, -1, SQLITE_STATIC);
     sqlite3_bind_blob(peer->insert, 6, salt, sizeof(salt), SQLITE_STATIC);

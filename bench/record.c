@@ -22,7 +22,7 @@ static const char select_one[] = "SELECT id, name, price, stock, note FROM items
 
 static void write_file(const char *folder, const char *name, const char *text)
 {
-    char path[4096];
+    char path[4200];
     FILE *file;
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
