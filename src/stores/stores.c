@@ -1,5 +1,12 @@
+/* Every driver of every store that follows the log, in one table. */
 #include "core/driver.h"
-const struct poly_driver *const poly_drivers[] = {NULL};
+#include "stores/search/driver.h"
+
+const struct poly_driver *const poly_drivers[] = {
+    &poly_search_embedded.base,
+    NULL,
+};
+
 #include "core/instance.h"
 enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err){(void)instance;(void)err;return POLY_OK;}
 void poly_stores_stop(struct poly_instance *instance){(void)instance;}

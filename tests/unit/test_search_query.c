@@ -183,7 +183,8 @@ static void bad_queries(void **state)
     wrong("a OR OR b", 2, "query: OR without a word after it at 2");
     wrong("a AND", 2, "query: AND without a word after it at 2");
     wrong("(a AND) b", 3, "query: AND without a word after it at 3");
-    wrong("a NOT b", 2, "query: NOT is no operator, write -word (or \"NOT\" to search for it) at 2");
+    wrong("a NOT b", 2,
+          "query: NOT is no operator, write -word (or \"NOT\" to search for it) at 2");
     wrong("* a", 0, "query: '*' without a word before it at 0");
     wrong("a*b", 1, "query: '*' stands only at the end of a word at 1");
     wrong("a**", 1, "query: '*' stands only at the end of a word at 1");
@@ -242,10 +243,14 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words_and_phrases),   cmocka_unit_test(operators_and_groups),
-        cmocka_unit_test(fields),              cmocka_unit_test(what_an_index_lacks),
-        cmocka_unit_test(order_of_phrases),    cmocka_unit_test(no_way_out_of_the_quotes),
-        cmocka_unit_test(bad_queries),         cmocka_unit_test(bounds),
+        cmocka_unit_test(words_and_phrases),
+        cmocka_unit_test(operators_and_groups),
+        cmocka_unit_test(fields),
+        cmocka_unit_test(what_an_index_lacks),
+        cmocka_unit_test(order_of_phrases),
+        cmocka_unit_test(no_way_out_of_the_quotes),
+        cmocka_unit_test(bad_queries),
+        cmocka_unit_test(bounds),
         cmocka_unit_test(out_of_memory),
     };
 

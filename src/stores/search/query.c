@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 
 struct parser {
     const char *text;
@@ -67,24 +68,6 @@ static void skip_space(struct parser *p)
         p->at++;
 }
 
-/* Bytes of the UTF-8 sequence at s, 0: it is none (RFC 3629). */
-static size_t sequence(const unsigned char *s)
-{
-    size_t size = s[0] < 0x80                    ? 1
-                  : s[0] >= 0xC2 && s[0] <= 0xDF ? 2
-                  : (s[0] & 0xF0) == 0xE0        ? 3
-                  : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
-                                                 : 0;
-
-    for (size_t i = 1; i < size; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return size;
-}
-
 static enum poly_status check_bytes(const char *text, size_t *size, struct poly_error *err)
 {
     size_t length = strnlen(text, POLY_MAX_QUERY + 1);
@@ -94,7 +77,7 @@ static enum poly_status check_bytes(const char *text, size_t *size, struct poly_
         return poly_fail_at(err, POLY_INVALID, POLY_MAX_QUERY,
                             "query: longer than %d bytes; make it shorter", POLY_MAX_QUERY);
     for (size_t i = 0; i < length; i += step) {
-        step = sequence((const unsigned char *)text + i);
+        step = poly_utf8_character(text + i, length - i);
         if (step == 0)
             return poly_fail_at(err, POLY_INVALID, (int)i, "query: not UTF-8 at %zu", i);
     }
@@ -129,8 +112,8 @@ static bool indexable(struct poly_text text)
     return false;
 }
 
-static enum poly_status add_term(struct parser *p, size_t start, struct poly_text text,
-                                 bool prefix, struct poly_query_node **node)
+static enum poly_status add_term(struct parser *p, size_t start, struct poly_text text, bool prefix,
+                                 struct poly_query_node **node)
 {
     struct poly_query_node *term;
 
@@ -227,8 +210,8 @@ static enum poly_status parse_group(struct parser *p, struct poly_query_node **n
     enum poly_status status;
 
     if (++p->depth > POLY_MAX_QUERY_DEPTH)
-        return poly_fail_at(p->err, POLY_INVALID, (int)start,
-                            "query: groups deeper than %d at %zu", POLY_MAX_QUERY_DEPTH, start);
+        return poly_fail_at(p->err, POLY_INVALID, (int)start, "query: groups deeper than %d at %zu",
+                            POLY_MAX_QUERY_DEPTH, start);
     skip_space(p);
     if (look(p) == ')')
         return fail(p, start, "empty group");
@@ -504,8 +487,8 @@ static void print_node(struct printer *p, const struct poly_query_node *node)
     poly_buffer_char(p->out, ')');
 }
 
-size_t poly_query_print(const struct poly_query *query, const int *columns,
-                        struct poly_buffer *out, size_t *order)
+size_t poly_query_print(const struct poly_query *query, const int *columns, struct poly_buffer *out,
+                        size_t *order)
 {
     struct printer p = {.columns = columns, .out = out, .order = order};
 

@@ -47,7 +47,7 @@ enum poly_status poly_query_parse(const char *text, struct poly_arena *arena,
                                   struct poly_query **query, struct poly_error *err);
 
 /* Where a term may match in one index. */
-#define POLY_QUERY_ANY (-1)    /* in every column */
+#define POLY_QUERY_ANY (-1)     /* in every column */
 #define POLY_QUERY_NOWHERE (-2) /* the index lacks its field, or cannot hold such a word */
 
 /*
@@ -57,10 +57,9 @@ enum poly_status poly_query_parse(const char *text, struct poly_arena *arena,
  * it has room for all terms. Returns the number of phrases; 0: nothing can
  * match, and nothing was printed.
  */
-size_t poly_query_print(const struct poly_query *query, const int *columns,
-                        struct poly_buffer *out, size_t *order);
+size_t poly_query_print(const struct poly_query *query, const int *columns, struct poly_buffer *out,
+                        size_t *order);
 /* The expression for one term alone. */
-void poly_query_print_term(const struct poly_query_node *term, int column,
-                           struct poly_buffer *out);
+void poly_query_print_term(const struct poly_query_node *term, int column, struct poly_buffer *out);
 
 #endif

@@ -1,0 +1,537 @@
+/*
+ * From records to documents, in three passes over a batch:
+ *
+ *  1. look at every record: is its data JSON? A bad one is found before anything is written.
+ *  2. find or make each record's document, in the order of the log. A document that
+ *     has seen this position or a later one drops the change.
+ *  3. write the text, sorted by document, and only the last change of each: FTS5
+ *     gathers in memory what comes in ascending order, and starts a new segment on
+ *     disk at every step back, which with many tenants would be at every record.
+ *
+ * Then the tenants' counts and the position, in the same transaction.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "stores/search/embedded.h"
+
+struct change {
+    const struct poly_search_index *index;
+    const struct poly_record *record;
+    int64_t document;
+    size_t sequence;
+    bool live; /* the document's text was in the index before the batch */
+    bool put;
+};
+
+/* What a batch does to the counts of one tenant in one domain. */
+struct delta {
+    const struct poly_search_index *index;
+    int64_t tenant;
+    int64_t documents, words;
+};
+
+struct work {
+    struct poly_db *db;
+    const struct poly_search_generation *generation;
+    struct poly_batch *batch;
+    struct poly_arena *arena;
+    struct change *changes;
+    size_t count;
+    /* the last tenant that was looked up: records of one come in a row */
+    struct poly_text tenant_name;
+    int64_t tenant;
+    /* the last document made in that tenant's range */
+    int64_t last_tenant, last_document;
+    struct delta delta;
+    struct poly_error *err;
+};
+
+/* --- pass 1: which records, and are they sound? --- */
+
+static bool is_type(struct poly_text type, const char *name)
+{
+    return type.size == strlen(name) && memcmp(type.data, name, type.size) == 0;
+}
+
+/* Changes belong to the domain of their name, events to those that follow their category. */
+static bool concerns(const struct poly_search_index *index, const struct poly_record *record)
+{
+    bool event = record->type.size == 0 || record->type.data[0] != '$';
+
+    if (strlen(index->source) != record->domain.size ||
+        memcmp(index->source, record->domain.data, record->domain.size) != 0 ||
+        index->stream != event)
+        return false;
+    return event || is_type(record->type, "$put") || is_type(record->type, "$delete");
+}
+
+static bool is_delete(const struct poly_record *record)
+{
+    return is_type(record->type, "$delete");
+}
+
+static bool has_json(const struct poly_record *record)
+{
+    return record->data.type == POLY_JSON && !is_delete(record);
+}
+
+static enum poly_status poison(struct work *w, const struct poly_record *record,
+                               enum poly_status status)
+{
+    w->batch->failed = record->position;
+    return poly_fail_in(w->err, status, "search: record %llu of '%.*s', key '%.*s'",
+                        (unsigned long long)record->position,
+                        (int)(record->domain.size > 64 ? 64 : record->domain.size),
+                        record->domain.data, (int)(record->key.size > 64 ? 64 : record->key.size),
+                        record->key.data);
+}
+
+static enum poly_status collect(struct work *w, uint64_t applied)
+{
+    const struct poly_search_generation *g = w->generation;
+    size_t room = 0;
+
+    for (size_t i = 0; i < w->batch->count; i++)
+        for (size_t j = 0; j < g->index_count; j++)
+            room += w->batch->records[i].position > applied &&
+                    concerns(&g->indexes[j], &w->batch->records[i]);
+    w->changes = poly_arena_array(w->arena, room + 1, sizeof(*w->changes));
+    if (w->changes == NULL)
+        return poly_no_memory(w->err);
+    for (size_t i = 0; i < w->batch->count && w->count < room; i++) {
+        const struct poly_record *record = &w->batch->records[i];
+        size_t before = w->count;
+        enum poly_status status = POLY_OK;
+
+        if (record->position <= applied)
+            continue;
+        for (size_t j = 0; j < g->index_count; j++)
+            if (concerns(&g->indexes[j], record))
+                w->changes[w->count++] = (struct change){.index = &g->indexes[j], .record = record};
+        if (w->count > before && has_json(record))
+            status = poly_json_check(record->data.text.data, record->data.text.size, w->err);
+        if (status != POLY_OK)
+            return poison(w, record, status == POLY_LIMIT ? POLY_INVALID : status);
+    }
+    return POLY_OK;
+}
+
+/* --- pass 2: documents --- */
+
+static enum poly_status add_tenant(struct work *w, struct poly_text name, int64_t *number)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->generation->add_tenant, w->err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    poly_bind_text(statement, 1, name);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    if (status == POLY_OK && row) {
+        *number = sqlite3_column_int64(statement, 0);
+        status = poly_db_done(w->db, statement, w->err);
+    }
+    if (status == POLY_OK && *number >= POLY_MAX_TENANT_NUMBER)
+        status = poly_fail(w->err, POLY_LIMIT, "search: more than %lld tenants",
+                           (long long)POLY_MAX_TENANT_NUMBER);
+    return status;
+}
+
+/* 0: no tenant. Numbers are given out in the order in which tenants turn up. */
+static enum poly_status tenant_number(struct work *w, struct poly_text name, int64_t *number)
+{
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum poly_status status;
+
+    *number = 0;
+    if (name.size == 0)
+        return POLY_OK;
+    if (w->tenant_name.size == name.size &&
+        memcmp(w->tenant_name.data, name.data, name.size) == 0) {
+        *number = w->tenant;
+        return POLY_OK;
+    }
+    statement = poly_db_prepare(w->db, w->generation->find_tenant, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    poly_bind_text(statement, 1, name);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    if (status == POLY_OK && row)
+        *number = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    if (status == POLY_OK && !row)
+        status = add_tenant(w, name, number);
+    w->tenant_name = name;
+    w->tenant = *number;
+    return status;
+}
+
+/* The number for a tenant's next document. */
+static enum poly_status next_document(struct work *w, int64_t tenant, int64_t *document)
+{
+    int64_t first = tenant << POLY_DOCUMENT_BITS;
+    int64_t last = first + ((INT64_C(1) << POLY_DOCUMENT_BITS) - 1);
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum poly_status status = POLY_OK;
+
+    if (w->last_tenant != tenant) {
+        statement = poly_db_prepare(w->db, w->generation->last_document, w->err);
+        if (statement == NULL)
+            return poly_embedded_why(w->err);
+        sqlite3_bind_int64(statement, 1, first);
+        sqlite3_bind_int64(statement, 2, last);
+        status = poly_db_row(w->db, statement, &row, w->err);
+        w->last_document = row && sqlite3_column_type(statement, 0) != SQLITE_NULL
+                               ? sqlite3_column_int64(statement, 0)
+                               : first;
+        w->last_tenant = tenant;
+        sqlite3_reset(statement);
+    }
+    if (status == POLY_OK && w->last_document == last)
+        return poly_fail(w->err, POLY_LIMIT, "search: a tenant has too many documents");
+    *document = w->last_document + 1;
+    return status;
+}
+
+/* An event is a document of its own: "order-42@7". */
+static enum poly_status key_of(struct work *w, const struct change *change, struct poly_text *key)
+{
+    const struct poly_record *record = change->record;
+    char *text;
+
+    *key = record->key;
+    if (!change->index->stream)
+        return POLY_OK;
+    text = poly_arena_printf(w->arena, "%.*s%s%.*s@%llu", (int)record->domain.size,
+                             record->domain.data, record->key.size > 0 ? "-" : "",
+                             (int)record->key.size, record->key.size > 0 ? record->key.data : "",
+                             (unsigned long long)record->version);
+    if (text == NULL)
+        return poly_no_memory(w->err);
+    *key = poly_text(text);
+    return POLY_OK;
+}
+
+static enum poly_status add_document(struct work *w, struct change *change, int64_t tenant,
+                                     struct poly_text key, bool *added)
+{
+    const struct poly_record *record = change->record;
+    sqlite3_stmt *statement;
+    enum poly_status status = next_document(w, tenant, &change->document);
+
+    if (status != POLY_OK)
+        return status;
+    statement = poly_db_prepare(w->db, w->generation->add_document, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    sqlite3_bind_int64(statement, 2, change->index->number);
+    sqlite3_bind_int64(statement, 3, tenant);
+    poly_bind_text(statement, 4, key);
+    sqlite3_bind_int64(statement, 5, (sqlite3_int64)record->position);
+    sqlite3_bind_int64(statement, 6, (sqlite3_int64)record->version);
+    sqlite3_bind_int(statement, 7, !change->put);
+    status = poly_db_done(w->db, statement, w->err);
+    *added = status == POLY_OK && sqlite3_changes64(poly_db_handle(w->db)) > 0;
+    if (*added)
+        w->last_document = change->document;
+    return status;
+}
+
+/* *late: the document has seen this change, or a later one. */
+static enum poly_status find_document(struct work *w, struct change *change, int64_t tenant,
+                                      struct poly_text key, bool *late)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->generation->find_document, w->err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->index->number);
+    sqlite3_bind_int64(statement, 2, tenant);
+    poly_bind_text(statement, 3, key);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    if (status == POLY_OK && !row)
+        return poly_fail(w->err, POLY_CORRUPT, "search: a document is there and is not");
+    if (status == POLY_OK) {
+        change->document = sqlite3_column_int64(statement, 0);
+        *late = (uint64_t)sqlite3_column_int64(statement, 1) >= change->record->position;
+        change->live = sqlite3_column_int(statement, 2) == 0;
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+static enum poly_status change_document(struct work *w, const struct change *change)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->generation->change_document, w->err);
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)change->record->position);
+    sqlite3_bind_int64(statement, 3, (sqlite3_int64)change->record->version);
+    sqlite3_bind_int(statement, 4, !change->put);
+    return poly_db_done(w->db, statement, w->err);
+}
+
+static enum poly_status resolve(struct work *w, struct change *change, bool *late)
+{
+    struct poly_text key;
+    int64_t tenant = 0;
+    bool added = false;
+    enum poly_status status = POLY_OK;
+
+    *late = false;
+    change->put = !is_delete(change->record);
+    if (change->index->tenants)
+        status = tenant_number(w, change->record->tenant, &tenant);
+    if (status == POLY_OK)
+        status = key_of(w, change, &key);
+    if (status == POLY_OK)
+        status = add_document(w, change, tenant, key, &added);
+    if (status != POLY_OK || added)
+        return status;
+    status = find_document(w, change, tenant, key, late);
+    if (status == POLY_OK && !*late)
+        status = change_document(w, change);
+    return status;
+}
+
+/* What remains is what is to be done. */
+static enum poly_status resolve_all(struct work *w)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < w->count; i++) {
+        bool late;
+        enum poly_status status = resolve(w, &w->changes[i], &late);
+
+        if (status != POLY_OK)
+            return status;
+        w->changes[i].sequence = i;
+        if (!late)
+            w->changes[kept++] = w->changes[i];
+    }
+    w->count = kept;
+    return POLY_OK;
+}
+
+/* --- pass 3: text --- */
+
+static enum poly_status flush_delta(struct work *w)
+{
+    struct delta *d = &w->delta;
+    sqlite3_stmt *statement;
+
+    if (d->index == NULL || (d->documents == 0 && d->words == 0))
+        return POLY_OK;
+    statement = poly_db_prepare(w->db, w->generation->add_stats, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, d->index->number);
+    sqlite3_bind_int64(statement, 2, d->tenant);
+    sqlite3_bind_int64(statement, 3, d->documents);
+    sqlite3_bind_int64(statement, 4, d->words);
+    return poly_db_done(w->db, statement, w->err);
+}
+
+/* FTS5 keeps a document's words for each column, as its varints (seven bits a byte, high first). */
+static int64_t sum_lengths(const unsigned char *bytes, int size)
+{
+    int64_t sum = 0, value = 0;
+
+    for (int i = 0; i < size; i++) {
+        value = value << 7 | (bytes[i] & 0x7f);
+        if ((bytes[i] & 0x80) == 0) {
+            sum += value;
+            value = 0;
+        }
+    }
+    return sum;
+}
+
+static enum poly_status count_words(struct work *w, const struct change *change, int sign)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, change->index->length, w->err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    if (status == POLY_OK && row) {
+        int64_t words =
+            sum_lengths(sqlite3_column_blob(statement, 0), sqlite3_column_bytes(statement, 0));
+
+        w->delta.words += sign * words;
+        w->delta.documents += sign;
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+static enum poly_status run_on(struct work *w, const char *sql, int64_t document)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, sql, w->err);
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, document);
+    return poly_db_done(w->db, statement, w->err);
+}
+
+static enum poly_status remove_text(struct work *w, const struct change *change, bool for_good)
+{
+    enum poly_status status = count_words(w, change, -1);
+
+    if (status == POLY_OK)
+        status = run_on(w, change->index->remove, change->document);
+    if (status == POLY_OK && for_good && change->index->names.filter_count > 0)
+        status = run_on(w, change->index->remove_filters, change->document);
+    return status;
+}
+
+static enum poly_status put_filters(struct work *w, const struct change *change,
+                                    const struct poly_value *filters)
+{
+    sqlite3_stmt *statement;
+
+    if (change->index->names.filter_count == 0)
+        return POLY_OK;
+    statement = poly_db_prepare(w->db, change->index->put_filters, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    for (size_t i = 0; i < change->index->names.filter_count; i++)
+        poly_bind_value(statement, (int)i + 2, &filters[i]);
+    return poly_db_done(w->db, statement, w->err);
+}
+
+static enum poly_status put_text(struct work *w, const struct change *change)
+{
+    const struct poly_search_index *index = change->index;
+    struct poly_text json = has_json(change->record) ? change->record->data.text : poly_text("");
+    struct poly_text texts[POLY_MAX_SEARCH_FIELDS];
+    struct poly_value filters[POLY_MAX_COLUMNS];
+    sqlite3_stmt *statement;
+    enum poly_status status = poly_extract(json, &index->names, w->arena, texts, filters, w->err);
+
+    if (status != POLY_OK)
+        return status;
+    statement = poly_db_prepare(w->db, index->insert, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    for (size_t i = 0; i < index->names.field_count; i++)
+        if (texts[i].data != NULL)
+            poly_bind_text(statement, (int)i + 2, texts[i]);
+    status = poly_db_done(w->db, statement, w->err);
+    if (status == POLY_OK)
+        status = count_words(w, change, 1);
+    if (status == POLY_OK)
+        status = put_filters(w, change, filters);
+    return status;
+}
+
+/* first to last: the changes of one document. */
+static enum poly_status write_document(struct work *w, const struct change *first,
+                                       const struct change *last)
+{
+    int64_t tenant = first->document >> POLY_DOCUMENT_BITS;
+    struct poly_arena_mark mark = poly_arena_mark(w->arena);
+    enum poly_status status = POLY_OK;
+
+    if (w->delta.index != first->index || w->delta.tenant != tenant) {
+        status = flush_delta(w);
+        w->delta = (struct delta){.index = first->index, .tenant = tenant};
+    }
+    if (status == POLY_OK && first->live)
+        status = remove_text(w, first, !last->put);
+    if (status == POLY_OK && last->put)
+        status = put_text(w, last);
+    poly_arena_rewind(w->arena, mark);
+    if (status == POLY_INVALID || status == POLY_LIMIT)
+        return poison(w, last->record, status);
+    return status;
+}
+
+static int by_document(const void *left, const void *right)
+{
+    const struct change *a = left, *b = right;
+
+    if (a->index->number != b->index->number)
+        return a->index->number < b->index->number ? -1 : 1;
+    if (a->document != b->document)
+        return a->document < b->document ? -1 : 1;
+    return a->sequence < b->sequence ? -1 : 1;
+}
+
+static enum poly_status write_all(struct work *w)
+{
+    enum poly_status status = POLY_OK;
+    size_t next;
+
+    qsort(w->changes, w->count, sizeof(*w->changes), by_document);
+    for (size_t i = 0; i < w->count && status == POLY_OK; i = next) {
+        for (next = i + 1; next < w->count; next++)
+            if (w->changes[next].document != w->changes[i].document ||
+                w->changes[next].index != w->changes[i].index)
+                break;
+        status = write_document(w, &w->changes[i], &w->changes[next - 1]);
+    }
+    return status == POLY_OK ? flush_delta(w) : status;
+}
+
+/* --- all of it --- */
+
+static enum poly_status read_applied(struct work *w, uint64_t *applied)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->generation->applied, w->err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    if (status == POLY_OK && !row)
+        return poly_fail(w->err, POLY_CORRUPT, "search: the index has lost its position");
+    if (status == POLY_OK)
+        *applied = (uint64_t)sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return status;
+}
+
+enum poly_status poly_embedded_apply(struct poly_embedded *self, struct poly_db *db,
+                                     const struct poly_search_generation *generation,
+                                     struct poly_batch *batch, struct poly_error *err)
+{
+    struct poly_error own;
+    struct work w = {.db = db,
+                     .generation = generation,
+                     .batch = batch,
+                     .arena = self->arena,
+                     .last_tenant = -1,
+                     .err = err == NULL ? &own : err};
+    uint64_t applied = 0;
+    enum poly_status status = read_applied(&w, &applied);
+
+    if (status != POLY_OK || batch->last <= applied)
+        return status;
+    status = collect(&w, applied);
+    if (status == POLY_OK)
+        status = resolve_all(&w);
+    if (status == POLY_OK)
+        status = write_all(&w);
+    if (status == POLY_OK)
+        status = run_on(&w, generation->set_applied, (int64_t)batch->last);
+    return status;
+}

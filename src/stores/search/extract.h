@@ -1,0 +1,31 @@
+/* Fields of a JSON object, without a tree: what an index takes of a document. */
+#ifndef POLY_STORES_SEARCH_EXTRACT_H
+#define POLY_STORES_SEARCH_EXTRACT_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+
+struct poly_extract_names {
+    const char *const *fields;
+    size_t field_count;
+    const char *const *filters;
+    size_t filter_count;
+};
+
+/*
+ * json: one well-formed text (poly_json_check). texts[i] becomes what is to be
+ * indexed of fields[i] (data NULL: nothing), filters[i] the value of
+ * names->filters[i] (NULL when absent). Views into json where they can be,
+ * else in the arena.
+ *
+ * Text and numbers are indexed as they stand, truth values and null not. Of an
+ * array or object: every text and number in it, with ", " between. Bytes are not.
+ * A filter's array or object is kept as JSON. A json that is no object has no fields.
+ */
+enum poly_status poly_extract(struct poly_text json, const struct poly_extract_names *names,
+                              struct poly_arena *arena, struct poly_text *texts,
+                              struct poly_value *filters, struct poly_error *err);
+
+#endif

@@ -1,0 +1,375 @@
+/* The embedded search driver: what becomes a document, and exactly once. */
+#include "search_place.h"
+
+/* --- documents --- */
+
+/* S3-19 */
+static void puts_changes_deletes(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(applied(p, 1), 0);
+    finds(p, PACKAGES("shell"), "(0)");
+    put(p, 1, "", "packages", "bash", "{\"name\":\"bash\",\"summary\":\"a shell\"}");
+    put(p, 2, "", "packages", "zsh", "{\"name\":\"zsh\",\"summary\":\"shell with more\"}");
+    finds(p, PACKAGES("shell"), "packages/bash packages/zsh (2)");
+    finds(p, PACKAGES("shells"), "packages/bash packages/zsh (2)");
+    finds(p, PACKAGES("shell -more"), "packages/bash (1)");
+    put(p, 3, "", "packages", "bash", "{\"name\":\"bash\",\"summary\":\"an interpreter\"}");
+    finds(p, PACKAGES("shell"), "packages/zsh (1)");
+    finds(p, PACKAGES("interpret"), "packages/bash (1)");
+    put(p, 4, "", "packages", "zsh", NULL);
+    finds(p, PACKAGES("shell"), "(0)");
+    put(p, 5, "", "packages", "zsh", "{\"name\":\"zsh\",\"summary\":\"again\"}");
+    finds(p, PACKAGES("again"), "packages/zsh (1)");
+    assert_int_equal(applied(p, 1), 5);
+    assert_int_equal(count(p, 1), 2);
+}
+
+static void survives_reopening(void **state)
+{
+    struct place *p = *state;
+
+    put(p, 7, "", "packages", "bash", "{\"name\":\"bash\",\"summary\":\"a shell\"}");
+    close_place(p);
+    open_place(p);
+    prepare(p, 1);
+    assert_int_equal(applied(p, 1), 7);
+    finds(p, PACKAGES("shell"), "packages/bash (1)");
+}
+
+static void one_batch_many_changes(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record records[] = {
+        record(1, "", "packages", "a", "{\"name\":\"first\"}"),
+        record(2, "", "packages", "b", "{\"name\":\"first\"}"),
+        record(3, "", "packages", "a", "{\"name\":\"second\"}"),
+        record(4, "", "packages", "b", NULL),
+        record(5, "", "packages", "c", NULL),
+        record(6, "", "silent", "x", "{\"name\":\"first\"}"),
+        record(7, "", "packages", "d", "{\"name\":\"second\"}"),
+        record(8, "", "packages", "d", NULL),
+        record(9, "", "packages", "d", "{\"name\":\"third\"}"),
+    };
+
+    assert_ok(apply_to(p, 1, records, 9, 20));
+    assert_int_equal(applied(p, 1), 20);
+    finds(p, PACKAGES("first"), "(0)");
+    finds(p, PACKAGES("second OR third"), "packages/a packages/d (2)");
+    assert_int_equal(count(p, 1), 2);
+    assert_ok(apply_to(p, 1, NULL, 0, 30));
+    assert_int_equal(applied(p, 1), 30);
+}
+
+static void wants_what_is_searchable(void **state)
+{
+    struct place *p = *state;
+
+    assert_true(driver->wants(p->store, poly_text("packages")));
+    assert_true(driver->wants(p->store, poly_text("order")));
+    assert_false(driver->wants(p->store, poly_text("orders")));
+    assert_false(driver->wants(p->store, poly_text("silent")));
+    assert_false(driver->wants(p->store, poly_text("pack")));
+}
+
+/* --- exactly once --- */
+
+static const char sql_forget_position[] = "UPDATE poly_search_1_state SET applied=0";
+static const char sql_forget_versions[] = "UPDATE poly_search_1_document SET position=0";
+
+static void redelivery_has_no_effect(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record records[] = {
+        record(1, "", "packages", "a", "{\"name\":\"one\"}"),
+        record(2, "", "packages", "a", "{\"name\":\"two\"}"),
+        record(3, "", "packages", "b", "{\"name\":\"two\"}"),
+        record(4, "", "packages", "b", NULL),
+    };
+
+    assert_ok(apply_to(p, 1, records, 4, 4));
+    assert_ok(apply_to(p, 1, records, 4, 4));
+    assert_ok(apply_to(p, 1, records, 2, 2));
+    assert_int_equal(applied(p, 1), 4);
+    assert_int_equal(count(p, 1), 1);
+    finds(p, PACKAGES("one OR two"), "packages/a (1)");
+    /* Without the position, the documents' versions hold. */
+    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
+    assert_ok(apply_to(p, 1, records, 3, 3));
+    assert_int_equal(count(p, 1), 1);
+    finds(p, PACKAGES("two"), "packages/a (1)");
+    finds(p, PACKAGES("one"), "(0)");
+}
+
+static void late_change_stays_out(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record late = record(11, "", "packages", "a", "{\"name\":\"ghost\"}");
+    const struct poly_record disorder[] = {
+        record(22, "", "packages", "b", NULL),
+        record(21, "", "packages", "b", "{\"name\":\"ghost\"}"),
+    };
+
+    put(p, 10, "", "packages", "a", "{\"name\":\"alive\"}");
+    put(p, 12, "", "packages", "a", NULL);
+    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
+    assert_ok(apply_to(p, 1, &late, 1, 12));
+    finds(p, PACKAGES("ghost"), "(0)");
+    assert_ok(apply_to(p, 1, disorder, 2, 22));
+    finds(p, PACKAGES("ghost"), "(0)");
+    assert_int_equal(count(p, 1), 0);
+    /* The control: with both guards taken away it does come back. */
+    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
+    assert_ok(poly_db_exec(inside(p), sql_forget_versions, &err));
+    assert_ok(apply_to(p, 1, &late, 1, 12));
+    finds(p, PACKAGES("ghost"), "packages/a (1)");
+}
+
+static void poison_leaves_nothing(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record records[] = {
+        record(2, "", "packages", "b", "{\"name\":\"good\"}"),
+        record(3, "", "packages", "c", "{\"name\":\"bad\""),
+        record(4, "", "packages", "d", "{\"name\":\"good\"}"),
+    };
+
+    put(p, 1, "", "packages", "a", "{\"name\":\"good\"}");
+    assert_fails(apply_to(p, 1, records, 3, 4), POLY_INVALID);
+    assert_int_equal(p->failed, 3);
+    assert_false(p->temporary);
+    assert_message("search: record 3 of 'packages', key 'c'");
+    assert_int_equal(applied(p, 1), 1);
+    finds(p, PACKAGES("good"), "packages/a (1)");
+    /* A domain that nobody searches may hold what it likes. */
+    put(p, 5, "", "silent", "x", "{\"name\"");
+    assert_int_equal(applied(p, 1), 5);
+}
+
+static int refuse(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
+/* Dead between the effects and the commit: neither they nor the position are there. */
+static void effects_and_position_together(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record r = record(2, "", "packages", "b", "{\"name\":\"good\"}");
+    struct poly_batch batch = {.records = &r, .count = 1, .last = 2};
+
+    put(p, 1, "", "packages", "a", "{\"name\":\"good\"}");
+    if (p->follower) {
+        sqlite3_commit_hook(poly_db_handle(inside(p)), refuse, NULL);
+        assert_int_not_equal(apply_to(p, 1, &r, 1, 2), POLY_OK);
+        sqlite3_commit_hook(poly_db_handle(inside(p)), NULL, NULL);
+    } else {
+        assert_ok(driver->apply(p->store, begin(p), 1, &batch, &err));
+        end(p, "ROLLBACK");
+    }
+    assert_int_equal(applied(p, 1), 1);
+    assert_int_equal(count(p, 1), 1);
+    finds(p, PACKAGES("good"), "packages/a (1)");
+    assert_ok(apply_to(p, 1, &r, 1, 2));
+    finds(p, PACKAGES("good"), "packages/a packages/b (2)");
+}
+
+static void generations_side_by_side(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record old = record(1, "", "packages", "a", "{\"name\":\"word\"}");
+    const struct poly_record new = record(2, "", "packages", "b", "{\"name\":\"word\"}");
+    struct ask second = PACKAGES("word");
+    struct poly_hits hits;
+
+    second.generation = 2;
+    assert_ok(apply_to(p, 1, &old, 1, 1));
+    prepare(p, 2);
+    prepare(p, 2);
+    assert_int_equal(applied(p, 2), 0);
+    assert_ok(apply_to(p, 2, &new, 1, 9));
+    finds(p, PACKAGES("word"), "packages/a (1)");
+    finds(p, second, "packages/b (1)");
+    assert_int_equal(applied(p, 1), 1);
+    assert_int_equal(applied(p, 2), 9);
+    for (int i = 0; i < 2; i++) {
+        struct poly_db *db = begin(p);
+
+        assert_ok(driver->drop(p->store, db, 1, &err));
+        end(p, "COMMIT");
+    }
+    assert_int_equal(number(p, "SELECT count(*) FROM sqlite_master"
+                               " WHERE name GLOB 'poly_search_1_*'"),
+                     0);
+    finds(p, second, "packages/b (1)");
+    assert_fails(ask(p, &PACKAGES("word"), &hits), POLY_NOT_FOUND);
+    prepare(p, 1);
+    assert_int_equal(applied(p, 1), 0);
+    finds(p, PACKAGES("word"), "(0)");
+}
+
+/* --- what is indexed --- */
+
+static void events_are_documents(void **state)
+{
+    struct place *p = *state;
+    const struct poly_record records[] = {
+        event(1, "order", "42", 1, "{\"note\":\"red shoes\"}"),
+        event(2, "order", "42", 2, "{\"note\":\"blue shoes\"}"),
+        event(3, "order", "", 1, "{\"note\":\"no shoes\"}"),
+        event(4, "order", "43", 1, "\"shoes\""),
+        event(5, "orders", "44", 1, "{\"note\":\"shoes\"}"),
+        /* A change of a record is no event, even under the same name. */
+        record(6, "", "order", "45", "{\"note\":\"shoes\"}"),
+    };
+    struct poly_record bytes = event(7, "order", "46", 1, NULL);
+    struct ask a = {.query = "shoes", .domains = {"orders"}};
+    struct poly_hits hits;
+
+    bytes.data = poly_bytes("\0shoes", 6);
+    assert_ok(apply_to(p, 1, records, 6, 6));
+    assert_ok(apply_to(p, 1, &bytes, 1, 7));
+    finds(p, a, "orders/order-42@1 orders/order-42@2 orders/order@1 (3)");
+    a.query = "blue";
+    assert_ok(ask(p, &a, &hits));
+    assert_int_equal(hits.hits[0].version, 2);
+}
+
+static void texts_of_a_field(void **state)
+{
+    struct place *p = *state;
+    struct ask a = {.query = "", .domains = {"orders"}, .highlight = true};
+    struct poly_hits hits;
+    struct poly_record r = event(
+        1, "order", "1", 1,
+        "{ \"note\" : \"tab\\there \\u00e9t\\u00e9 \\ud83d\\ude00 \\\"quoted\\\"\" , \"x\" : "
+        "{\"note\":\"no\"},"
+        "\"lines\":[{\"item\":\"lamp\",\"count\":12,\"gone\":null,\"ok\":true},[\"deep\",1.5],"
+        "{\"$bytes\":\"c0ffee\"},\"end\"]}");
+
+    assert_ok(apply_to(p, 1, &r, 1, 1));
+    a.query = "lamp";
+    assert_ok(ask(p, &a, &hits));
+    assert_int_equal(hits.count, 1);
+    assert_int_equal(hits.hits[0].highlights.count, 1);
+    assert_string_equal(hits.hits[0].highlights.fields[0].name, "lines");
+    assert_string_equal(hits.hits[0].highlights.fields[0].value.text.data,
+                        "[lamp], 12, deep, 1.5, end");
+    a.query = "été";
+    assert_ok(ask(p, &a, &hits));
+    assert_int_equal(hits.count, 1);
+    assert_string_equal(hits.hits[0].highlights.fields[0].value.text.data,
+                        "tab\there [été] \xf0\x9f\x98\x80 \"quoted\"");
+    a.highlight = false;
+    a.query = "ETE here 12";
+    finds(p, a, "orders/order-1@1 (1)");
+    a.query = "item OR c0ffee OR no OR true OR null";
+    finds(p, a, "(0)");
+}
+
+static void marks_and_snippets(void **state)
+{
+    struct place *p = *state;
+    struct ask a = PACKAGES("python name:edit*");
+    struct poly_hits hits;
+
+    a.highlight = true;
+    put(p, 1, "", "packages", "e",
+        "{\"name\":\"editor\",\"summary\":\"a b c d e f g h i j k l m n o p q r s t u v w x y z"
+        " writes Python and pythons, all of it\"}");
+    assert_ok(ask(p, &a, &hits));
+    assert_int_equal(hits.count, 1);
+    assert_int_equal(hits.hits[0].highlights.count, 2);
+    assert_string_equal(hits.hits[0].highlights.fields[0].name, "name");
+    assert_string_equal(hits.hits[0].highlights.fields[0].value.text.data, "[editor]");
+    assert_non_null(strstr(hits.hits[0].snippet.data, "[Python] and [pythons]"));
+    assert_int_equal(strncmp(hits.hits[0].snippet.data, "…", strlen("…")), 0);
+    a.highlight = false;
+    assert_ok(ask(p, &a, &hits));
+    assert_null(hits.hits[0].snippet.data);
+    assert_int_equal(hits.hits[0].highlights.count, 0);
+}
+
+/* --- against a model --- */
+
+enum { TENANTS = 3, KEYS = 12, WORDS = 6, STEPS = 400 };
+
+static void check_counts(struct place *p)
+{
+    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_stats s WHERE s.documents <>"
+                               " (SELECT count(*) FROM poly_search_1_document d WHERE"
+                               " d.domain=s.domain AND d.tenant=s.tenant AND deleted=0)"),
+                     0);
+    /* One word a document: so many words as documents. */
+    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_stats"
+                               " WHERE words <> documents"),
+                     0);
+    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_text_2"), count(p, 1));
+    assert_ok(poly_db_exec(inside(p),
+                           "INSERT INTO poly_search_1_text_2(poly_search_1_text_2)"
+                           " VALUES('integrity-check')",
+                           &err));
+}
+
+/* Random changes in random batches: always the same as a plain table. */
+static void agrees_with_a_model(void **state)
+{
+    struct place *p = *state;
+    int model[TENANTS][KEYS] = {{0}}; /* word + 1; 0: deleted */
+    unsigned seed = 42;
+    uint64_t position = 0;
+
+    for (int step = 0; step < STEPS; step++) {
+        struct poly_record batch[8];
+        char texts[8][64], keys[8][8], tenants[8][4];
+        size_t size = 1 + (size_t)rand_r(&seed) % 8;
+
+        for (size_t i = 0; i < size; i++) {
+            int tenant = rand_r(&seed) % TENANTS, key = rand_r(&seed) % KEYS;
+            int word = rand_r(&seed) % (WORDS + 1);
+
+            snprintf(tenants[i], sizeof(tenants[i]), "t%d", tenant % 10);
+            snprintf(keys[i], sizeof(keys[i]), "k%d", key % 100);
+            snprintf(texts[i], sizeof(texts[i]), "{\"title\":\"word%d\"}", word);
+            batch[i] =
+                record(++position, tenants[i], "incidents", keys[i], word == 0 ? NULL : texts[i]);
+            model[tenant][key] = word;
+        }
+        assert_ok(apply_to(p, 1, batch, size, position));
+    }
+    for (int tenant = 0; tenant < TENANTS; tenant++) {
+        for (int word = 1; word <= WORDS; word++) {
+            char query[16], name[8];
+            size_t expected = 0;
+            struct poly_hits hits;
+
+            snprintf(query, sizeof(query), "word%d", word);
+            snprintf(name, sizeof(name), "t%d", tenant);
+            for (int key = 0; key < KEYS; key++)
+                expected += model[tenant][key] == word;
+            struct ask a = INCIDENTS(name, query);
+            a.limit = 100;
+            assert_ok(ask(p, &a, &hits));
+            assert_int_equal(hits.count, expected);
+            assert_int_equal(hits.total, expected);
+        }
+    }
+    check_counts(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(puts_changes_deletes),     BOTH(survives_reopening),
+        BOTH(one_batch_many_changes),   BOTH(wants_what_is_searchable),
+        BOTH(redelivery_has_no_effect), BOTH(late_change_stays_out),
+        BOTH(poison_leaves_nothing),    BOTH(effects_and_position_together),
+        BOTH(generations_side_by_side), BOTH(events_are_documents),
+        BOTH(texts_of_a_field),         BOTH(marks_and_snippets),
+        BOTH(agrees_with_a_model),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
