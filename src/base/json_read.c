@@ -19,13 +19,11 @@ enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
 
     json_t *tree = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 
-    if (tree == NULL && json_error_code(&error) == json_error_out_of_memory)
+    if (tree == NULL && json_error_code(&error) == json_error_duplicate_key)
+        return poly_json_fail(err, text, (size_t)error.position,
+                              "the name stands twice in this object");
+    if (tree == NULL) /* what it refuses was refused above; it seldom says that memory is short */
         return poly_no_memory(err);
-    if (tree == NULL)
-        return poly_json_fail(err, text, error.position < 0 ? 0 : (size_t)error.position,
-                              json_error_code(&error) == json_error_duplicate_key
-                                  ? "the name stands twice in this object"
-                                  : error.text);
     *json = tree;
     return POLY_OK;
 }

@@ -1,0 +1,29 @@
+/*
+ * Allocations that fail on command. A test links memory_dep (tests/meson.build): every malloc,
+ * calloc, realloc and strdup of our own code then comes through here, and jansson's too.
+ * Sanitizers still see each one, so what is lost on the way shows as a leak.
+ *
+ * One thread at a time.
+ */
+#ifndef POLY_TEST_MEMORY_H
+#define POLY_TEST_MEMORY_H
+
+#include <stdbool.h>
+
+/* The next nth allocation fails (1: the very next), and so does every one after it when
+ * persistent. 0: none does. */
+void memory_fail_at(unsigned long nth, bool persistent);
+/* Has one failed since? */
+bool memory_failed(void);
+
+/*
+ * struct memory_walk walk = {0}; while (memory_next(&walk)) { … }: runs the block
+ * again and again, with the 1st, 2nd, 3rd … allocation failing, until a run makes
+ * none fail. Inside, memory_failed() says whether this run was hit.
+ */
+struct memory_walk {
+    unsigned long nth;
+};
+bool memory_next(struct memory_walk *walk);
+
+#endif
