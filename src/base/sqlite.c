@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/wal_vfs.h"
 
 enum { CACHE_FIRST = 64, CACHE_MAX = 4096 };
 
@@ -39,6 +40,7 @@ static const char pragmas[] = "PRAGMA foreign_keys=ON;"
 
 static const char pragmas_write[] = "PRAGMA journal_mode=WAL;"
                                     "PRAGMA synchronous=FULL;"
+                                    "PRAGMA wal_autocheckpoint=4000;"
                                     "PRAGMA cache_size=-16384;";
 
 static const char pragmas_derived[] = "PRAGMA journal_mode=WAL;"
@@ -158,7 +160,10 @@ enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct p
 
     if (self == NULL)
         return poly_no_memory(err);
-    code = sqlite3_open_v2(path, &self->handle, flags, NULL);
+    if (mode == POLY_DB_WRITE)
+        poly_wal_vfs_register();
+    code = sqlite3_open_v2(path, &self->handle, flags,
+                           mode == POLY_DB_WRITE ? POLY_WAL_VFS : NULL);
     if (code != SQLITE_OK) {
         code = self->handle == NULL ? code : sqlite3_extended_errcode(self->handle);
         status = poly_db_fail(self, code, path, err);
