@@ -97,16 +97,15 @@ static enum poly_status load_skip_list(struct poly_projection *projection, struc
     poly_bind_text(get, 1, poly_text(projection->driver->store));
     while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
         uint64_t *more =
-            realloc(projection->skips, (projection->skip_count + 1) * sizeof(*more));
+            realloc(projection->skips, (projection->work.skipped + 1) * sizeof(*more));
 
         if (more == NULL) {
             sqlite3_reset(get);
             return poly_no_memory(err);
         }
         projection->skips = more;
-        more[projection->skip_count++] = (uint64_t)sqlite3_column_int64(get, 0);
+        more[projection->work.skipped++] = (uint64_t)sqlite3_column_int64(get, 0);
     }
-    projection->work.skipped = projection->skip_count;
     return status;
 }
 

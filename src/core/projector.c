@@ -73,7 +73,7 @@ struct collector {
 
 static bool skipped(const struct poly_projection *projection, uint64_t position)
 {
-    for (size_t i = 0; i < projection->skip_count; i++) {
+    for (size_t i = 0; i < projection->work.skipped; i++) {
         if (projection->skips[i] == position)
             return true;
     }
@@ -357,7 +357,7 @@ static enum poly_status do_skip(struct poly_projection *projection, struct poly_
     if (status != POLY_OK)
         return status;
     put = poly_db_prepare(db, skip_put, err);
-    more = realloc(projection->skips, (projection->skip_count + 1) * sizeof(*more));
+    more = realloc(projection->skips, (work->skipped + 1) * sizeof(*more));
     if (more == NULL)
         return poly_no_memory(err);
     projection->skips = more;
@@ -371,10 +371,8 @@ static enum poly_status do_skip(struct poly_projection *projection, struct poly_
     sqlite3_bind_int64(put, 6, poly_clock_wall());
     status = poly_db_done(db, put, err);
     sqlite3_clear_bindings(put);
-    if (status == POLY_OK) {
-        projection->skips[projection->skip_count++] = position;
-        work->skipped++;
-    }
+    if (status == POLY_OK)
+        projection->skips[work->skipped++] = position;
     return status;
 }
 

@@ -25,7 +25,7 @@ struct poly_progress {
     bool building_stopped;
     char error[256]; /* the last one */
     int64_t error_time;
-    uint64_t skipped;
+    uint64_t skipped; /* records left out by an operator, ever */
 };
 
 enum poly_command { POLY_COMMAND_NONE, POLY_COMMAND_RETRY, POLY_COMMAND_SKIP,
@@ -42,8 +42,7 @@ struct poly_projection {
     struct poly_progress work;      /* the projector's own */
     struct poly_arena *records;     /* of a batch */
     struct poly_arena *scratch;     /* while collecting it */
-    uint64_t *skips;                /* sorted positions to leave out */
-    size_t skip_count;
+    uint64_t *skips;                /* positions to leave out: work.skipped of them */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t commanded;

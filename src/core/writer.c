@@ -23,7 +23,10 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
-enum { FOREIGN_MAX = 20000 }; /* records of others that one group takes in */
+enum {
+    FOREIGN_MAX = 20000,    /* records of others that one group takes in */
+    CHECKPOINT_PAGES = 4000 /* of the WAL: 16 MiB */
+};
 
 struct batch {
     struct poly_request *first, **end;
@@ -44,6 +47,7 @@ struct poly_writer {
     bool kicked;  /* a group is wanted without requests */
     bool closing;
     unsigned holders; /* waiting to hold */
+    int wal_pages;    /* the leader's: length of the WAL after the last commit */
     pthread_t thread;
     bool thread_runs;
     struct poly_writer_status status;
@@ -216,6 +220,34 @@ static void complete(struct batch *batch)
     }
 }
 
+static int committed_pages(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct poly_writer *writer = arg;
+
+    (void)db;
+    (void)name;
+    writer->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/*
+ * The WAL's pages into the database, after the waiters have been told. Ours, and not SQLite's
+ * automatic one, because that one hides a failed sync: the next one might succeed over pages that
+ * the kernel has dropped, and the WAL would then be overwritten.
+ */
+static void checkpoint(struct poly_writer *writer)
+{
+    int code = sqlite3_wal_checkpoint_v2(poly_db_handle(writer->db), NULL,
+                                         SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    struct poly_error err;
+
+    writer->wal_pages = 0;
+    if (code == SQLITE_OK || code == SQLITE_BUSY)
+        return;
+    poly_db_fail(writer->db, code, "checkpoint", &err);
+    note_error(writer, err.status, &err, poly_db_broken(code));
+}
+
 /* One group, without the lock. */
 static void lead(struct poly_writer *writer, struct batch *batch)
 {
@@ -253,6 +285,11 @@ static void lead_one(struct poly_writer *writer)
     atomic_fetch_add(&batch->epoch, 1);
     if (atomic_load(&batch->sleeping) > 0)
         futex_wake_all(&batch->epoch);
+    if (writer->wal_pages >= CHECKPOINT_PAGES) {
+        pthread_mutex_unlock(&writer->lock);
+        checkpoint(writer);
+        pthread_mutex_lock(&writer->lock);
+    }
 }
 
 static bool wanted(const struct poly_writer *writer)
@@ -268,13 +305,19 @@ static void step_down(struct poly_writer *writer)
         pthread_cond_broadcast(&writer->wake);
 }
 
+/* Closing, and nobody waits: what a projection still has to do can be done after the next start. */
+static bool finished(const struct poly_writer *writer)
+{
+    return writer->closing && writer->batch[writer->filling].first == NULL;
+}
+
 static void *thread_main(void *arg)
 {
     struct poly_writer *writer = arg;
 
     pthread_mutex_lock(&writer->lock);
     for (;;) {
-        while (!writer->busy && wanted(writer)) {
+        while (!writer->busy && wanted(writer) && !finished(writer)) {
             writer->busy = true;
             lead_one(writer);
             writer->busy = false;
@@ -283,7 +326,7 @@ static void *thread_main(void *arg)
                 break;
             }
         }
-        if (writer->closing && !wanted(writer) && !writer->busy)
+        if (finished(writer) && !writer->busy)
             break;
         pthread_cond_wait(&writer->wake, &writer->lock);
     }
@@ -304,6 +347,7 @@ enum poly_status poly_writer_open(struct poly_log *log, const struct poly_writer
     self->log = log;
     self->db = poly_sqlite_writer(log->file);
     self->hooks = *hooks;
+    sqlite3_wal_hook(poly_db_handle(self->db), committed_pages, self);
     batch_init(&self->batch[0]);
     batch_init(&self->batch[1]);
     pthread_mutex_init(&self->lock, NULL);
