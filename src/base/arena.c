@@ -147,8 +147,8 @@ size_t poly_arena_used(const struct poly_arena *arena)
 
 struct poly_arena_mark poly_arena_mark(const struct poly_arena *arena)
 {
-    struct poly_arena_mark mark = {
-        arena->newest, arena->newest == NULL ? 0 : arena->newest->used, arena->total};
+    struct poly_arena_mark mark = {arena->newest, arena->newest == NULL ? 0 : arena->newest->used,
+                                   arena->total};
     return mark;
 }
 

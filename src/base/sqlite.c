@@ -162,8 +162,7 @@ enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct p
         return poly_no_memory(err);
     if (mode == POLY_DB_WRITE)
         poly_wal_vfs_register();
-    code = sqlite3_open_v2(path, &self->handle, flags,
-                           mode == POLY_DB_WRITE ? POLY_WAL_VFS : NULL);
+    code = sqlite3_open_v2(path, &self->handle, flags, mode == POLY_DB_WRITE ? POLY_WAL_VFS : NULL);
     if (code != SQLITE_OK) {
         code = self->handle == NULL ? code : sqlite3_extended_errcode(self->handle);
         status = poly_db_fail(self, code, path, err);
@@ -391,8 +390,8 @@ enum poly_status poly_sqlite_open(const char *path, enum poly_db_mode mode,
     self->setup = setup;
     self->setup_arg = arg;
     self->path = strdup(path);
-    status = self->path == NULL ? poly_no_memory(err)
-                                : poly_db_open(path, mode, &self->writer, err);
+    status =
+        self->path == NULL ? poly_no_memory(err) : poly_db_open(path, mode, &self->writer, err);
     if (status == POLY_OK && setup != NULL)
         status = setup(self->writer, arg, err);
     if (status != POLY_OK) {

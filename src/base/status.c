@@ -92,8 +92,8 @@ enum poly_status poly_fail_in(struct poly_error *err, enum poly_status status, c
 
     size_t used = strlen(err->message);
 
-    snprintf(err->message + used, sizeof(err->message) - used, ": %.*s",
-             (int)(sizeof(before) - 1), before);
+    snprintf(err->message + used, sizeof(err->message) - used, ": %.*s", (int)(sizeof(before) - 1),
+             before);
     return status;
 }
 

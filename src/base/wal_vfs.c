@@ -14,8 +14,8 @@
 #include <string.h>
 
 enum {
-    GATHER = 124 * 1024, /* SQLite's own VFS takes at most 128 KiB less one byte in one call */
-    AHEAD_FROM = 256 * 1024, /* a log that is longer than this belongs to somebody who writes much */
+    GATHER = 124 * 1024,     /* SQLite's own VFS takes at most 128 KiB less one byte in one call */
+    AHEAD_FROM = 256 * 1024, /* a longer log belongs to somebody who writes much */
     AHEAD = 2 * 1024 * 1024
 };
 

@@ -99,9 +99,9 @@ enum poly_status poly_idempotency_find(struct poly_db *db, struct poly_idempoten
         *known = true;
         if (sqlite3_column_bytes(statement, 0) != sizeof(entry->digest) ||
             memcmp(sqlite3_column_blob(statement, 0), entry->digest, sizeof(entry->digest)) != 0)
-            status = poly_fail(err, POLY_CONFLICT,
-                               "idempotency key '%.64s' was used for another request",
-                               entry->key.data);
+            status =
+                poly_fail(err, POLY_CONFLICT,
+                          "idempotency key '%.64s' was used for another request", entry->key.data);
         else
             status = decode(sqlite3_column_blob(statement, 1),
                             (size_t)sqlite3_column_bytes(statement, 1), arena, entry, err);

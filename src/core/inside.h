@@ -36,7 +36,7 @@ struct poly_instance {
     /* The keeper: watches for foreign commits, ends transactions at their deadline. */
     pthread_t keeper;
     bool keeper_runs;
-    int keeper_wake; /* eventfd */
+    int keeper_wake;  /* eventfd */
     int keeper_watch; /* inotify; -1: not to be had, a timer serves */
     _Atomic bool closing;
 };

@@ -62,8 +62,8 @@ static enum poly_status open_all(struct poly_instance *self, const struct poly_o
     self->data = strdup(options->data != NULL ? options->data : self->config->data);
     if (self->data == NULL)
         return poly_no_memory(err);
-    status = poly_lock_take(self->data, options->lock_note, options->lock_wait_ms, &self->lock_fd,
-                            err);
+    status =
+        poly_lock_take(self->data, options->lock_note, options->lock_wait_ms, &self->lock_fd, err);
     if (status == POLY_OK)
         status = open_file(self, err);
     if (status == POLY_OK)

@@ -69,7 +69,8 @@ static void *keep(void *arg)
     while (!atomic_load(&instance->closing)) {
         struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
                                 {.fd = instance->keeper_watch, .events = POLLIN}};
-        int64_t now = poly_clock_monotonic(), until = sooner(retention, poly_txn_deadline(instance));
+        int64_t now = poly_clock_monotonic(),
+                until = sooner(retention, poly_txn_deadline(instance));
         bool resting = rest > now;
 
         if (resting) {

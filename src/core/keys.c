@@ -203,8 +203,8 @@ enum poly_status poly_key_revoke(struct poly_session *session, const char *id,
     if (status == POLY_OK)
         status = poly_writer_run(session->instance->writer, do_revoke, &revocation, true, err);
     if (status == POLY_OK && !revocation.done)
-        status = poly_fail(err, POLY_NOT_FOUND, "there is no key '%.32s' that could be revoked",
-                           id);
+        status =
+            poly_fail(err, POLY_NOT_FOUND, "there is no key '%.32s' that could be revoked", id);
     return status;
 }
 

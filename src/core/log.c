@@ -295,8 +295,7 @@ static void leaf_add(struct poly_log *log, const struct poly_record *record, con
 {
     if (log->leafed + 1 != record->position || !leaves_reserve(log))
         return;
-    poly_seal_leaf(record, salt, salt_size,
-                   log->leaves + (log->leafed - log->sealed) * POLY_LEAF);
+    poly_seal_leaf(record, salt, salt_size, log->leaves + (log->leafed - log->sealed) * POLY_LEAF);
     log->leafed++;
 }
 
@@ -441,8 +440,7 @@ static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint6
     sqlite3_clear_bindings(put);
     if (status != POLY_OK)
         return status;
-    memmove(log->leaves, log->leaves + count * POLY_LEAF,
-            (log->leafed - last) * POLY_LEAF);
+    memmove(log->leaves, log->leaves + count * POLY_LEAF, (log->leafed - last) * POLY_LEAF);
     memcpy(log->hash, hash, POLY_HASH);
     log->sealed = last;
     return POLY_OK;
@@ -465,8 +463,8 @@ static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqli
             return POLY_OK;
     }
     if (large) {
-        enum poly_status status = poly_stores_large(log->owner, db, &record, arena,
-                                                    &record.data.text, err);
+        enum poly_status status =
+            poly_stores_large(log->owner, db, &record, arena, &record.data.text, err);
 
         if (status != POLY_OK)
             return status;

@@ -25,19 +25,19 @@ enum { POLY_LEAF = 16, POLY_HASH = 32, POLY_SALT = 16, POLY_SEAL_MAX = 4096 };
 struct poly_log {
     struct poly_sqlite *file;
     struct poly_instance *owner; /* knows the stores, which give images that are kept once */
-    uint8_t instance[16]; /* made once, with the database */
-    uint8_t secret[32];   /* keys the tokens */
-    uint32_t epoch;       /* changes with every restore */
+    uint8_t instance[16];        /* made once, with the database */
+    uint8_t secret[32];          /* keys the tokens */
+    uint32_t epoch;              /* changes with every restore */
 
     /* Of the writer: */
-    uint64_t head;              /* last position, in the open transaction */
-    uint64_t sealed;            /* last position in the chain */
-    uint64_t leafed;            /* leaves[] covers sealed + 1 … leafed */
-    uint8_t hash[POLY_HASH];    /* head of the chain */
-    uint8_t *leaves;            /* of POLY_SEAL_MAX records and more */
-    size_t leaves_capacity;     /* records */
-    int64_t data_version;       /* of our last look: another means a foreign commit */
-    struct poly_map *streams;   /* tenant, stream → version; a cache */
+    uint64_t head;            /* last position, in the open transaction */
+    uint64_t sealed;          /* last position in the chain */
+    uint64_t leafed;          /* leaves[] covers sealed + 1 … leafed */
+    uint8_t hash[POLY_HASH];  /* head of the chain */
+    uint8_t *leaves;          /* of POLY_SEAL_MAX records and more */
+    size_t leaves_capacity;   /* records */
+    int64_t data_version;     /* of our last look: another means a foreign commit */
+    struct poly_map *streams; /* tenant, stream → version; a cache */
 
     /* For everyone: */
     _Atomic uint64_t durable; /* last position that is on disk */
@@ -64,8 +64,7 @@ enum poly_status poly_log_append(struct poly_log *log, struct poly_db *db,
                                  struct poly_error *err);
 
 /* After statements that ran triggers: head is what the database says. */
-enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db,
-                                  struct poly_error *err);
+enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db, struct poly_error *err);
 /* After a savepoint was rolled back: head as it was before. */
 void poly_log_rewind(struct poly_log *log, uint64_t head);
 /* After the whole transaction was rolled back: everything as on disk. */
@@ -95,15 +94,17 @@ struct poly_scan {
     uint64_t upto;           /* no record beyond; 0: no bound */
     uint32_t limit;
     struct poly_arena *arena; /* for large images; rewound after each record */
+    poly_record_fn *visit;
+    void *arg;
+    uint64_t last; /* out: last position looked at; untouched when there was none */
+    bool more;     /* out: stopped at the limit */
+    bool stopped;  /* out: the visitor wanted no further one */
 };
-/* In the order of the query. *last: last position looked at; *more: stopped at the limit. */
-enum poly_status poly_log_scan(struct poly_db *db, const struct poly_scan *scan,
-                               poly_record_fn *visit, void *arg, uint64_t *last, bool *more,
-                               struct poly_error *err);
+/* In the order of the query. */
+enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
 
 /* A row of SELECT poly_log_columns … into a record of views. *large: data is kept elsewhere. */
-#define POLY_LOG_COLUMNS                                                                           \
-    "position, txn, tenant, domain, key, version, type, time, data, meta"
+#define POLY_LOG_COLUMNS "position, txn, tenant, domain, key, version, type, time, data, meta"
 void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *large);
 
 /* With all that it points to, into the arena. false: out of memory. */

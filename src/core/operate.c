@@ -44,8 +44,7 @@ enum poly_status poly_projection_skip(struct poly_session *session, const char *
     if (status != POLY_OK)
         return status;
     if (reason == NULL || reason[0] == '\0' || strlen(reason) > POLY_MAX_KEY)
-        return poly_fail(err, POLY_INVALID, "a skip needs a reason of 1 to %d bytes",
-                         POLY_MAX_KEY);
+        return poly_fail(err, POLY_INVALID, "a skip needs a reason of 1 to %d bytes", POLY_MAX_KEY);
     return poly_projector_command(projection, POLY_COMMAND_SKIP, reason, session->principal, err);
 }
 
@@ -70,9 +69,8 @@ static enum poly_status watch(struct poly_projection *projection,
                              "serves on",
                              projection->driver->store, (unsigned long long)live.position,
                              live.error);
-        if (options->progress != NULL &&
-            !options->progress(options->arg, live.building.applied,
-                               atomic_load(&instance->head.value)))
+        if (options->progress != NULL && !options->progress(options->arg, live.building.applied,
+                                                            atomic_load(&instance->head.value)))
             return poly_fail(err, POLY_TIMEOUT, "%s: no longer waited for; the rebuild goes on",
                              projection->driver->store);
         if (atomic_load(&instance->closing))

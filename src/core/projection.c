@@ -57,8 +57,8 @@ static void digest_setup(struct poly_projection *projection)
     crypto_generichash_final(&state, projection->setup, sizeof(projection->setup));
 }
 
-static enum poly_status load_row(struct poly_projection *projection, struct poly_db *db,
-                                 bool *fits, struct poly_error *err)
+static enum poly_status load_row(struct poly_projection *projection, struct poly_db *db, bool *fits,
+                                 struct poly_error *err)
 {
     struct poly_progress *work = &projection->work;
     sqlite3_stmt *get = poly_db_prepare(db, load, err);
@@ -96,8 +96,7 @@ static enum poly_status load_skip_list(struct poly_projection *projection, struc
         return err->status;
     poly_bind_text(get, 1, poly_text(projection->driver->store));
     while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
-        uint64_t *more =
-            realloc(projection->skips, (projection->work.skipped + 1) * sizeof(*more));
+        uint64_t *more = realloc(projection->skips, (projection->work.skipped + 1) * sizeof(*more));
 
         if (more == NULL) {
             sqlite3_reset(get);
@@ -346,8 +345,8 @@ uint64_t poly_projections_floor(struct poly_instance *instance)
         struct poly_projection *projection = instance->projections[i];
 
         pthread_mutex_lock(&projection->lock);
-        const struct poly_generation *all[] = {
-            &projection->live.active, &projection->live.previous, &projection->live.building};
+        const struct poly_generation *all[] = {&projection->live.active, &projection->live.previous,
+                                               &projection->live.building};
 
         for (size_t g = 0; g < 3; g++) {
             if (all[g]->number != 0 && all[g]->applied < floor)
@@ -415,19 +414,17 @@ static enum poly_status may_answer(struct poly_projection *projection,
     if (session->consistency == POLY_STALE)
         return POLY_OK;
     if (live->stopped)
-        return poly_fail(err, POLY_UNAVAILABLE,
-                         "%s: the projection stopped at record %llu: %.200s", store,
-                         (unsigned long long)live->position, live->error);
+        return poly_fail(err, POLY_UNAVAILABLE, "%s: the projection stopped at record %llu: %.200s",
+                         store, (unsigned long long)live->position, live->error);
     if (live->active.applied >= session->after)
         return POLY_OK;
     return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, the token asks for %llu", store,
-                     (unsigned long long)live->active.applied,
-                     (unsigned long long)session->after);
+                     (unsigned long long)live->active.applied, (unsigned long long)session->after);
 }
 
 /* Returns with the lock when POLY_OK. */
-static enum poly_status pass_fence(struct poly_projection *projection,
-                                   struct poly_session *session, struct poly_error *err)
+static enum poly_status pass_fence(struct poly_projection *projection, struct poly_session *session,
+                                   struct poly_error *err)
 {
     int64_t deadline = poly_clock_monotonic() + (int64_t)session->deadline_ms * 1000;
 

@@ -23,10 +23,10 @@
 enum {
     BATCH_RECORDS = 512,
     BATCH_BYTES = 4 * 1024 * 1024,
-    BATCH_LOOKED = 50000,   /* records looked at for one batch */
-    GROUP_BATCHES = 40,     /* of the active generation in one group commit */
-    POSITION_LAG = 4096,    /* of a position that moves without effect */
-    BACKOFF_FIRST = 50000,  /* microseconds */
+    BATCH_LOOKED = 50000,  /* records looked at for one batch */
+    GROUP_BATCHES = 40,    /* of the active generation in one group commit */
+    POSITION_LAG = 4096,   /* of a position that moves without effect */
+    BACKOFF_FIRST = 50000, /* microseconds */
     BACKOFF_MAX = 5000000
 };
 
@@ -108,30 +108,29 @@ static enum poly_status collect(struct poly_projection *projection, struct poly_
                              .all_tenants = true,
                              .upto = upto,
                              .limit = BATCH_LOOKED,
-                             .arena = projection->scratch};
+                             .arena = projection->scratch,
+                             .visit = collect_one,
+                             .last = after};
     struct collector collector = {.projection = projection};
-    uint64_t last = after;
-    bool more = false;
     enum poly_status status;
 
     poly_arena_reset(projection->records);
     poly_arena_reset(projection->scratch);
-    collector.records = poly_arena_array(projection->records, BATCH_RECORDS, sizeof(*batch->records));
+    collector.records =
+        poly_arena_array(projection->records, BATCH_RECORDS, sizeof(*batch->records));
     if (collector.records == NULL)
         return poly_no_memory(err);
-    status = poly_log_scan(db, &scan, collect_one, &collector, &last, &more, err);
+    scan.arg = &collector;
+    status = poly_log_scan(db, &scan, err);
     if (status == POLY_OK && collector.no_memory)
         status = poly_no_memory(err);
     if (status != POLY_OK)
         return status;
-    bool full = collector.count == BATCH_RECORDS ||
-                poly_arena_used(projection->records) >= BATCH_BYTES;
-
     /* Nothing more below upto, holes included. */
-    if (!more && !full)
-        last = upto;
-    *batch = (struct poly_batch){.records = collector.records, .count = collector.count,
-                                 .last = last};
+    if (!scan.more && !scan.stopped)
+        scan.last = upto;
+    *batch = (struct poly_batch){
+        .records = collector.records, .count = collector.count, .last = scan.last};
     return POLY_OK;
 }
 
@@ -200,9 +199,9 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
     }
     if (temporary(status, &batch))
         return status;
-    *failed = batch.failed != 0    ? batch.failed
-              : batch.count > 0    ? batch.records[0].position
-                                   : generation->applied + 1;
+    *failed = batch.failed != 0 ? batch.failed
+              : batch.count > 0 ? batch.records[0].position
+                                : generation->applied + 1;
     if (*failed > generation->applied + 1) {
         struct poly_error reason = *err;
         uint64_t again;
@@ -220,8 +219,7 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
 
 static bool caught_up(const struct poly_progress *work, uint64_t head)
 {
-    return work->building.number != 0 && !work->building_stopped &&
-           work->building.applied >= head;
+    return work->building.number != 0 && !work->building_stopped && work->building.applied >= head;
 }
 
 static void swap(struct poly_progress *work)
@@ -566,8 +564,7 @@ static void follow_command(struct poly_projection *projection)
 
     if (command.command == POLY_COMMAND_NONE)
         return;
-    status =
-        poly_writer_run(projection->instance->writer, command_now, &command, false, &err);
+    status = poly_writer_run(projection->instance->writer, command_now, &command, false, &err);
     if (status != POLY_OK)
         projection->work = before;
     pthread_mutex_lock(&projection->lock);

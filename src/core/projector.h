@@ -28,8 +28,13 @@ struct poly_progress {
     uint64_t skipped; /* records left out by an operator, ever */
 };
 
-enum poly_command { POLY_COMMAND_NONE, POLY_COMMAND_RETRY, POLY_COMMAND_SKIP,
-                    POLY_COMMAND_REBUILD, POLY_COMMAND_BACK };
+enum poly_command {
+    POLY_COMMAND_NONE,
+    POLY_COMMAND_RETRY,
+    POLY_COMMAND_SKIP,
+    POLY_COMMAND_REBUILD,
+    POLY_COMMAND_BACK
+};
 
 struct poly_projection {
     struct poly_instance *instance;
@@ -39,10 +44,10 @@ struct poly_projection {
     bool follower;
     uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
 
-    struct poly_progress work;      /* the projector's own */
-    struct poly_arena *records;     /* of a batch */
-    struct poly_arena *scratch;     /* while collecting it */
-    uint64_t *skips;                /* positions to leave out: work.skipped of them */
+    struct poly_progress work;  /* the projector's own */
+    struct poly_arena *records; /* of a batch */
+    struct poly_arena *scratch; /* while collecting it */
+    uint64_t *skips;            /* positions to leave out: work.skipped of them */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t commanded;

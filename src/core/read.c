@@ -50,12 +50,11 @@ enum poly_status poly_log_read(struct poly_session *session, const struct poly_l
                                poly_record_fn *visit, void *arg, uint64_t *last,
                                struct poly_error *err)
 {
-    struct poly_scan scan = {.query = query, .arena = session->arena};
-    uint64_t looked = query->after;
+    struct poly_scan scan = {
+        .query = query, .arena = session->arena, .visit = visit, .arg = arg, .last = query->after};
     struct poly_error local;
     struct poly_db *db;
     enum poly_status status;
-    bool more;
 
     err = err == NULL ? &local : err;
     status = poly_log_check(query, err);
@@ -65,12 +64,13 @@ enum poly_status poly_log_read(struct poly_session *session, const struct poly_l
         return status;
     poly_log_scope(session, &scan);
     scan.limit = query->limit == 0 ? 1000 : query->limit;
-    status = poly_log_scan(db, &scan, visit, arg, &looked, &more, err);
+    status = poly_log_scan(db, &scan, err);
     /* To the end: what was not of interest has been looked at too. */
-    if (status == POLY_OK && !more && !query->backwards && session->freshness.applied > looked)
-        looked = session->freshness.applied;
+    if (status == POLY_OK && !scan.more && !query->backwards &&
+        session->freshness.applied > scan.last && !scan.stopped)
+        scan.last = session->freshness.applied;
     poly_session_read_end(session);
     if (status == POLY_OK && last != NULL)
-        *last = looked;
+        *last = scan.last;
     return status;
 }

@@ -2,9 +2,9 @@
  * The status, filled in one place. Whatever prints it (text, JSON, metrics,
  * exit code, HTTP) prints this structure, so they cannot disagree.
  */
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sodium.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -16,9 +16,9 @@ static const char oldest[] =
 const char *poly_state_name(enum poly_state state)
 {
     static const char *const names[] = {
-        [POLY_STATE_OK] = "ok",             [POLY_STATE_BEHIND] = "behind",
-        [POLY_STATE_FILLING] = "filling",   [POLY_STATE_RETRYING] = "retrying",
-        [POLY_STATE_STOPPED] = "stopped",   [POLY_STATE_FAILED] = "failed"};
+        [POLY_STATE_OK] = "ok",           [POLY_STATE_BEHIND] = "behind",
+        [POLY_STATE_FILLING] = "filling", [POLY_STATE_RETRYING] = "retrying",
+        [POLY_STATE_STOPPED] = "stopped", [POLY_STATE_FAILED] = "failed"};
 
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
@@ -141,8 +141,8 @@ static enum poly_status report_domains(struct poly_session *session,
         list[i].source = poly_text(domain->table != NULL ? domain->table : domain->stream);
         list[i].tenant = poly_text(domain->tenant == NULL ? "" : domain->tenant);
         list[i].search = domain->search.field_count > 0;
-        status = poly_stores_problem(session->instance, domain, session->arena, &list[i].problem,
-                                     err);
+        status =
+            poly_stores_problem(session->instance, domain, session->arena, &list[i].problem, err);
     }
     report->domains = list;
     report->domain_count = config->domain_count;

@@ -25,14 +25,13 @@ static const char remove_records[] =
 static const char remove_history[] =
     "DELETE FROM poly_history WHERE position IN (SELECT position FROM temp.poly_retired)";
 static const char count_chosen[] = "SELECT count(*), max(position) FROM temp.poly_retired";
-static const char set_horizon[] =
-    "INSERT INTO poly_meta(name, value) VALUES ('retained', ?1)"
-    " ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)";
+static const char set_horizon[] = "INSERT INTO poly_meta(name, value) VALUES ('retained', ?1)"
+                                  " ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)";
 
 struct bite {
     struct poly_instance *instance;
-    int64_t older;   /* than this time */
-    uint64_t upto;   /* every follower has applied this far */
+    int64_t older; /* than this time */
+    uint64_t upto; /* every follower has applied this far */
     int64_t removed;
 };
 

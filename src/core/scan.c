@@ -111,10 +111,12 @@ static enum poly_status bind_filter(sqlite3_stmt *get, const struct poly_scan *s
 
     if (filter == ALL)
         return POLY_OK;
-    domains = filter == LISTS ? json_list(scan->arena, query->domains)
-              : count_of(query->domains) > 0 ? query->domains[0] : NULL;
+    domains = filter == LISTS                ? json_list(scan->arena, query->domains)
+              : count_of(query->domains) > 0 ? query->domains[0]
+                                             : NULL;
     types = filter == LISTS || filter == KEY ? json_list(scan->arena, query->types)
-            : count_of(query->types) > 0 ? query->types[0] : NULL;
+            : count_of(query->types) > 0     ? query->types[0]
+                                             : NULL;
     if ((domains == NULL && count_of(query->domains) > 0) ||
         (types == NULL && count_of(query->types) > 0))
         return poly_no_memory(err);
@@ -140,58 +142,54 @@ static void bind_range(sqlite3_stmt *get, const struct poly_scan *scan)
     sqlite3_bind_int64(get, 4, scan->upto == 0 ? INT64_MAX : (int64_t)scan->upto);
 }
 
-/* One record to the visitor. *more: the visitor wants no further one. */
-static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, const struct poly_scan *scan,
-                             poly_record_fn *visit, void *arg, uint64_t *last, bool *stop,
+/* One record to the visitor. */
+static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, struct poly_scan *scan,
                              struct poly_error *err)
 {
-    struct poly_record record;
-    bool large;
     struct poly_arena_mark mark;
+    struct poly_record record;
     enum poly_status status = POLY_OK;
+    bool large;
 
     poly_log_row(get, &record, &large);
     if (!large) {
-        *stop = !visit(arg, &record);
-    } else {
-        mark = poly_arena_mark(scan->arena);
-        status = poly_stores_large(scan->instance, db, &record, scan->arena, &record.data.text, err);
-        if (status == POLY_OK) {
-            record.data.type = POLY_JSON;
-            *stop = !visit(arg, &record);
-        }
-        poly_arena_rewind(scan->arena, mark);
+        scan->stopped = !scan->visit(scan->arg, &record);
+        scan->last = record.position;
+        return POLY_OK;
     }
-    if (status == POLY_OK)
-        *last = record.position;
+    mark = poly_arena_mark(scan->arena);
+    status = poly_stores_large(scan->instance, db, &record, scan->arena, &record.data.text, err);
+    if (status == POLY_OK) {
+        record.data.type = POLY_JSON;
+        scan->stopped = !scan->visit(scan->arg, &record);
+        scan->last = record.position;
+    }
+    poly_arena_rewind(scan->arena, mark);
     return status;
 }
 
-enum poly_status poly_log_scan(struct poly_db *db, const struct poly_scan *scan,
-                               poly_record_fn *visit, void *arg, uint64_t *last, bool *more,
-                               struct poly_error *err)
+enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err)
 {
     enum filter filter = choose(scan->query);
     sqlite3_stmt *get = poly_db_prepare(db, statements[filter][scan->query->backwards], err);
     enum poly_status status;
     uint32_t given = 0;
-    bool row, stop = false;
+    bool row;
 
     if (get == NULL)
         return err->status;
     bind_range(get, scan);
     status = bind_filter(get, scan, filter, err);
-    *more = false;
-    while (status == POLY_OK && !stop) {
+    scan->more = scan->stopped = false;
+    while (status == POLY_OK && !scan->stopped) {
         status = poly_db_row(db, get, &row, err);
         if (status != POLY_OK || !row)
             break;
-        if (given == scan->limit) {
-            *more = true;
+        if (given++ == scan->limit) {
+            scan->more = true;
             break;
         }
-        status = give(db, get, scan, visit, arg, last, &stop, err);
-        given++;
+        status = give(db, get, scan, err);
     }
     sqlite3_reset(get);
     sqlite3_clear_bindings(get);

@@ -75,8 +75,8 @@ enum poly_status poly_session_after(struct poly_session *session, const char *to
     uint64_t after = 0;
 
     if (token != NULL && token[0] != '\0') {
-        enum poly_status status = poly_token_read(session->instance, poly_session_tenant(session),
-                                                  token, &after, err);
+        enum poly_status status =
+            poly_token_read(session->instance, poly_session_tenant(session), token, &after, err);
 
         if (status != POLY_OK)
             return status;

@@ -44,8 +44,7 @@ void poly_signal_poke(struct poly_signal *signal)
     pthread_mutex_unlock(&signal->lock);
 }
 
-bool poly_signal_wait(struct poly_signal *signal, uint64_t wanted, int64_t deadline,
-                      unsigned seen)
+bool poly_signal_wait(struct poly_signal *signal, uint64_t wanted, int64_t deadline, unsigned seen)
 {
     struct timespec until = {deadline / 1000000, deadline % 1000000 * 1000};
     int code = 0;
@@ -54,7 +53,8 @@ bool poly_signal_wait(struct poly_signal *signal, uint64_t wanted, int64_t deadl
         return true;
     pthread_mutex_lock(&signal->lock);
     atomic_fetch_add(&signal->waiting, 1);
-    while (atomic_load(&signal->value) < wanted && atomic_load(&signal->poked) == seen && code != ETIMEDOUT) {
+    while (atomic_load(&signal->value) < wanted && atomic_load(&signal->poked) == seen &&
+           code != ETIMEDOUT) {
         if (deadline < 0)
             code = pthread_cond_wait(&signal->changed, &signal->lock);
         else

@@ -32,7 +32,6 @@ static inline unsigned poly_signal_seen(struct poly_signal *signal)
 }
 /* Until value >= wanted, a poke after seen, or the deadline (poly_clock_monotonic(); -1: for ever).
  * Returns whether value >= wanted. */
-bool poly_signal_wait(struct poly_signal *signal, uint64_t wanted, int64_t deadline,
-                      unsigned seen);
+bool poly_signal_wait(struct poly_signal *signal, uint64_t wanted, int64_t deadline, unsigned seen);
 
 #endif

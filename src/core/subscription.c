@@ -154,8 +154,7 @@ static enum poly_status check(struct poly_session *session,
                               struct poly_error *err)
 {
     struct poly_log_query query = {.domains = options->domains, .types = options->types};
-    enum poly_status status =
-        poly_session_require(session, POLY_RIGHT_READ, "a subscription", err);
+    enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "a subscription", err);
 
     if (status == POLY_OK)
         status = poly_log_check(&query, err);
@@ -276,11 +275,11 @@ static enum poly_status read_batch(struct poly_subscription *self, uint64_t head
                              .tenant = poly_text(self->tenant),
                              .upto = head,
                              .limit = self->batch,
-                             .arena = self->scratch};
+                             .arena = self->scratch,
+                             .visit = take,
+                             .arg = self};
     struct poly_db *reader = poly_sqlite_take(self->instance->file, err);
-    uint64_t last = self->position;
     enum poly_status status;
-    bool more;
 
     if (reader == NULL)
         return err->status;
@@ -290,8 +289,7 @@ static enum poly_status read_batch(struct poly_subscription *self, uint64_t head
     self->count = 0;
     self->no_memory = false;
     self->out = poly_arena_array(self->records, self->batch, sizeof(*self->out));
-    status = self->out == NULL ? poly_no_memory(err)
-                               : poly_log_scan(reader, &scan, take, self, &last, &more, err);
+    status = self->out == NULL ? poly_no_memory(err) : poly_log_scan(reader, &scan, err);
     poly_sqlite_give(self->instance->file, reader);
     if (status == POLY_OK && self->no_memory)
         status = poly_no_memory(err);
@@ -354,8 +352,8 @@ static enum poly_status acknowledge(struct poly_instance *instance, struct place
                          (unsigned long long)place->position);
     status = poly_writer_run(instance->writer, move_place, place, true, err);
     if (status == POLY_OK && !place->known)
-        status = poly_fail(err, POLY_NOT_FOUND, "there is no subscription '%.128s'",
-                           place->name.data);
+        status =
+            poly_fail(err, POLY_NOT_FOUND, "there is no subscription '%.128s'", place->name.data);
     return status;
 }
 
@@ -373,8 +371,8 @@ enum poly_status poly_subscription_ack(struct poly_subscription *subscription, u
     return acknowledge(subscription->instance, &place, err);
 }
 
-enum poly_status poly_acknowledge(struct poly_session *session, const char *name,
-                                  uint64_t position, struct poly_error *err)
+enum poly_status poly_acknowledge(struct poly_session *session, const char *name, uint64_t position,
+                                  struct poly_error *err)
 {
     struct place place = {poly_session_tenant(session), poly_text(name), position, false};
     struct poly_error local;

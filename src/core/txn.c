@@ -338,8 +338,8 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
     if (entry.results == NULL && entry.count > 0)
         status = poly_no_memory(err);
     else
-        status = poly_idempotency_keep(db, &entry,
-                                       txn->session->instance->config->idempotency_s, err);
+        status =
+            poly_idempotency_keep(db, &entry, txn->session->instance->config->idempotency_s, err);
     if (status != POLY_OK)
         forget_streams(txn);
     return status;
@@ -400,8 +400,7 @@ enum poly_status poly_txn_add(struct poly_txn *txn, struct poly_operation *opera
         return poly_fail(err, POLY_LIMIT, "a transaction has at most %d operations",
                          POLY_MAX_OPERATIONS);
     if (poly_arena_used(txn->session->arena) - txn->bytes > POLY_MAX_TXN_BYTES)
-        return poly_fail(err, POLY_LIMIT, "a transaction has at most %d bytes",
-                         POLY_MAX_TXN_BYTES);
+        return poly_fail(err, POLY_LIMIT, "a transaction has at most %d bytes", POLY_MAX_TXN_BYTES);
     if (txn->interactive)
         status = run_now(txn, operation, err);
     if (status != POLY_OK)
@@ -445,8 +444,9 @@ static enum poly_status answer(struct poly_txn *txn, struct poly_commit *commit,
         return POLY_OK;
     commit->results = txn->replayed ? txn->results : gather(txn);
     if (commit->results == NULL && txn->count > 0)
-        return poly_fail(err, POLY_NO_MEMORY, "the transaction is committed, but there is no "
-                                              "memory left for its results");
+        return poly_fail(err, POLY_NO_MEMORY,
+                         "the transaction is committed, but there is no "
+                         "memory left for its results");
     commit->count = txn->count;
     commit->position = position;
     commit->replayed = txn->replayed;

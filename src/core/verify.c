@@ -99,8 +99,8 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
     poly_log_row(get, &record, &large);
     *position = record.position;
     if (large) {
-        status = poly_stores_large(walk->session->instance, db, &record, arena,
-                                   &record.data.text, err);
+        status =
+            poly_stores_large(walk->session->instance, db, &record, arena, &record.data.text, err);
         record.data.type = POLY_JSON;
         if (status == POLY_NOT_FOUND || status == POLY_CORRUPT) {
             bad(walk, record.position, "its large value is kept nowhere");
@@ -108,8 +108,8 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
         }
     }
     if (status == POLY_OK) {
-        poly_seal_leaf(&record, sqlite3_column_blob(get, 10),
-                       (size_t)sqlite3_column_bytes(get, 10), leaf);
+        poly_seal_leaf(&record, sqlite3_column_blob(get, 10), (size_t)sqlite3_column_bytes(get, 10),
+                       leaf);
         if (memcmp(leaf, walk->leaves + (record.position - walk->first) * POLY_LEAF, POLY_LEAF) !=
             0)
             bad(walk, record.position, "the record was changed after it was written");
@@ -118,8 +118,7 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
     return status;
 }
 
-static enum poly_status check_records(struct walk *walk, struct poly_db *db,
-                                      struct poly_error *err)
+static enum poly_status check_records(struct walk *walk, struct poly_db *db, struct poly_error *err)
 {
     sqlite3_stmt *get = poly_db_prepare(db, records, err);
     uint64_t expected = walk->first, position;

@@ -43,8 +43,8 @@ struct poly_writer {
     pthread_cond_t wake; /* the thread's, and those who wait to hold */
     struct batch batch[2];
     int filling;
-    bool busy;    /* somebody leads or holds */
-    bool kicked;  /* a group is wanted without requests */
+    bool busy;   /* somebody leads or holds */
+    bool kicked; /* a group is wanted without requests */
     bool closing;
     unsigned holders; /* waiting to hold */
     int wal_pages;    /* the leader's: length of the WAL after the last commit */

@@ -35,8 +35,7 @@ struct poly_request {
 struct poly_writer_hooks {
     /* After the requests, before the commit: the co-located projections. behind: call again soon,
      * there was too much for one group. */
-    enum poly_status (*finish)(void *arg, struct poly_db *db, bool *behind,
-                               struct poly_error *err);
+    enum poly_status (*finish)(void *arg, struct poly_db *db, bool *behind, struct poly_error *err);
     /* After the commit: position is durable. Also after a rollback (committed false). */
     void (*published)(void *arg, uint64_t position, bool committed);
     void *arg;

@@ -24,15 +24,22 @@ struct poly_append {
     size_t count;
 };
 
+struct poly_stream_read {
+    struct poly_stream stream;
+    struct poly_text tenant;
+    struct poly_stream_query query; /* with its limit */
+    poly_record_fn *visit;
+    void *arg;
+    uint64_t version; /* out: of the stream now; 0: there is none */
+};
+
 struct poly_events_driver {
     const char *name;
     /* Checks the expected version, adds the events, fills the operation's result. */
     enum poly_status (*append)(struct poly_append *append, struct poly_write *write,
                                struct poly_error *err);
-    /* Visits the events in order; *version: of the stream now, 0: there is none. */
-    enum poly_status (*read)(struct poly_db *db, const struct poly_stream *stream,
-                             struct poly_text tenant, const struct poly_stream_query *query,
-                             poly_record_fn *visit, void *arg, uint64_t *version,
+    /* Visits the events in the order of the query. */
+    enum poly_status (*read)(struct poly_db *db, struct poly_stream_read *read,
                              struct poly_error *err);
 };
 

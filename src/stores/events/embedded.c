@@ -66,8 +66,8 @@ static enum poly_status embedded_append(struct poly_append *append, struct poly_
     struct poly_log *log = poly_instance_log(write->instance);
     const struct poly_stream *stream = &append->stream;
     uint64_t version, position;
-    enum poly_status status = poly_log_stream_version(
-        log, write->db, append->tenant, stream->category, stream->id, &version, err);
+    enum poly_status status = poly_log_stream_version(log, write->db, append->tenant,
+                                                      stream->category, stream->id, &version, err);
 
     if (status == POLY_OK)
         status = check_version(append, version, err);
@@ -128,35 +128,40 @@ static enum poly_status read_version(struct poly_db *db, const struct poly_strea
     return status;
 }
 
-static enum poly_status embedded_read(struct poly_db *db, const struct poly_stream *stream,
-                                      struct poly_text tenant,
-                                      const struct poly_stream_query *query, poly_record_fn *visit,
-                                      void *arg, uint64_t *version, struct poly_error *err)
+static void bind_query(sqlite3_stmt *get, const struct poly_stream_query *query)
 {
-    sqlite3_stmt *get =
-        bind_stream(db, query->backwards ? backwards : forwards, stream, tenant, err);
     uint64_t from = query->backwards && query->from == 0 ? INT64_MAX : query->from;
-    struct poly_record record;
-    enum poly_status status = POLY_OK;
-    bool row = true, large;
 
-    if (get == NULL)
-        return err->status;
     sqlite3_bind_int64(get, 4, from > INT64_MAX ? INT64_MAX : (int64_t)from);
     sqlite3_bind_int64(get, 5, query->limit);
     if (query->path != NULL) {
         poly_bind_text(get, 6, poly_text(query->path));
         poly_bind_value(get, 7, &query->equal);
     }
-    *version = 0;
+}
+
+static enum poly_status embedded_read(struct poly_db *db, struct poly_stream_read *read,
+                                      struct poly_error *err)
+{
+    const char *sql = read->query.backwards ? backwards : forwards;
+    sqlite3_stmt *get = bind_stream(db, sql, &read->stream, read->tenant, err);
+    struct poly_record record;
+    enum poly_status status = POLY_OK;
+    bool row = true, large;
+
+    if (get == NULL)
+        return err->status;
+    bind_query(get, &read->query);
     while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
         poly_log_row(get, &record, &large);
-        if (!visit(arg, &record))
+        if (!read->visit(read->arg, &record))
             break;
     }
     sqlite3_reset(get);
     sqlite3_clear_bindings(get);
-    return status == POLY_OK ? read_version(db, stream, tenant, version, err) : status;
+    read->version = 0;
+    return status == POLY_OK ? read_version(db, &read->stream, read->tenant, &read->version, err)
+                             : status;
 }
 
 const struct poly_events_driver poly_events_embedded = {

@@ -14,8 +14,8 @@
 struct poly_stream poly_stream_split(const char *name)
 {
     const char *dash = strchr(name, '-');
-    struct poly_stream stream = {.name = poly_text(name), .category = poly_text(name),
-                                 .id = poly_text("")};
+    struct poly_stream stream = {
+        .name = poly_text(name), .category = poly_text(name), .id = poly_text("")};
 
     if (dash != NULL) {
         stream.category.size = (size_t)(dash - name);
@@ -257,9 +257,8 @@ static bool gather_one(void *arg, const struct poly_record *record)
         gather->more = true;
         return false;
     }
-    gather->no_memory =
-        !reserve(gather) ||
-        !poly_record_copy(gather->arena, record, &gather->records[gather->count]);
+    gather->no_memory = !reserve(gather) ||
+                        !poly_record_copy(gather->arena, record, &gather->records[gather->count]);
     gather->count += !gather->no_memory;
     return !gather->no_memory;
 }
@@ -281,31 +280,27 @@ enum poly_status poly_stream_read(struct poly_session *session,
                                   struct poly_records *records, struct poly_error *err)
 {
     struct gather gather = {.arena = poly_session_arena(session)};
-    struct poly_stream_query bounded = *query;
-    struct poly_stream stream;
-    struct poly_text tenant;
+    struct poly_stream_read read = {.query = *query, .visit = gather_one, .arg = &gather};
     struct poly_error local;
     struct poly_db *db;
-    uint64_t version;
     enum poly_status status;
 
     err = err == NULL ? &local : err;
     status = check_query(query, err);
     if (status == POLY_OK)
-        status = open_stream(session, query->stream, &stream, &tenant, err);
+        status = open_stream(session, query->stream, &read.stream, &read.tenant, err);
     if (status == POLY_OK)
         status = poly_session_read(session, &db, err);
     if (status != POLY_OK)
         return status;
     gather.limit = query->limit == 0 ? 1000 : query->limit;
-    bounded.limit = (uint32_t)gather.limit + 1;
-    status = poly_events_embedded.read(db, &stream, tenant, &bounded, gather_one, &gather,
-                                       &version, err);
+    read.query.limit = (uint32_t)gather.limit + 1;
+    status = poly_events_embedded.read(db, &read, err);
     poly_session_read_end(session);
     if (status == POLY_OK && gather.no_memory)
         status = poly_fail(err, POLY_LIMIT, "the answer is larger than the session's memory");
     if (status != POLY_OK)
         return status;
-    *records = (struct poly_records){gather.records, gather.count, gather.more, version};
+    *records = (struct poly_records){gather.records, gather.count, gather.more, read.version};
     return POLY_OK;
 }
