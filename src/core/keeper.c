@@ -116,6 +116,7 @@ enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_e
     if (pthread_create(&instance->keeper, NULL, keep, instance) != 0)
         return poly_fail(err, POLY_UNAVAILABLE, "cannot start the keeper's thread");
     instance->keeper_runs = true;
+    pthread_setname_np(instance->keeper, "poly-keeper");
     return POLY_OK;
 }
 

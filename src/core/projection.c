@@ -244,6 +244,7 @@ static enum poly_status projection_open(struct poly_instance *instance,
         if (pthread_create(&self->thread, NULL, poly_projector_thread, self) != 0)
             return poly_fail(err, POLY_UNAVAILABLE, "%s: cannot start its thread", driver->store);
         self->thread_runs = true;
+        pthread_setname_np(self->thread, "poly-projector");
     }
     return POLY_OK;
 }

@@ -360,6 +360,7 @@ enum poly_status poly_writer_open(struct poly_log *log, const struct poly_writer
         return poly_fail(err, POLY_UNAVAILABLE, "cannot start the writer's thread");
     }
     self->thread_runs = true;
+    pthread_setname_np(self->thread, "poly-writer");
     *writer = self;
     return POLY_OK;
 }
