@@ -62,7 +62,7 @@ enum api_flag {
     API_STAGED = 1 << 2,      /* api_stage() and api_commit_reply() serve it */
     API_IDEMPOTENT = 1 << 3,  /* takes an idempotency key */
     API_LONG = 1 << 4,        /* may take long: no deadline of the server's */
-    API_OPEN = 1 << 5,        /* needs no API key */
+    API_OPEN = 1 << 5,        /* needs no API key: in a session with READ */
     API_CONDITIONAL = 1 << 6, /* takes If-Match and If-None-Match, answers with an ETag */
     API_LINES = 1 << 7,       /* the body is JSON lines of the schema */
 };

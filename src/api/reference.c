@@ -9,7 +9,8 @@
 static const char introduction[] =
     "# HTTP\n"
     "\n"
-    "<!-- Printed from src/api/operations.c: do not edit. `ninja -C build docs/http.md` -->\n"
+    "<!-- Printed from src/api/operations.c: do not edit. build/docs/print http > docs/http.md "
+    "-->\n"
     "\n"
     "The daemon speaks HTTP/1.1 with JSON. This page and `/openapi.json` are printed from the\n"
     "table that serves the requests.\n"

@@ -8,6 +8,7 @@
 
 #include "api/operations.h"
 #include "base/status.h"
+#include "base/utf8.h"
 
 static int hex(char c)
 {
@@ -18,37 +19,6 @@ static int hex(char c)
     if (c >= 'A' && c <= 'F')
         return c - 'A' + 10;
     return -1;
-}
-
-/* Length of a UTF-8 sequence that is well-formed (RFC 3629); 0: it is not. */
-static size_t sequence(const unsigned char *s, size_t left)
-{
-    static const unsigned char first[] = {0xc2, 0xe0, 0xf0};
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (size == 1)
-        return 1;
-    if (s[0] < first[size - 2] || s[0] > 0xf4 || size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return size;
-}
-
-static bool is_utf8(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size;) {
-        size_t step = sequence((const unsigned char *)text + i, size - i);
-
-        if (step == 0)
-            return false;
-        i += step;
-    }
-    return true;
 }
 
 /* In place. False: a broken escape, a NUL, no UTF-8. */
@@ -72,7 +42,7 @@ static bool decode(char *text, bool plus)
         *to++ = c;
     }
     *to = '\0';
-    return is_utf8(text, (size_t)(to - text));
+    return poly_utf8_valid(text, (size_t)(to - text));
 }
 
 /* Does an encoded segment fit the template's? A parameter takes any but "", "." and "..". */

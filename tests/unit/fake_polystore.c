@@ -381,7 +381,7 @@ enum poly_status poly_subscription_next(struct poly_subscription *subscription, 
     *count = 0;
     if (fake.broken_at != 0 && subscription->after == fake.broken_at)
         return poly_fail(err, POLY_CORRUPT, "record %" PRIu64 " is broken", subscription->after);
-    if (subscription->after == fake.records)
+    if (subscription->after >= fake.records)
         return POLY_OK;
     one = record_at(++subscription->after);
     *records = &one;
