@@ -10,8 +10,8 @@ CREATE TABLE packages(
     homepage TEXT,
     summary TEXT,
     description TEXT,
-    depends TEXT,
-    recommends TEXT,
-    provides TEXT
+    depends JSON,
+    recommends JSON,
+    provides JSON
 );
 CREATE INDEX packages_section ON packages(section);
