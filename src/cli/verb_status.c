@@ -1,0 +1,159 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/output.h"
+#include "cli/verbs.h"
+
+static enum poly_status print_projections(const json_t *status, struct poly_error *err)
+{
+    const json_t *list = json_object_get(status, "projections");
+    struct cli_table *table = cli_table_new();
+    static const char *const names[] = {"STORE", "DRIVER",    "STATE",   "APPLIED", "BEHIND",
+                                        "LAG",   "DOCUMENTS", "SKIPPED", "ERROR"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        cli_table_column(table, names[i]);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        char lag[32];
+
+        snprintf(lag, sizeof(lag), "%.3f s",
+                 json_number_value(json_object_get(one, "lag_seconds")));
+        cli_table_text(table, cli_json_string(one, "store"));
+        cli_table_text(table, cli_json_string(one, "driver"));
+        cli_table_text(table, cli_json_string(one, "state"));
+        cli_table_number(table, cli_json_integer(one, "applied"));
+        cli_table_number(table, cli_json_integer(one, "lag_records"));
+        cli_table_text(table, lag);
+        cli_table_number(table, cli_json_integer(one, "documents"));
+        cli_table_number(table, cli_json_integer(one, "skipped"));
+        cli_table_text(table, cli_json_string(one, "error"));
+    }
+    enum poly_status printed =
+        json_array_size(list) == 0 ? POLY_OK : cli_table_print(table, stdout, err);
+
+    cli_table_free(table);
+    return printed;
+}
+
+static enum poly_status print_domains(const json_t *status, struct poly_error *err)
+{
+    const json_t *list = json_object_get(status, "domains");
+    struct cli_table *table = cli_table_new();
+
+    cli_table_column(table, "DOMAIN");
+    cli_table_column(table, "OWNER");
+    cli_table_column(table, "SOURCE");
+    cli_table_column(table, "TENANT");
+    cli_table_column(table, "SEARCH");
+    cli_table_column(table, "PROBLEM");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        const char *tenant = cli_json_string(one, "tenant");
+
+        cli_table_text(table, cli_json_string(one, "name"));
+        cli_table_text(table, cli_json_string(one, "owner"));
+        cli_table_text(table, cli_json_string(one, "source"));
+        cli_table_text(table, tenant[0] == '\0' ? "none" : tenant);
+        cli_table_text(table, cli_json_true(one, "search") ? "yes" : "no");
+        cli_table_text(table, cli_json_string(one, "problem"));
+    }
+    enum poly_status printed =
+        json_array_size(list) == 0 ? POLY_OK : cli_table_print(table, stdout, err);
+
+    cli_table_free(table);
+    return printed;
+}
+
+static enum poly_status print_subscriptions(const json_t *status, struct poly_error *err)
+{
+    const json_t *list = json_object_get(status, "subscriptions");
+    struct cli_table *table = cli_table_new();
+
+    cli_table_column(table, "SUBSCRIPTION");
+    cli_table_column(table, "TENANT");
+    cli_table_column(table, "ACKNOWLEDGED");
+    cli_table_column(table, "BEHIND");
+    cli_table_column(table, "OPEN");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+
+        cli_table_text(table, cli_json_string(one, "name"));
+        cli_table_text(table, cli_json_string(one, "tenant"));
+        cli_table_number(table, cli_json_integer(one, "acknowledged"));
+        cli_table_number(table, cli_json_integer(one, "lag_records"));
+        cli_table_text(table, cli_json_true(one, "open") ? "yes" : "no");
+    }
+    enum poly_status printed =
+        json_array_size(list) == 0 ? POLY_OK : cli_table_print(table, stdout, err);
+
+    cli_table_free(table);
+    return printed;
+}
+
+static enum poly_status print(const json_t *status, struct poly_error *err)
+{
+    const char *last_error = cli_json_string(status, "last_error");
+    enum poly_status printed;
+
+    printf("state     %s\n", cli_json_string(status, "state"));
+    printf("data      %s (%.1f MiB, write-ahead log %.1f MiB)\n", cli_json_string(status, "data"),
+           (double)cli_json_integer(status, "database_bytes") / (1 << 20),
+           (double)cli_json_integer(status, "wal_bytes") / (1 << 20));
+    printf("instance  %s, epoch %" PRId64 ", polystore %s\n", cli_json_string(status, "instance"),
+           cli_json_integer(status, "epoch"), cli_json_string(status, "version"));
+    printf("log       head %" PRId64 ", sealed %" PRId64 "\n", cli_json_integer(status, "head"),
+           cli_json_integer(status, "sealed"));
+    if (cli_json_true(status, "writer_held"))
+        printf("writer    held by a transaction for %.1f s\n",
+               json_number_value(json_object_get(status, "writer_held_seconds")));
+    if (last_error[0] != '\0')
+        printf("error     %s\n", last_error);
+    printf("\n");
+    printed = print_domains(status, err);
+    if (printed == POLY_OK && json_array_size(json_object_get(status, "projections")) > 0)
+        printf("\n");
+    if (printed == POLY_OK)
+        printed = print_projections(status, err);
+    if (printed == POLY_OK && json_array_size(json_object_get(status, "subscriptions")) > 0)
+        printf("\n");
+    return printed == POLY_OK ? print_subscriptions(status, err) : printed;
+}
+
+static enum poly_status run(struct cli *cli, struct poly_error *err)
+{
+    struct cli_request request = {.operation = "status.read"};
+    struct cli_answer answer;
+    json_t *json = NULL;
+    enum poly_status status = cli_ask(cli, &request, &answer, err);
+
+    if (status == POLY_OK)
+        json = json_loadb(answer.body.data, answer.body.size, 0, NULL);
+    if (status == POLY_OK && json == NULL)
+        status = poly_fail(err, POLY_INTERNAL, "the answer is not JSON");
+    if (status == POLY_OK && cli->json)
+        cli_print_json(NULL, answer.body.data, answer.body.size);
+    else if (status == POLY_OK)
+        status = print(json, err);
+    if (status == POLY_OK && strcmp(cli_json_string(json, "state"), "ok") != 0 &&
+        strcmp(cli_json_string(json, "state"), "behind") != 0)
+        status = poly_fail(err, POLY_UNAVAILABLE, "%s", "");
+    json_decref(json);
+    poly_buffer_release(&answer.body);
+    return status;
+}
+
+const struct cli_verb cli_verb_status = {
+    .name = "status",
+    .summary = "Say how everything is",
+    .text = "The exit code is 0 when the state is ok or behind, and 9 otherwise.",
+    .examples =
+        (const struct cli_example[]){
+            {"polystore status", "stores, domains, subscriptions"},
+            {"polystore status --json", "the same for a program"},
+            {NULL, NULL},
+        },
+    .max = 0,
+    .run = run,
+};
