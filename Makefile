@@ -31,6 +31,6 @@ $(addprefix bench-,$(FIGURES)):
 	bench/run $(@:bench-%=%)
 
 clean:
-	rm -rf build build-asan build-tsan build-clang build-release
+	rm -rf build build-asan build-fuzz build-tsan build-clang build-release
 
 .PHONY: all run test test-long check install bench clean $(addprefix bench-,$(FIGURES))
