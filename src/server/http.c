@@ -12,6 +12,8 @@
 
 enum { THREADS = 2 };
 
+/* An answer before the body has come makes libmicrohttpd close the connection: without a body, one
+ * waits for the call that comes after. */
 static enum MHD_Result begin(struct server_request *request, struct MHD_Connection *mhd,
                              const char *method)
 {
@@ -22,10 +24,9 @@ static enum MHD_Result begin(struct server_request *request, struct MHD_Connecti
     request->counted = true;
     atomic_fetch_add(&request->server->in_flight, 1);
     read = server_request_read(request, method);
-    if (!read)
+    if (!read && (request->headers.content_length > 0 || request->headers.chunked))
         return server_request_answer(request);
-    if (request->headers.content_length == 0 && !request->headers.chunked)
-        return server_request_run(request);
+    request->rejected = !read;
     server_watch_within(&connection->watched, request->server->settings.request_timeout_ms);
     atomic_store(&request->phase, SERVER_BODY);
     return MHD_YES;
@@ -41,10 +42,10 @@ static enum MHD_Result take_body(struct server_request *request, const char *dat
     request->sent += n; /* how much came, until there is an answer */
     if (request->sent > 2 * max)
         return MHD_NO;
-    if (request->too_large)
+    if (request->rejected)
         return MHD_YES;
     if (request->sent > max) {
-        request->too_large = true;
+        request->rejected = true;
         request->refused = MHD_HTTP_CONTENT_TOO_LARGE;
         request->kind = "body-too-large";
         poly_fail(&request->error, POLY_LIMIT, "the body is larger than %zu KiB (limits.body)",
@@ -53,7 +54,7 @@ static enum MHD_Result take_body(struct server_request *request, const char *dat
         return MHD_YES;
     }
     if (server_request_charge(request, n) != POLY_OK) {
-        request->too_large = true;
+        request->rejected = true;
         return MHD_YES;
     }
     poly_buffer_add(&request->body, data, n);
@@ -63,7 +64,7 @@ static enum MHD_Result take_body(struct server_request *request, const char *dat
 static enum MHD_Result end_body(struct server_request *request)
 {
     request->sent = 0;
-    if (request->too_large)
+    if (request->rejected)
         return server_request_answer(request);
     if (!poly_buffer_ok(&request->body)) {
         poly_no_memory(&request->error);
@@ -108,6 +109,13 @@ static struct server_connection *connection_of(struct MHD_Connection *mhd)
     return info == NULL ? NULL : info->socket_context;
 }
 
+/* A client gets no more time for its headers than for a whole request. */
+static int64_t header_timeout(const struct server *server)
+{
+    int64_t most = server->settings.request_timeout_ms;
+    return most < POLY_HEADER_TIMEOUT_MS ? most : POLY_HEADER_TIMEOUT_MS;
+}
+
 /* The path must be seen before libmicrohttpd decodes it: a key may hold a "/" as %2F. */
 static void *begin_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
@@ -124,7 +132,7 @@ static void *begin_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
     request = connection->request;
     if (request == NULL)
         return NULL;
-    server_watch_within(&connection->watched, POLY_HEADER_TIMEOUT_MS);
+    server_watch_within(&connection->watched, header_timeout(connection->server));
     poly_buffer_add(&request->uri, uri, path);
     poly_buffer_add(&request->uri, "", 1);
     poly_buffer_add(&request->uri, uri, path);
@@ -158,7 +166,7 @@ static void open_connection(struct server *server, struct MHD_Connection *mhd, v
     connection->server = server;
     connection->watched.socket = info->connect_fd;
     atomic_init(&connection->references, 1);
-    server_watch_within(&connection->watched, POLY_HEADER_TIMEOUT_MS);
+    server_watch_within(&connection->watched, header_timeout(server));
     server_watch_add(server->watch, &connection->watched);
     atomic_fetch_add(&server->connections, 1);
 }
@@ -216,9 +224,6 @@ enum poly_status server_http_start(struct server *server, int socket, struct pol
         leave_encoded, server, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->http != NULL)
         return POLY_OK;
-    if (settings->tls_certificate != NULL)
-        return poly_fail(err, POLY_INVALID, "TLS cannot start: the certificate and the key do not "
-                         "fit together, or one of them is no PEM");
     return poly_fail(err, POLY_UNAVAILABLE, "HTTP cannot start: %s", strerror(errno));
 }
 

@@ -4,7 +4,7 @@
 
 #include "server/server.h"
 
-/* Serves what connects to socket, which listens. POLY_INVALID: certificate or key. */
+/* Serves what connects to socket, which listens, or POLY_UNAVAILABLE. */
 enum poly_status server_http_start(struct server *server, int socket, struct poly_error *err);
 /* Takes no new connections; those that are there go on. */
 void server_http_quiesce(struct server *server);

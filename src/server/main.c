@@ -126,10 +126,13 @@ static enum poly_status read_tls(struct daemon *daemon, struct poly_error *err)
     if (config->tls_certificate == NULL && config->tls_key == NULL)
         return POLY_OK;
     if (config->tls_certificate == NULL || config->tls_key == NULL)
-        return poly_fail(err, POLY_INVALID, "TLS needs both a certificate and a key");
+        return poly_fail(err, POLY_INVALID, "TLS needs both, listen.tls.certificate "
+                                            "and listen.tls.key");
     status = server_read_pem(config->tls_certificate, false, &daemon->certificate, err);
     if (status == POLY_OK)
         status = server_read_pem(config->tls_key, true, &daemon->key, err);
+    if (status == POLY_OK)
+        status = server_check_pair(daemon->certificate, daemon->key, err);
     return status;
 }
 
@@ -155,7 +158,7 @@ static enum poly_status read_settings(struct daemon *daemon, struct poly_error *
         !daemon->config->listen_insecure)
         return poly_fail(err, POLY_INVALID,
                          "listening on %s without TLS would show API keys to the network: set "
-                         "tls.certificate and tls.key, or listen.insecure: true",
+                         "listen.tls.certificate and listen.tls.key, or listen.insecure: true",
                          daemon->address.text);
     daemon->server.settings = (struct server_settings){
         .connections_max = daemon->config->connections_max,

@@ -128,7 +128,7 @@ static void make_new(struct server_request *request)
     memset(&request->api, 0, sizeof(request->api));
     memset(&request->headers, 0, sizeof(request->headers));
     memset(&request->head, 0, sizeof(request->head));
-    request->begun = request->too_large = false;
+    request->begun = request->rejected = false;
     request->error.status = POLY_OK;
     request->error.message[0] = '\0';
     request->error.position = -1;

@@ -67,7 +67,7 @@ struct server_request {
     struct poly_buffer body;
     size_t charged; /* of server->bytes */
     bool counted;   /* in server->in_flight */
-    bool too_large; /* the body went over its maximum while it arrived */
+    bool rejected;  /* error says why; the answer waits for the end of the body */
 
     struct api_head head;
     bool begun;

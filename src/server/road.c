@@ -7,6 +7,7 @@
  * rows, waits for a projection, administration). On a thread of its own: event
  * streams, which last as long as their client.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/metrics.h"
@@ -14,6 +15,7 @@
 
 enum {
     LARGE_BODY = 256 * 1024, /* decoding more than this would hold up other connections */
+    QUICK_ROWS = 200,        /* that many are read at once, without a worker */
     WHOLE = 48 * 1024        /* answers up to here are sent whole, with their length */
 };
 
@@ -30,11 +32,20 @@ static bool is_events(const struct api_operation *operation)
            strcmp(operation->answer_type, "text/event-stream") == 0;
 }
 
-static bool may_wait(const struct server_request *request)
+/* Reads that may look at many rows, or wait for a projection. */
+static bool may_be_slow(const struct server_request *request)
 {
-    const char *how = request->api.consistency;
-    return request->api.token != NULL && (how == NULL || strcmp(how, "wait") == 0) &&
-           strncmp(request->api.operation->name, "search", 6) == 0;
+    const struct api_request *api = &request->api;
+
+    if (named(request, "records.list") || named(request, "search.query"))
+        return true;
+    for (size_t i = 0; i < api->parameter_count; i++) {
+        const struct api_parameter *p = &api->parameters[i];
+        if (strcmp(p->name, "path") == 0 ||
+            (strcmp(p->name, "limit") == 0 && strtoull(p->value, NULL, 10) > QUICK_ROWS))
+            return true;
+    }
+    return false;
 }
 
 static enum road choose(const struct server_request *request)
@@ -47,8 +58,7 @@ static enum road choose(const struct server_request *request)
         return BY_WORKER;
     if ((flags & API_STAGED) != 0)
         return BY_WRITER;
-    if (strcmp(request->api.operation->method, "GET") != 0 || may_wait(request) ||
-        strncmp(request->api.operation->name, "sql", 3) == 0)
+    if (strcmp(request->api.operation->method, "GET") != 0 || may_be_slow(request))
         return BY_WORKER;
     return HERE;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,8 +104,8 @@ static enum poly_status check_file(int fd, const char *path, bool secret, size_t
     if (!S_ISREG(s.st_mode) || s.st_size <= 0 || s.st_size > PEM_MAX)
         return poly_fail(err, POLY_INVALID, "'%.400s': a PEM file has 1 byte to 1 MiB", path);
     if (secret && (s.st_mode & S_IRWXO) != 0)
-        return poly_fail(err, POLY_DENIED, "'%.200s': everybody can read this private key; run "
-                         "'chmod o= %.200s'", path, path);
+        return poly_fail(err, POLY_DENIED, "'%.200s': everybody can read this private key; "
+                         "run 'chmod o= %.200s'", path, path);
     *size = (size_t)s.st_size;
     return POLY_OK;
 }
@@ -140,6 +141,24 @@ out:
     free(pem);
     close(fd);
     return status;
+}
+
+enum poly_status server_check_pair(const char *certificate, const char *key, struct poly_error *err)
+{
+    const gnutls_datum_t chain = {(unsigned char *)(uintptr_t)certificate,
+                                  (unsigned)strlen(certificate)};
+    const gnutls_datum_t secret = {(unsigned char *)(uintptr_t)key, (unsigned)strlen(key)};
+    gnutls_certificate_credentials_t credentials;
+    int code = gnutls_certificate_allocate_credentials(&credentials);
+
+    if (code != GNUTLS_E_SUCCESS)
+        return poly_no_memory(err);
+    code = gnutls_certificate_set_x509_key_mem(credentials, &chain, &secret, GNUTLS_X509_FMT_PEM);
+    gnutls_certificate_free_credentials(credentials);
+    if (code >= 0)
+        return POLY_OK;
+    return poly_fail(err, POLY_INVALID, "listen.tls: the certificate and the key do not fit "
+                     "together: %s", gnutls_strerror(code));
 }
 
 void server_notify(const char *state)

@@ -18,6 +18,10 @@ enum poly_status server_first_key(struct poly_instance *instance, char path[4096
 enum poly_status server_read_pem(const char *path, bool secret, char **text,
                                  struct poly_error *err);
 
+/* Do the two belong together? POLY_INVALID: no, or one of them cannot be read. */
+enum poly_status server_check_pair(const char *certificate, const char *key,
+                                   struct poly_error *err);
+
 /* Tells the service manager ("READY=1"), if there is one that wants to know. */
 void server_notify(const char *state);
 
