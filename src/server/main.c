@@ -182,8 +182,8 @@ static enum poly_status open_instance(struct daemon *daemon, struct poly_error *
                                    .lock_note = note};
     enum poly_status status;
 
-    snprintf(note, sizeof(note), "daemon %s%s", daemon->address.text,
-             daemon->certificate == NULL ? "" : " tls");
+    snprintf(note, sizeof(note), "daemon %s%s", daemon->certificate == NULL ? "" : "https://",
+             daemon->address.text);
     status = poly_open(&options, &daemon->server.instance, err);
     if (status == POLY_OK)
         status = server_first_key(daemon->server.instance, path, err);
