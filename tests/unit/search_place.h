@@ -294,7 +294,9 @@ static inline enum poly_status ask(struct place *p, const struct ask *a, struct 
         scopes[i].tenant = poly_text(scopes[i].domain->tenant == NULL ? "" : a->tenant);
         request.scope_count++;
     }
-    assert_ok(poly_query_parse(a->query, p->arena, &query, &err));
+    status = poly_query_parse(a->query, p->arena, &query, &err);
+    if (status != POLY_OK)
+        return status;
     request.query = query;
     projected.db = reader(p);
     status = poly_search_embedded.search(&projected, &request, p->arena, hits, &err);

@@ -277,12 +277,11 @@ static bool to_text(struct poly_text value, struct poly_arena *arena, struct pol
 static enum poly_status parse_filter(struct poly_text value, struct poly_arena *arena,
                                      struct poly_value *filter, struct poly_error *err)
 {
-    json_error_t why;
-    json_t *json = json_loadb(value.data, value.size, JSON_DECODE_ANY, &why);
-    enum poly_status status;
+    json_t *json;
+    enum poly_status status = poly_json_parse(value.data, value.size, &json, err);
 
-    if (json == NULL)
-        return poly_fail(err, POLY_INVALID, "a filter's value: %s", why.text);
+    if (status != POLY_OK)
+        return status;
     status = poly_json_to_value(json, arena, filter, err);
     json_decref(json);
     return status;

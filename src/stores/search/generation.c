@@ -143,13 +143,14 @@ static enum poly_status exec(struct poly_db *db, uint64_t generation, const char
     return status;
 }
 
-/* A statement that is used once: not cached, its text may go. Finalize it. */
+/* A statement that is used once: not cached, its text may go. Finalize it; NULL on failure. */
 static enum poly_status prepare(struct poly_db *db, uint64_t generation, const char *template,
                                 sqlite3_stmt **statement, struct poly_error *err)
 {
     struct poly_buffer out;
     int code = SQLITE_NOMEM;
 
+    *statement = NULL;
     poly_buffer_init(&out, POLY_MAX_SQL);
     expand(&out, template, generation, 0, "");
     if (poly_buffer_ok(&out))
@@ -232,31 +233,40 @@ static void list_columns(struct poly_buffer *out, const char *prefix, size_t cou
         poly_buffer_printf(out, "%s%s%zu", i == 0 && prefix[0] == 'c' ? "" : ", ", prefix, i);
 }
 
+/* The statements that make a domain's tables. */
+static void print_index(struct poly_buffer *sql, uint64_t generation, int64_t number,
+                        const struct poly_domain_search *search)
+{
+    struct poly_buffer fields, filters;
+
+    poly_buffer_init(&fields, POLY_MAX_SQL);
+    poly_buffer_init(&filters, POLY_MAX_SQL);
+    list_columns(&fields, "c", search->field_count);
+    list_columns(&filters, "f", search->filter_count);
+    if (poly_buffer_ok(&fields) && poly_buffer_ok(&filters)) {
+        expand(sql, sql_make_text, generation, number, fields.data);
+        poly_buffer_printf(sql, "%s');", tokenizer_of(search));
+        if (search->filter_count > 0)
+            expand(sql, sql_make_filter, generation, number, filters.data);
+    } else {
+        sql->failed = true;
+    }
+    poly_buffer_release(&fields);
+    poly_buffer_release(&filters);
+}
+
 static enum poly_status make_index(struct poly_db *db, uint64_t generation, int64_t number,
                                    const struct poly_domain *domain, struct poly_error *err)
 {
-    const struct poly_domain_search *search = &domain->search;
-    struct poly_buffer list, sql;
+    struct poly_buffer sql;
     enum poly_status status;
 
-    poly_assert(search->field_count <= POLY_MAX_SEARCH_FIELDS);
-    poly_buffer_init(&list, POLY_MAX_SQL);
+    poly_assert(domain->search.field_count <= POLY_MAX_SEARCH_FIELDS);
     poly_buffer_init(&sql, POLY_MAX_SQL);
-    list_columns(&list, "c", search->field_count);
-    expand(&sql, sql_make_text, generation, number, list.data == NULL ? "" : list.data);
-    poly_buffer_printf(&sql, "%s');", tokenizer_of(search));
-    if (search->filter_count > 0) {
-        poly_buffer_clear(&list);
-        list_columns(&list, "f", search->filter_count);
-        expand(&sql, sql_make_filter, generation, number, list.data);
-    }
-    status = poly_buffer_ok(&list) && poly_buffer_ok(&sql) ? poly_db_exec(db, sql.data, err)
-                                                           : poly_no_memory(err);
-    if (status == POLY_OK)
-        status = add_domain(db, generation, number, domain, err);
-    poly_buffer_release(&list);
+    print_index(&sql, generation, number, &domain->search);
+    status = poly_buffer_ok(&sql) ? poly_db_exec(db, sql.data, err) : poly_no_memory(err);
     poly_buffer_release(&sql);
-    return status;
+    return status == POLY_OK ? add_domain(db, generation, number, domain, err) : status;
 }
 
 /* Forgets what is known of a generation, without giving its texts back. */
@@ -369,7 +379,6 @@ static enum poly_status load_weights(const struct poly_embedded *self,
 /* ", c0, c1) VALUES(?1, ?2, ?3)" */
 static void list_values(struct poly_buffer *list, const char *prefix, size_t count)
 {
-    poly_buffer_clear(list);
     for (size_t i = 0; i < count; i++)
         poly_buffer_printf(list, ",%s%zu", prefix, i);
     poly_buffer_text(list, ") VALUES(?1");
@@ -381,13 +390,25 @@ static void list_values(struct poly_buffer *list, const char *prefix, size_t cou
 static void list_marks(const struct poly_search_generation *g,
                        const struct poly_search_index *index, struct poly_buffer *list)
 {
-    poly_buffer_clear(list);
     for (size_t i = 0; i < index->names.field_count; i++)
         poly_buffer_printf(list,
                            ", iif(poly_search_columns(poly_search_%llu_text_%lld) & %llu,"
                            " highlight(poly_search_%llu_text_%lld, %zu, ?3, ?4), NULL)",
                            (unsigned long long)g->number, (long long)index->number, 1ULL << i,
                            (unsigned long long)g->number, (long long)index->number, i);
+}
+
+/* With a list that was printed into the buffer, which is then empty again. */
+static const char *build_with(struct poly_search_generation *g, const char *template, int64_t index,
+                              struct poly_buffer *list, bool *failed)
+{
+    const char *sql = NULL;
+
+    if (poly_buffer_ok(list))
+        sql = build(g, template, index, list->data, failed);
+    *failed = *failed || sql == NULL;
+    poly_buffer_clear(list);
+    return sql;
 }
 
 static enum poly_status build_index(struct poly_search_generation *g,
@@ -398,18 +419,17 @@ static enum poly_status build_index(struct poly_search_generation *g,
 
     poly_buffer_init(&list, POLY_MAX_SQL);
     list_values(&list, "c", index->names.field_count);
-    index->insert = build(g, sql_insert, index->number, list.data, &failed);
+    index->insert = build_with(g, sql_insert, index->number, &list, &failed);
     list_values(&list, "f", index->names.filter_count);
-    index->put_filters = build(g, sql_put_filters, index->number, list.data, &failed);
+    index->put_filters = build_with(g, sql_put_filters, index->number, &list, &failed);
     list_marks(g, index, &list);
-    index->mark = build(g, sql_mark, index->number, list.data, &failed);
+    index->mark = build_with(g, sql_mark, index->number, &list, &failed);
     index->remove = build(g, sql_remove, index->number, "", &failed);
     index->length = build(g, sql_length, index->number, "", &failed);
     index->remove_filters = build(g, sql_remove_filters, index->number, "", &failed);
     index->rank = build(g, sql_rank, index->number, "", &failed);
     index->rank_filtered = build(g, sql_rank_filtered, index->number, "", &failed);
     index->count = build(g, sql_count, index->number, "", &failed);
-    failed = failed || !poly_buffer_ok(&list);
     poly_buffer_release(&list);
     return failed ? poly_no_memory(err) : POLY_OK;
 }
