@@ -110,6 +110,8 @@ void poly_close(struct poly_instance *instance)
         return;
     atomic_store(&instance->closing, true);
     poly_keeper_stop(instance);
+    if (instance->writer != NULL) /* a transaction that somebody forgot must not hold us up */
+        poly_txn_expire(instance, INT64_MAX);
     if (instance->writer != NULL)
         poly_projections_close(instance);
     poly_writer_close(instance->writer);
