@@ -19,17 +19,21 @@
 #include "base/limits.h"
 #include "base/wal_vfs.h"
 
-enum { CACHE_FIRST = 64, CACHE_MAX = 4096 };
+/* Statements that were handed out among the last CACHE_RECENT are never given up: whoever has one
+ * may still be about to step it. */
+enum { CACHE_FIRST = 64, CACHE_MAX = 4096, CACHE_RECENT = 1024 };
 
 struct cached {
     const char *sql;
     sqlite3_stmt *statement;
+    uint64_t used; /* handed out at this tick */
 };
 
 struct poly_db {
     sqlite3 *handle;
     struct cached *cache; /* open addressing; size is a power of two */
     size_t cache_size, cache_used;
+    uint64_t tick;        /* counts what was handed out */
     struct poly_db *next; /* in the pool */
 };
 
@@ -206,22 +210,37 @@ static struct cached *find(struct cached *cache, size_t size, const char *sql)
     return &cache[i];
 }
 
+static bool stale(const struct poly_db *db, const struct cached *slot)
+{
+    return db->tick - slot->used > CACHE_RECENT && !sqlite3_stmt_busy(slot->statement);
+}
+
+/* Doubles the table; at its maximum, gives up what was not used lately: texts of an index that was
+ * built anew are never asked for again. */
 static bool cache_grow(struct poly_db *db)
 {
-    size_t size = db->cache_size == 0 ? CACHE_FIRST : db->cache_size * 2;
-    struct cached *cache;
+    bool full = db->cache_size == CACHE_MAX;
+    size_t size = full ? CACHE_MAX : db->cache_size == 0 ? CACHE_FIRST : db->cache_size * 2;
+    struct cached *cache = calloc(size, sizeof(*cache));
+    size_t kept = 0;
 
-    poly_assert(size <= CACHE_MAX);
-    cache = calloc(size, sizeof(*cache));
     if (cache == NULL)
         return false;
     for (size_t i = 0; i < db->cache_size; i++) {
-        if (db->cache[i].sql != NULL)
-            *find(cache, size, db->cache[i].sql) = db->cache[i];
+        if (db->cache[i].sql == NULL)
+            continue;
+        if (full && stale(db, &db->cache[i])) {
+            sqlite3_finalize(db->cache[i].statement);
+            continue;
+        }
+        *find(cache, size, db->cache[i].sql) = db->cache[i];
+        kept++;
     }
+    poly_assert(kept * 2 < size);
     free(db->cache);
     db->cache = cache;
     db->cache_size = size;
+    db->cache_used = kept;
     return true;
 }
 
@@ -234,6 +253,7 @@ sqlite3_stmt *poly_db_prepare(struct poly_db *db, const char *sql, struct poly_e
         if (slot->statement != NULL) {
             sqlite3_reset(slot->statement);
             sqlite3_clear_bindings(slot->statement);
+            slot->used = ++db->tick;
             return slot->statement;
         }
     }
@@ -250,7 +270,7 @@ sqlite3_stmt *poly_db_prepare(struct poly_db *db, const char *sql, struct poly_e
         return NULL;
     }
     slot = find(db->cache, db->cache_size, sql);
-    *slot = (struct cached){sql, statement};
+    *slot = (struct cached){sql, statement, ++db->tick};
     db->cache_used++;
     return statement;
 }
