@@ -5,6 +5,10 @@
  * reads of the log, its size and its truncation do the same, so within a
  * connection nothing can be seen out of order. What is gathered and lost in a
  * crash had not been synced, and so had not been promised.
+ *
+ * A rolled back transaction may leave pieces gathered. They must never reach
+ * the file: the write lock is gone, and another program may have committed
+ * frames in their place. So the writer discards them, and so does closing.
  */
 #include "base/wal_vfs.h"
 
@@ -23,6 +27,7 @@ struct wal_file {
     sqlite3_file base;
     sqlite3_int64 start; /* offset in the file of what is gathered */
     int size;            /* bytes gathered */
+    int failed;          /* code of the write that failed; SQLITE_OK: none */
     sqlite3_int64 allocated;
     char *bytes;
     sqlite3_file *real; /* behind this struct */
@@ -60,25 +65,24 @@ static void allocate_ahead(struct wal_file *file, sqlite3_int64 end)
 
 static int flush(struct wal_file *file)
 {
-    int code = SQLITE_OK;
-
-    if (file->size > 0)
-        code = file->real->pMethods->xWrite(file->real, file->bytes, file->size, file->start);
-    if (code == SQLITE_OK && file->size > 0) {
+    if (file->size == 0 || file->failed != SQLITE_OK)
+        return file->failed;
+    file->failed =
+        file->real->pMethods->xWrite(file->real, file->bytes, file->size, file->start);
+    if (file->failed == SQLITE_OK) {
         allocate_ahead(file, file->start + file->size);
         file->size = 0;
     }
-    return code;
+    return file->failed;
 }
 
 static int wal_close(sqlite3_file *file)
 {
     struct wal_file *self = file_of(file);
-    int code = flush(self);
-    int closed = self->real->pMethods->xClose(self->real);
+    int code = self->real->pMethods->xClose(self->real);
 
     free(self->bytes);
-    return code == SQLITE_OK ? closed : code;
+    return code;
 }
 
 static int wal_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 offset)
@@ -92,8 +96,10 @@ static int wal_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 off
 static int wal_write(sqlite3_file *file, const void *bytes, int size, sqlite3_int64 offset)
 {
     struct wal_file *self = file_of(file);
-    int code;
+    int code = self->failed;
 
+    if (code != SQLITE_OK)
+        return code;
     if (self->size > 0 && (offset != self->start + self->size || size > GATHER - self->size)) {
         code = flush(self);
         if (code != SQLITE_OK)
@@ -228,6 +234,17 @@ static void make(void)
     ours.pNext = NULL;
     ours.xOpen = vfs_open;
     sqlite3_vfs_register(&ours, 0);
+}
+
+void poly_wal_vfs_discard(sqlite3 *db)
+{
+    sqlite3_file *file = NULL;
+
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK ||
+        file == NULL || file->pMethods != &methods)
+        return;
+    file_of(file)->size = 0;
+    file_of(file)->failed = SQLITE_OK;
 }
 
 void poly_wal_vfs_register(void)

@@ -16,4 +16,12 @@
  */
 void poly_wal_vfs_register(void);
 
+/*
+ * Throws away what was gathered and not written: on every rollback, before ROLLBACK. db is a
+ * connection of this VFS; on others there is no effect. A write that failed makes every later call
+ * on the log fail until then, so that a frame that is nowhere cannot be read as another one.
+ */
+struct sqlite3;
+void poly_wal_vfs_discard(struct sqlite3 *db);
+
 #endif

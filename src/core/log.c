@@ -237,9 +237,10 @@ enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struc
     enum poly_status status;
     bool row;
 
+    log->stale = true;
+    poly_map_clear(log->streams);
     if (get == NULL)
         return err->status;
-    poly_map_clear(log->streams);
     status = poly_db_row(db, get, &row, err);
     if (status != POLY_OK)
         return status;
@@ -257,6 +258,7 @@ enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struc
         status = poly_fail(err, POLY_CORRUPT,
                            "the log ends at %llu, but was sealed up to %llu: records are missing",
                            (unsigned long long)log->head, (unsigned long long)log->sealed);
+    log->stale = status != POLY_OK;
     return status;
 }
 
@@ -265,6 +267,8 @@ enum poly_status poly_log_begin(struct poly_log *log, struct poly_db *db, struct
     int64_t version = 0;
     enum poly_status status = get_number(db, version_get, &version, err);
 
+    if (status == POLY_OK && log->stale)
+        status = poly_log_reload(log, db, err);
     if (status != POLY_OK || version == log->data_version)
         return status;
     log->data_version = version;

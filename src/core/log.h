@@ -36,6 +36,7 @@ struct poly_log {
     uint8_t hash[POLY_HASH];  /* head of the chain */
     uint8_t *leaves;          /* of POLY_SEAL_MAX records and more */
     size_t leaves_capacity;   /* records */
+    bool stale;                 /* a reload failed: the next group begins with one */
     int64_t data_version;     /* of our last look: another means a foreign commit */
     struct poly_map *streams; /* tenant, stream → version; a cache */
 

@@ -22,6 +22,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/wal_vfs.h"
 
 enum {
     FOREIGN_MAX = 20000,    /* records of others that one group takes in */
@@ -89,6 +90,7 @@ static void roll_back(struct poly_writer *writer)
     struct poly_error err;
     enum poly_status status;
 
+    poly_wal_vfs_discard(poly_db_handle(writer->db));
     if (!sqlite3_get_autocommit(poly_db_handle(writer->db)))
         (void)poly_db_exec(writer->db, "ROLLBACK", NULL);
     status = poly_log_reload(writer->log, writer->db, &err);
