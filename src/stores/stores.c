@@ -1,5 +1,10 @@
-/* Every driver of every store that follows the log, in one table. */
+/* The stores as the core knows them: every driver of those that follow the log, in one table, and
+ * the relational store, which is asked by name. */
+#include <string.h>
+
 #include "core/driver.h"
+#include "core/instance.h"
+#include "stores/relational/driver.h"
 #include "stores/search/driver.h"
 
 const struct poly_driver *const poly_drivers[] = {
@@ -7,12 +12,32 @@ const struct poly_driver *const poly_drivers[] = {
     NULL,
 };
 
-#include "core/instance.h"
-enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err){(void)instance;(void)err;return POLY_OK;}
-void poly_stores_stop(struct poly_instance *instance){(void)instance;}
+enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err)
+{
+    struct poly_relational *relational = NULL;
+    enum poly_status status = poly_relational_open(instance, &relational, err);
+
+    poly_instance_set_relational(instance, relational);
+    return status;
+}
+
+void poly_stores_stop(struct poly_instance *instance)
+{
+    poly_relational_close(poly_instance_relational(instance));
+    poly_instance_set_relational(instance, NULL);
+}
+
 enum poly_status poly_stores_problem(struct poly_instance *instance,
                                      const struct poly_domain *domain, struct poly_arena *arena,
-                                     struct poly_text *problem, struct poly_error *err){(void)instance;(void)domain;(void)arena;(void)err;*problem=poly_text("");return POLY_OK;}
-enum poly_status poly_stores_large(struct poly_instance *instance, struct poly_db *db,
-                                   const struct poly_record *record, struct poly_arena *arena,
-                                   struct poly_text *json, struct poly_error *err){(void)instance;(void)db;(void)record;(void)arena;(void)json;return poly_no_memory(err);}
+                                     struct poly_text *problem, struct poly_error *err)
+{
+    const struct poly_table *table =
+        poly_relational_table(poly_instance_relational(instance), domain);
+    const char *text = table == NULL || table->problem == NULL ? "" : table->problem;
+    const char *copy = poly_arena_copy(arena, text, strlen(text));
+
+    if (copy == NULL)
+        return poly_no_memory(err);
+    *problem = poly_text(copy);
+    return POLY_OK;
+}

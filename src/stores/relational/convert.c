@@ -1,0 +1,407 @@
+/*
+ * SQLite keeps five storage classes; applications have more types. A column's
+ * declared type decides how a value is kept and what it is when it comes out,
+ * so that a round trip is exact: times are integers (microseconds), UUIDs text
+ * in lower case, booleans 0 and 1. What does not fit is refused here with the
+ * column's name, before SQLite's affinity could turn it into something else.
+ *
+ * What other programs have put into a column against its type is handed out as
+ * what it is.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "stores/relational/driver.h"
+
+/* --- text --- */
+
+/* Length of the UTF-8 sequence at s; 0: it is none. */
+static size_t sequence(const unsigned char *s, size_t left)
+{
+    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (size == 0 || s[0] > 0xf4 || size > left)
+        return 0;
+    for (size_t i = 1; i < size; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return size;
+}
+
+const char *poly_text_problem(struct poly_text text)
+{
+    const unsigned char *s = (const unsigned char *)text.data;
+    size_t i = 0;
+
+    while (i < text.size) {
+        size_t size = 1;
+
+        if (s[i] == '\0')
+            return "has a NUL character";
+        if (s[i] >= 0x80)
+            size = sequence(s + i, text.size - i);
+        if (size == 0)
+            return "is not UTF-8";
+        i += size;
+    }
+    return NULL;
+}
+
+/* --- in --- */
+
+struct storing {
+    const struct poly_table *table;
+    const struct poly_column *column;
+    const struct poly_value *value;
+    struct poly_arena *arena;
+    struct poly_value *out;
+    struct poly_error *err;
+};
+
+static enum poly_status wrong(const struct storing *s, const char *why)
+{
+    return poly_fail(s->err, POLY_INVALID, "domain '%s': column '%s': %s",
+                     s->table->domain->name, s->column->name, why);
+}
+
+static enum poly_status mismatch(const struct storing *s)
+{
+    return poly_fail(s->err, POLY_INVALID, "domain '%s': column '%s' holds %s, %s was given",
+                     s->table->domain->name, s->column->name, poly_type_name(s->column->type),
+                     poly_type_name(s->value->type));
+}
+
+static enum poly_status store_copy(const struct storing *s, enum poly_type type,
+                                   struct poly_text text)
+{
+    char *copy;
+
+    if (text.size > POLY_MAX_VALUE)
+        return poly_fail(s->err, POLY_LIMIT,
+                         "domain '%s': column '%s': %zu bytes are over the limit of %d",
+                         s->table->domain->name, s->column->name, text.size, POLY_MAX_VALUE);
+    copy = poly_arena_copy(s->arena, text.data, text.size);
+    if (copy == NULL)
+        return poly_no_memory(s->err);
+    s->out->type = type;
+    s->out->text = (struct poly_text){copy, text.size};
+    return POLY_OK;
+}
+
+static enum poly_status store_text(const struct storing *s)
+{
+    const char *why = poly_text_problem(s->value->text);
+
+    return why != NULL ? wrong(s, why) : store_copy(s, POLY_TEXT, s->value->text);
+}
+
+static enum poly_status store_uuid(const struct storing *s)
+{
+    struct poly_value uuid = *s->value;
+    char text[37];
+
+    if (s->value->type == POLY_TEXT) {
+        char *copy = poly_arena_copy(s->arena, s->value->text.data, s->value->text.size);
+
+        if (copy == NULL)
+            return poly_no_memory(s->err);
+        if (strlen(copy) != s->value->text.size || poly_uuid_parse(copy, &uuid, NULL) != POLY_OK)
+            return wrong(s, "is not a UUID such as 0190b5c2-9d1e-7cc0-8f53-0f0f5b0d8a11");
+    } else if (s->value->type != POLY_UUID) {
+        return mismatch(s);
+    }
+    poly_uuid_format(uuid.uuid, text);
+    return store_copy(s, POLY_TEXT, poly_text(text));
+}
+
+static enum poly_status store_time(const struct storing *s)
+{
+    int64_t microseconds;
+
+    if (s->value->type == POLY_TIME || s->value->type == POLY_INT) {
+        *s->out = poly_int(s->value->integer);
+        return POLY_OK;
+    }
+    if (s->value->type != POLY_TEXT)
+        return mismatch(s);
+
+    char *copy = poly_arena_copy(s->arena, s->value->text.data, s->value->text.size);
+
+    if (copy == NULL)
+        return poly_no_memory(s->err);
+    if (strlen(copy) != s->value->text.size ||
+        poly_json_parse_time(copy, &microseconds, NULL) != POLY_OK)
+        return wrong(s, "is not a time such as 2026-11-21T03:20:00.123456Z");
+    *s->out = poly_int(microseconds);
+    return POLY_OK;
+}
+
+/* Scalars become JSON texts; JSON is checked. */
+static enum poly_status store_json(const struct storing *s)
+{
+    struct poly_error why;
+    struct poly_buffer text;
+    enum poly_status status;
+
+    if (s->value->type == POLY_JSON) {
+        if (poly_json_check(s->value->text.data, s->value->text.size, &why) != POLY_OK)
+            return wrong(s, why.message);
+        return store_copy(s, POLY_TEXT, s->value->text);
+    }
+    if (s->value->type == POLY_TEXT && poly_text_problem(s->value->text) != NULL)
+        return wrong(s, poly_text_problem(s->value->text));
+    poly_buffer_init(&text, POLY_MAX_VALUE + (size_t)1024);
+    poly_json_value(&text, s->value);
+    status = poly_buffer_ok(&text)
+                 ? store_copy(s, POLY_TEXT, (struct poly_text){text.data, text.size})
+                 : poly_no_memory(s->err);
+    poly_buffer_release(&text);
+    return status;
+}
+
+static enum poly_status store_float(const struct storing *s)
+{
+    double real = s->value->real;
+
+    if (s->value->type == POLY_INT) {
+        real = (double)s->value->integer;
+        if (real >= 0x1p63 || (int64_t)real != s->value->integer)
+            return wrong(s, "holds a float; the integer given would lose digits");
+    } else if (s->value->type != POLY_FLOAT) {
+        return mismatch(s);
+    }
+    if (isnan(real))
+        return wrong(s, "cannot hold NaN");
+    *s->out = poly_float(real);
+    return POLY_OK;
+}
+
+static enum poly_status store_int(const struct storing *s)
+{
+    double real = s->value->real;
+
+    if (s->value->type == POLY_INT) {
+        *s->out = *s->value;
+        return POLY_OK;
+    }
+    /* A number of JSON that is whole: 5.0 */
+    if (s->value->type != POLY_FLOAT || !(fabs(real) <= 0x1p53) || trunc(real) != real)
+        return mismatch(s);
+    *s->out = poly_int((int64_t)real);
+    return POLY_OK;
+}
+
+/* A column of a type that we do not know keeps what it is given. */
+static enum poly_status store_any(const struct storing *s)
+{
+    switch (s->value->type) {
+    case POLY_BOOL:
+        *s->out = poly_int(s->value->boolean);
+        return POLY_OK;
+    case POLY_INT:
+        return store_int(s);
+    case POLY_FLOAT:
+        return store_float(s);
+    case POLY_TIME:
+        return store_time(s);
+    case POLY_BYTES:
+        return store_copy(s, POLY_BYTES, s->value->text);
+    case POLY_UUID:
+        return store_uuid(s);
+    case POLY_JSON:
+        return store_json(s);
+    default:
+        return store_text(s);
+    }
+}
+
+enum poly_status poly_column_store(const struct poly_table *table, const struct poly_column *column,
+                                   const struct poly_value *value, struct poly_arena *arena,
+                                   struct poly_value *stored, struct poly_error *err)
+{
+    const struct storing s = {table, column, value, arena, stored, err};
+
+    *stored = poly_null();
+    if (value->type == POLY_NULL)
+        return POLY_OK;
+    switch (column->type) {
+    case POLY_BOOL:
+        if (value->type != POLY_BOOL)
+            return mismatch(&s);
+        *stored = poly_int(value->boolean);
+        return POLY_OK;
+    case POLY_INT:
+        return store_int(&s);
+    case POLY_FLOAT:
+        return store_float(&s);
+    case POLY_TEXT:
+        if (value->type == POLY_UUID)
+            return store_uuid(&s);
+        return value->type == POLY_TEXT ? store_text(&s) : mismatch(&s);
+    case POLY_BYTES:
+        return value->type == POLY_BYTES ? store_copy(&s, POLY_BYTES, value->text) : mismatch(&s);
+    case POLY_JSON:
+        return value->type == POLY_BYTES ? mismatch(&s) : store_json(&s);
+    case POLY_TIME:
+        return store_time(&s);
+    case POLY_UUID:
+        return store_uuid(&s);
+    default:
+        return store_any(&s);
+    }
+}
+
+/* --- out --- */
+
+/* "2026-11-21 03:45:50" is what CURRENT_TIMESTAMP writes. */
+static bool sql_time(struct poly_text text, int64_t *microseconds)
+{
+    char copy[40];
+
+    if (text.size < 19 || text.size > 30 || text.data[10] != ' ')
+        return false;
+    memcpy(copy, text.data, text.size);
+    copy[10] = 'T';
+    copy[text.size] = 'Z';
+    copy[text.size + 1] = '\0';
+    return poly_json_parse_time(copy, microseconds, NULL) == POLY_OK;
+}
+
+static void as_time(struct poly_value *value)
+{
+    int64_t microseconds;
+
+    if (value->type == POLY_INT)
+        value->type = POLY_TIME;
+    else if (value->type == POLY_TEXT && (sql_time(value->text, &microseconds) ||
+                                          poly_json_parse_time(value->text.data, &microseconds,
+                                                               NULL) == POLY_OK))
+        *value = poly_time(microseconds);
+}
+
+static void as_uuid(struct poly_value *value)
+{
+    struct poly_value uuid;
+
+    if (value->type == POLY_TEXT && value->text.size == 36 &&
+        poly_uuid_parse(value->text.data, &uuid, NULL) == POLY_OK)
+        *value = uuid;
+}
+
+/* Numbers stand in a JSON column as numbers (its affinity is numeric): SQLite's text of them. */
+static void as_json(sqlite3_stmt *statement, int index, struct poly_value *value)
+{
+    if (value->type == POLY_TEXT) {
+        if (poly_json_check(value->text.data, value->text.size, NULL) == POLY_OK)
+            value->type = POLY_JSON;
+    } else if (value->type == POLY_INT || (value->type == POLY_FLOAT && isfinite(value->real))) {
+        value->type = POLY_JSON;
+        value->text = poly_column_text(statement, index);
+    }
+}
+
+enum poly_status poly_column_restore(enum poly_type type, sqlite3_stmt *statement, int index,
+                                     struct poly_arena *arena, struct poly_value *value,
+                                     struct poly_error *err)
+{
+    *value = poly_column_value(statement, index);
+    if (value->type == POLY_NULL)
+        return POLY_OK;
+    if (type == POLY_BOOL) {
+        if (value->type == POLY_INT && (value->integer == 0 || value->integer == 1))
+            *value = poly_bool(value->integer == 1);
+    } else if (type == POLY_FLOAT) {
+        if (value->type == POLY_INT)
+            *value = poly_float((double)value->integer);
+    } else if (type == POLY_TIME) {
+        as_time(value);
+    } else if (type == POLY_UUID) {
+        as_uuid(value);
+    } else if (type == POLY_JSON) {
+        as_json(statement, index, value);
+    }
+    if (arena == NULL ||
+        (value->type != POLY_TEXT && value->type != POLY_BYTES && value->type != POLY_JSON))
+        return POLY_OK;
+    value->text.data = poly_arena_copy(arena, value->text.data, value->text.size);
+    return value->text.data == NULL ? poly_no_memory(err) : POLY_OK;
+}
+
+/* --- keys and tenants --- */
+
+/* As SQLite prints it: two texts are never one key. */
+static bool canonical_integer(struct poly_text text, int64_t *integer)
+{
+    char copy[24], again[24];
+
+    if (text.size == 0 || text.size > 20)
+        return false;
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    *integer = strtoll(copy, NULL, 10);
+    snprintf(again, sizeof(again), "%lld", (long long)*integer);
+    return strlen(copy) == text.size && strcmp(copy, again) == 0;
+}
+
+enum poly_status poly_record_key(const struct poly_table *table, struct poly_text text,
+                                 struct poly_arena *arena, struct poly_record_key *key,
+                                 struct poly_error *err)
+{
+    const struct poly_column *column = &table->columns[table->key];
+    const struct storing s = {table, column, NULL, arena, &key->value, err};
+
+    if (text.size == 0 || text.size > POLY_MAX_KEY)
+        return wrong(&s, text.size == 0 ? "a key is not empty" : "the key is too long");
+    key->value = poly_null();
+    if (column->type == POLY_INT) {
+        int64_t integer;
+
+        if (!canonical_integer(text, &integer))
+            return wrong(&s, "the key is not an integer such as 42");
+        key->value = poly_int(integer);
+        key->text = text;
+        return POLY_OK;
+    }
+
+    struct poly_value given = poly_str("");
+
+    given.text = text;
+
+    enum poly_status status = poly_column_store(table, column, &given, arena, &key->value, err);
+
+    if (status == POLY_OK)
+        key->text = key->value.text;
+    return status;
+}
+
+enum poly_status poly_record_tenant(const struct poly_table *table, struct poly_text tenant,
+                                    struct poly_error *err)
+{
+    struct poly_value uuid;
+    int64_t integer;
+    char text[37];
+    bool fits = true;
+
+    if (table->tenant_type == POLY_INT) {
+        fits = canonical_integer(tenant, &integer);
+    } else if (table->tenant_type == POLY_UUID) {
+        fits = tenant.size == 36 && poly_uuid_parse(tenant.data, &uuid, NULL) == POLY_OK;
+        if (fits) {
+            poly_uuid_format(uuid.uuid, text);
+            fits = memcmp(text, tenant.data, 36) == 0;
+        }
+    }
+    if (fits)
+        return POLY_OK;
+    return poly_fail(err, POLY_DENIED, "domain '%s': tenant '%.*s' is not %s, as column '%s' needs",
+                     table->domain->name, (int)tenant.size, tenant.data,
+                     poly_type_name(table->tenant_type), table->domain->tenant);
+}

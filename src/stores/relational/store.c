@@ -1,0 +1,325 @@
+/*
+ * The public functions: who may, which table, is the row valid. Everything that
+ * can be refused is refused here, in the caller's thread; what goes to the
+ * writer only binds and steps.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/limits.h"
+#include "polystore/events.h"
+#include "stores/relational/driver.h"
+
+/* --- which table, whose rows --- */
+
+enum poly_status poly_relational_find(struct poly_session *session, const char *name,
+                                      const struct poly_table **table, struct poly_text *tenant,
+                                      struct poly_error *err)
+{
+    struct poly_instance *instance = poly_session_instance(session);
+    const struct poly_domain *domain;
+    const struct poly_table *found;
+    enum poly_status status;
+
+    if (name == NULL)
+        return poly_fail(err, POLY_INVALID, "no domain was named");
+    domain = poly_instance_domain(instance, name, err);
+    if (domain == NULL)
+        return poly_failed(err);
+    found = poly_relational_table(poly_instance_relational(instance), domain);
+    if (found == NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s' belongs to the event log (stream '%s'), it has no records",
+                         name, domain->stream);
+    status = poly_session_wall(session, domain, tenant, err);
+    if (status != POLY_OK)
+        return status;
+    if (found->status != POLY_OK)
+        return poly_fail(err, found->status, "domain '%s': %s", name, found->problem);
+    status = domain->tenant == NULL ? POLY_OK : poly_record_tenant(found, *tenant, err);
+    if (status == POLY_OK)
+        *table = found;
+    return status;
+}
+
+/* --- reads --- */
+
+struct getting {
+    const struct poly_table *table;
+    struct poly_text tenant;
+    struct poly_record_key key;
+    struct poly_arena *arena;
+    struct poly_document *document;
+};
+
+static enum poly_status prepare_get(struct poly_session *session, const char *domain,
+                                    const char *key, struct getting *get, struct poly_error *err)
+{
+    enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
+
+    get->arena = poly_session_arena(session);
+    if (status == POLY_OK)
+        status = poly_relational_find(session, domain, &get->table, &get->tenant, err);
+    if (status == POLY_OK)
+        status = poly_record_key(get->table, poly_text(key), get->arena, &get->key, err);
+    return status;
+}
+
+enum poly_status poly_get(struct poly_session *session, const char *domain, const char *key,
+                          struct poly_document *document, struct poly_error *err)
+{
+    struct getting get = {.document = document};
+    struct poly_error local;
+    struct poly_db *db;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    status = prepare_get(session, domain, key, &get, err);
+    if (status != POLY_OK)
+        return status;
+    status = poly_session_read(session, &db, err);
+    if (status != POLY_OK)
+        return status;
+    status = poly_record_get(db, get.table, get.tenant, &get.key, get.arena, document, err);
+    poly_session_read_end(session);
+    return status;
+}
+
+static enum poly_status get_in_txn(void *arg, struct poly_write *write, struct poly_error *err)
+{
+    struct getting *get = arg;
+
+    return poly_record_get(write->db, get->table, get->tenant, &get->key, get->arena,
+                           get->document, err);
+}
+
+enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain, const char *key,
+                              struct poly_document *document, struct poly_error *err)
+{
+    struct getting get = {.document = document};
+    struct poly_error local;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    if (!poly_txn_interactive(txn))
+        return poly_fail(err, POLY_INVALID,
+                         "a batch transaction runs at its commit and cannot read; begin an "
+                         "interactive one, or read from the session");
+    status = prepare_get(poly_txn_session(txn), domain, key, &get, err);
+    return status == POLY_OK ? poly_txn_run(txn, get_in_txn, &get, err) : status;
+}
+
+/* --- writes --- */
+
+struct writing {
+    struct poly_txn *txn;
+    const char *domain;
+    const char *key; /* NULL: in the row, or made */
+    const struct poly_row *row;
+    int64_t if_version;
+    struct poly_record_operation *op;
+};
+
+static enum poly_status unknown_column(const struct poly_table *table, const char *name,
+                                       struct poly_error *err)
+{
+    char known[300];
+
+    if (table->domain->tenant != NULL && strcasecmp(name, table->domain->tenant) == 0)
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s': column '%s' is the tenant's; the session sets it",
+                         table->domain->name, name);
+    poly_table_columns(table, known, sizeof(known));
+    return poly_fail(err, POLY_INVALID, "domain '%s' has no column '%.64s'; it has %s",
+                     table->domain->name, name, known);
+}
+
+/* The fields of the row, each at its column, as stored. */
+static enum poly_status take_row(const struct writing *w, struct poly_arena *arena,
+                                 struct poly_error *err)
+{
+    struct poly_record_operation *op = w->op;
+    const struct poly_table *table = op->table;
+    enum poly_status status = POLY_OK;
+
+    op->values = poly_arena_array(arena, table->column_count, sizeof(*op->values));
+    op->given = poly_arena_array(arena, table->column_count, sizeof(*op->given));
+    if (op->values == NULL || op->given == NULL)
+        return poly_no_memory(err);
+    for (size_t i = 0; i < w->row->count && status == POLY_OK; i++) {
+        const struct poly_field *field = &w->row->fields[i];
+        size_t at = poly_table_find(table, field->name);
+
+        if (at == table->column_count)
+            return unknown_column(table, field->name, err);
+        if (table->columns[at].generated)
+            return poly_fail(err, POLY_INVALID, "domain '%s': column '%s' is generated by SQL",
+                             table->domain->name, field->name);
+        if (op->given[at])
+            return poly_fail(err, POLY_INVALID, "domain '%s': column '%s' is given twice",
+                             table->domain->name, field->name);
+        op->given[at] = true;
+        status = poly_column_store(table, &table->columns[at], &field->value, arena,
+                                   &op->values[at], err);
+    }
+    return status;
+}
+
+static enum poly_status make_key(struct poly_record_operation *op, struct poly_arena *arena,
+                                 struct poly_error *err)
+{
+    const struct poly_table *table = op->table;
+    const struct poly_column *column = &table->columns[table->key];
+    struct poly_value uuid = poly_uuid_new();
+    char text[37];
+
+    if (op->verb == POLY_VERB_PUT && column->type == POLY_UUID) {
+        poly_uuid_format(uuid.uuid, text);
+        return poly_record_key(table, poly_text(text), arena, &op->key, err);
+    }
+    if (op->verb == POLY_VERB_PUT && table->key_made) {
+        op->key_made = true;
+        op->key.value = poly_null();
+        op->key.text = poly_text("(new)");
+        return POLY_OK;
+    }
+    return poly_fail(err, POLY_INVALID, "domain '%s': the key ('%s') is missing",
+                     table->domain->name, column->name);
+}
+
+/* The key is given apart, or stands in the row, or both in agreement, or is made. */
+static enum poly_status take_key(const struct writing *w, struct poly_arena *arena,
+                                 struct poly_error *err)
+{
+    struct poly_record_operation *op = w->op;
+    const struct poly_table *table = op->table;
+    struct poly_value *in_row =
+        op->given != NULL && op->given[table->key] ? &op->values[table->key] : NULL;
+    struct poly_text given = poly_text(w->key);
+    enum poly_status status;
+
+    if (in_row != NULL && in_row->type == POLY_NULL)
+        in_row = NULL;
+    if (w->key == NULL && in_row != NULL) {
+        given = in_row->text;
+        if (in_row->type == POLY_INT)
+            given = poly_text(poly_arena_printf(arena, "%lld", (long long)in_row->integer));
+        if (given.data == NULL)
+            return poly_no_memory(err);
+    }
+    if (w->key == NULL && in_row == NULL)
+        return make_key(op, arena, err);
+    given.data = poly_arena_copy(arena, given.data, given.size);
+    if (given.data == NULL)
+        return poly_no_memory(err);
+    status = poly_record_key(table, given, arena, &op->key, err);
+    if (status != POLY_OK || in_row == NULL)
+        return status;
+    if (in_row->type == POLY_INT ? in_row->integer != op->key.value.integer
+                                 : in_row->text.size != op->key.text.size ||
+                                       memcmp(in_row->text.data, op->key.text.data,
+                                              op->key.text.size) != 0)
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s': column '%s' in the row is not the key '%.200s'",
+                         table->domain->name, table->columns[table->key].name, w->key);
+    return POLY_OK;
+}
+
+static void place_key(struct poly_record_operation *op)
+{
+    if (op->values == NULL)
+        return;
+    op->given[op->table->key] = true;
+    op->values[op->table->key] = op->key.value;
+    op->all = true;
+    for (size_t i = 0; i < op->table->column_count; i++)
+        op->all = op->all && (op->given[i] || op->table->columns[i].generated);
+}
+
+static void digest(const struct writing *w)
+{
+    const char *name = w->op->base.type->name;
+
+    poly_txn_digest(w->txn, name, strlen(name) + 1);
+    poly_txn_digest(w->txn, w->domain, strlen(w->domain) + 1);
+    if (w->key != NULL)
+        poly_txn_digest(w->txn, w->key, strlen(w->key) + 1);
+    poly_txn_digest(w->txn, &w->if_version, sizeof(w->if_version));
+    for (size_t i = 0; w->row != NULL && i < w->row->count; i++) {
+        poly_txn_digest(w->txn, w->row->fields[i].name, strlen(w->row->fields[i].name) + 1);
+        poly_txn_digest_value(w->txn, &w->row->fields[i].value);
+    }
+}
+
+static enum poly_status stage(struct writing *w, enum poly_record_verb verb,
+                              struct poly_error *err)
+{
+    struct poly_session *session = poly_txn_session(w->txn);
+    struct poly_arena *arena = poly_txn_arena(w->txn);
+    struct poly_record_operation *op = poly_arena_alloc(arena, sizeof(*op));
+    enum poly_status status;
+
+    if (op == NULL)
+        return poly_no_memory(err);
+    if (w->if_version < POLY_ANY)
+        return poly_fail(err, POLY_INVALID, "domain '%s': if_version %lld is no version",
+                         w->domain == NULL ? "" : w->domain, (long long)w->if_version);
+    w->op = op;
+    op->verb = verb;
+    op->if_version = w->if_version;
+    status = poly_session_require(session, POLY_RIGHT_WRITE, poly_record_types[verb].name, err);
+    if (status == POLY_OK)
+        status = poly_relational_find(session, w->domain, &op->table, &op->tenant, err);
+    if (status == POLY_OK && w->row != NULL)
+        status = take_row(w, arena, err);
+    if (status == POLY_OK)
+        status = take_key(w, arena, err);
+    if (status != POLY_OK)
+        return status;
+    op->tenant.data = poly_arena_copy(arena, op->tenant.data, op->tenant.size);
+    if (op->tenant.data == NULL)
+        return poly_no_memory(err);
+    place_key(op);
+    op->base.type = op->table->triggers ? &poly_record_types[verb] : &poly_record_single_types[verb];
+    digest(w);
+    return poly_txn_add(w->txn, &op->base, err);
+}
+
+enum poly_status poly_put(struct poly_txn *txn, const char *domain, const char *key,
+                          const struct poly_row *row, int64_t if_version, struct poly_error *err)
+{
+    struct writing w = {.txn = txn, .domain = domain, .key = key, .row = row,
+                        .if_version = if_version};
+    struct poly_error local;
+
+    return stage(&w, POLY_VERB_PUT, err == NULL ? &local : err);
+}
+
+enum poly_status poly_patch(struct poly_txn *txn, const char *domain, const char *key,
+                            const struct poly_row *row, int64_t if_version, struct poly_error *err)
+{
+    struct writing w = {.txn = txn, .domain = domain, .key = key, .row = row,
+                        .if_version = if_version};
+    struct poly_error local;
+
+    return stage(&w, POLY_VERB_PATCH, err == NULL ? &local : err);
+}
+
+enum poly_status poly_delete(struct poly_txn *txn, const char *domain, const char *key,
+                             int64_t if_version, struct poly_error *err)
+{
+    struct writing w = {.txn = txn, .domain = domain, .key = key, .if_version = if_version};
+    struct poly_error local;
+
+    return stage(&w, POLY_VERB_DELETE, err == NULL ? &local : err);
+}
+
+enum poly_status poly_check(struct poly_txn *txn, const char *domain, const char *key,
+                            int64_t if_version, struct poly_error *err)
+{
+    struct writing w = {.txn = txn, .domain = domain, .key = key, .if_version = if_version};
+    struct poly_error local;
+
+    return stage(&w, POLY_VERB_CHECK, err == NULL ? &local : err);
+}

@@ -1,0 +1,50 @@
+/* An instance in a folder of its own, with migrations that a test writes as text. */
+#ifndef POLY_TESTS_CONFORMANCE_FIXTURE_H
+#define POLY_TESTS_CONFORMANCE_FIXTURE_H
+
+#include "polystore.h"
+#include "test.h"
+
+struct fixture {
+    char folder[64];     /* made for this test */
+    char migrations[96]; /* folder/migrations */
+    char data[96];       /* folder/data */
+    char file[128];      /* the database itself; once open */
+    struct poly_instance *instance;
+    struct poly_session *admin; /* all rights, no tenant */
+};
+
+/* A temporary folder, nothing open. */
+void fixture_make(struct fixture *f);
+void fixture_migration(struct fixture *f, const char *name, const char *sql);
+void fixture_forget(struct fixture *f, const char *name);
+/* config: YAML without `data` and `migrations`. Opens, makes the session. */
+void fixture_open(struct fixture *f, const char *config);
+void fixture_close(struct fixture *f);
+/* Applies what is in the migrations folder. */
+void fixture_migrate(struct fixture *f);
+/* Closes, removes the folder. */
+void fixture_remove(struct fixture *f);
+
+struct poly_session *fixture_session(struct fixture *f, const char *tenant, unsigned rights);
+
+/* Another program with the same file: its own connection, without anything of ours. */
+void fixture_foreign(struct fixture *f, const char *sql);
+
+/* A transaction of one operation. */
+enum poly_status put_row(struct poly_session *session, const char *domain, const char *key,
+                         const struct poly_row *row, int64_t if_version, struct poly_result *result,
+                         struct poly_error *err);
+enum poly_status remove_row(struct poly_session *session, const char *domain, const char *key,
+                            int64_t if_version, struct poly_error *err);
+enum poly_status run_sql(struct poly_session *session, const char *sql, struct poly_error *err);
+
+/* The field's value; fails the test when there is none. */
+const struct poly_value *field(const struct poly_row *row, const char *name);
+
+#define ROW(...)                                                                                   \
+    (&(const struct poly_row){(const struct poly_field[]){__VA_ARGS__},                            \
+                              sizeof((const struct poly_field[]){__VA_ARGS__}) /                   \
+                                  sizeof(struct poly_field)})
+
+#endif
