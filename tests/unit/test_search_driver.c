@@ -38,6 +38,34 @@ static void survives_reopening(void **state)
     finds(p, PACKAGES("shell"), "packages/bash (1)");
 }
 
+/* A file that is no database any more is put aside, and the index begins anew. */
+static void damaged_file_is_put_aside(void **state)
+{
+    struct place *p = *state;
+    char path[128], other[160];
+    FILE *file;
+
+    put(p, 1, "", "packages", "a", "{\"name\":\"word\"}");
+    close_place(p);
+    if (p->follower) {
+        snprintf(path, sizeof(path), "%s/search.db", p->folder);
+        file = fopen(path, "r+");
+        assert_non_null(file);
+        for (int i = 0; i < 200; i++)
+            fputs("not a database ", file);
+        fclose(file);
+    }
+    open_place(p);
+    prepare(p, 1);
+    assert_int_equal(applied(p, 1), p->follower ? 0 : 1);
+    if (p->follower) {
+        snprintf(other, sizeof(other), "%s.damaged", path);
+        assert_int_equal(access(other, F_OK), 0);
+        put(p, 1, "", "packages", "a", "{\"name\":\"word\"}");
+    }
+    finds(p, PACKAGES("word"), "packages/a (1)");
+}
+
 static void one_batch_many_changes(void **state)
 {
     struct place *p = *state;
@@ -362,12 +390,19 @@ static void agrees_with_a_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(puts_changes_deletes),     BOTH(survives_reopening),
-        BOTH(one_batch_many_changes),   BOTH(wants_what_is_searchable),
-        BOTH(redelivery_has_no_effect), BOTH(late_change_stays_out),
-        BOTH(poison_leaves_nothing),    BOTH(effects_and_position_together),
-        BOTH(generations_side_by_side), BOTH(events_are_documents),
-        BOTH(texts_of_a_field),         BOTH(marks_and_snippets),
+        BOTH(puts_changes_deletes),
+        BOTH(survives_reopening),
+        BOTH(damaged_file_is_put_aside),
+        BOTH(one_batch_many_changes),
+        BOTH(wants_what_is_searchable),
+        BOTH(redelivery_has_no_effect),
+        BOTH(late_change_stays_out),
+        BOTH(poison_leaves_nothing),
+        BOTH(effects_and_position_together),
+        BOTH(generations_side_by_side),
+        BOTH(events_are_documents),
+        BOTH(texts_of_a_field),
+        BOTH(marks_and_snippets),
         BOTH(agrees_with_a_model),
     };
 

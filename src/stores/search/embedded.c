@@ -5,8 +5,10 @@
  */
 #include "stores/search/embedded.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "stores/search/rank.h"
 
@@ -43,6 +45,24 @@ static void close_store(struct poly_store *store)
     free(self);
 }
 
+/* All that is in it can be had from the log again, so a damaged file stops nobody. It is kept for
+ * whoever wants to know why. */
+static enum poly_status set_aside(struct poly_embedded *self, const char *path,
+                                  struct poly_error *err)
+{
+    char *other = poly_arena_printf(self->arena, "%s.damaged", path);
+    char *wal = poly_arena_printf(self->arena, "%s-wal", path);
+    char *shm = poly_arena_printf(self->arena, "%s-shm", path);
+
+    if (other == NULL || wal == NULL || shm == NULL)
+        return poly_no_memory(err);
+    if (rename(path, other) != 0)
+        return poly_fail_in(err, POLY_CORRUPT, "the search index is damaged, and cannot be moved");
+    unlink(wal);
+    unlink(shm);
+    return POLY_OK;
+}
+
 static enum poly_status open_file(struct poly_embedded *self, const char *data,
                                   struct poly_error *err)
 {
@@ -52,9 +72,11 @@ static enum poly_status open_file(struct poly_embedded *self, const char *data,
     if (path == NULL)
         return poly_no_memory(err);
     status = poly_sqlite_open(path, POLY_DB_DERIVED, NULL, NULL, &self->file, err);
-    if (status == POLY_CORRUPT)
-        poly_fail_in(err, status,
-                     "the search index is damaged; remove its files and it is built again");
+    if (status == POLY_CORRUPT) {
+        status = set_aside(self, path, err);
+        if (status == POLY_OK)
+            status = poly_sqlite_open(path, POLY_DB_DERIVED, NULL, NULL, &self->file, err);
+    }
     poly_arena_reset(self->arena);
     return status;
 }
