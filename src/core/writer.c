@@ -1,7 +1,7 @@
 /*
  * Two batches take turns: one fills while the other is written. Each has an
- * epoch that its waiters sleep on (a futex), so that one system call wakes
- * exactly those whose group is done, however many they are.
+ * epoch that its waiters sleep on (a futex), so that exactly those whose group
+ * is done are woken, however many they are.
  *
  * After a sync that failed the kernel may have dropped the pages: nothing is
  * tried again, the writer is failed for good and says so to everyone. A disk
@@ -34,6 +34,7 @@ struct batch {
     unsigned count;
     _Atomic uint32_t epoch;
     _Atomic unsigned sleeping;
+    _Atomic bool relay; /* the first who wakes up wakes the others */
 };
 
 struct poly_writer {
@@ -59,9 +60,9 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value)
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void futex_wake_all(_Atomic uint32_t *word)
+static void futex_wake(_Atomic uint32_t *word, int count)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
 static void batch_init(struct batch *batch)
@@ -285,8 +286,10 @@ static void lead_one(struct poly_writer *writer)
     writer->status.requests += batch->count;
     batch_init(batch);
     atomic_fetch_add(&batch->epoch, 1);
-    if (atomic_load(&batch->sleeping) > 0)
-        futex_wake_all(&batch->epoch);
+    if (atomic_load(&batch->sleeping) > 0) {
+        atomic_store(&batch->relay, true);
+        futex_wake(&batch->epoch, 1);
+    }
     if (writer->wal_pages >= CHECKPOINT_PAGES) {
         pthread_mutex_unlock(&writer->lock);
         checkpoint(writer);
@@ -416,6 +419,9 @@ static void await(struct poly_writer *writer, struct batch *batch, uint32_t epoc
     while (atomic_load(&batch->epoch) == epoch)
         futex_wait(&batch->epoch, epoch);
     atomic_fetch_sub(&batch->sleeping, 1);
+    /* Waking many takes long; the writer has better things to do. */
+    if (atomic_exchange(&batch->relay, false))
+        futex_wake(&batch->epoch, INT_MAX);
 }
 
 enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
