@@ -15,7 +15,7 @@
 #include "common.h"
 #include "polystore.h"
 
-enum { WRITERS = 4, SAMPLES = 1000000 };
+enum { WRITERS = 16, SAMPLES = 1000000 };
 
 static const char config[] = "stores:\n"
                              "  search: {placement: follower}\n"

@@ -18,7 +18,7 @@ def build():
     if not os.path.exists(os.path.join(BUILD, 'build.ninja')):
         subprocess.run(['meson', 'setup', BUILD, ROOT, '--buildtype=release', '-Dbench=true'],
                        check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(['ninja', '-C', BUILD, '--quiet'], check=True)
+    subprocess.run(['ninja', '-C', BUILD], check=True, stdout=sys.stderr)
 
 
 def program(name):
