@@ -1,0 +1,599 @@
+/*
+ * What poly_search() promises, through the public library only, for every
+ * placement of the search store: in the log's own file, and in a file that follows.
+ */
+#include "test.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static const char migration[] =
+    "CREATE TABLE noc_incidents(id TEXT NOT NULL, tenant_id TEXT NOT NULL, title TEXT,"
+    " description TEXT, status TEXT, severity INTEGER, PRIMARY KEY(tenant_id, id));"
+    "CREATE TABLE documentation(id TEXT PRIMARY KEY, title TEXT, body TEXT);"
+    "CREATE TABLE plain(id TEXT PRIMARY KEY, title TEXT);";
+
+/* S4-36: incidents belong to tenants; S4-45: so do logs; documentation to all. */
+static const char domains[] =
+    "domains:\n"
+    "  incidents: {table: noc_incidents, tenant: tenant_id, search: {fields: {title: 3.0, "
+    "description: 1.0}, filters: [status, severity]}}\n"
+    "  documentation: {table: documentation, tenant: none, search: {fields: [title, body]}}\n"
+    "  logs: {stream: log, tenant: session, search: {fields: [message, service], filters: "
+    "[level]}}\n"
+    "  plain: {table: plain, tenant: none}\n";
+
+struct place {
+    bool follower;
+    struct fixture fixture;
+    struct poly_instance *instance;
+    struct poly_session *acme, *zeta, *nobody, *admin;
+};
+
+static struct poly_error err;
+
+/* --- a Polystore in a folder of its own --- */
+
+static void open_place(struct place *p)
+{
+    char config[2048];
+
+    snprintf(config, sizeof(config), "stores: {search: {placement: %s}}\n%s",
+             p->follower ? "follower" : "colocated", domains);
+    fixture_open(&p->fixture, config);
+    p->instance = p->fixture.instance;
+    p->admin = p->fixture.admin;
+    p->acme = fixture_session(&p->fixture, "acme", 0);
+    p->zeta = fixture_session(&p->fixture, "zeta", 0);
+    p->nobody = fixture_session(&p->fixture, NULL, 0);
+}
+
+static void close_place(struct place *p)
+{
+    poly_session_close(p->acme);
+    poly_session_close(p->zeta);
+    poly_session_close(p->nobody);
+    fixture_close(&p->fixture);
+}
+
+static int setup(void **state, bool follower)
+{
+    struct place *p = calloc(1, sizeof(*p));
+
+    p->follower = follower;
+    fixture_make(&p->fixture);
+    fixture_migration(&p->fixture, "0001_init.sql", migration);
+    open_place(p);
+    fixture_migrate(&p->fixture);
+    *state = p;
+    return 0;
+}
+
+static int setup_colocated(void **state)
+{
+    return setup(state, false);
+}
+
+static int setup_follower(void **state)
+{
+    return setup(state, true);
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+
+    close_place(p);
+    fixture_remove(&p->fixture);
+    free(p);
+    return 0;
+}
+
+/* --- writing and asking --- */
+
+static struct poly_txn *begin(struct poly_session *s)
+{
+    struct poly_txn *txn = NULL;
+
+    assert_ok(poly_txn_begin(s, NULL, &txn, &err));
+    return txn;
+}
+
+static struct poly_token commit(struct poly_txn *txn)
+{
+    struct poly_commit done = {0};
+
+    assert_ok(poly_txn_commit(txn, &done, &err));
+    return done.token;
+}
+
+static void add_put(struct poly_txn *txn, const char *domain, const char *key, const char *title,
+                    const char *column, const char *text)
+{
+    struct poly_field fields[] = {{"title", poly_str(title)}, {column, poly_str(text)}};
+    struct poly_row row = {fields, 2};
+
+    assert_ok(poly_put(txn, domain, key, &row, POLY_ANY, &err));
+}
+
+static struct poly_token put_incident(struct poly_session *s, const char *key, const char *title,
+                                      const char *description)
+{
+    struct poly_txn *txn = begin(s);
+
+    add_put(txn, "incidents", key, title, "description", description);
+    return commit(txn);
+}
+
+static struct poly_token put_page(struct poly_session *s, const char *key, const char *title,
+                                  const char *body)
+{
+    struct poly_txn *txn = begin(s);
+
+    add_put(txn, "documentation", key, title, "body", body);
+    return commit(txn);
+}
+
+static struct poly_token log_line(struct poly_session *s, const char *stream, const char *json)
+{
+    struct poly_event event = {.type = "Line", .data = poly_json(json)};
+    struct poly_txn *txn = begin(s);
+
+    assert_ok(poly_append(txn, stream, POLY_ANY, &event, 1, &err));
+    return commit(txn);
+}
+
+/* "domain/key domain/key"; the order of equal ranks is by domain and key. */
+static void finds(struct poly_session *s, const char *query, const char *const *names,
+                  const char *expected)
+{
+    struct poly_search_query q = {.query = query, .domains = names, .count = true, .limit = 100};
+    struct poly_hits hits;
+    char text[4096] = "";
+    size_t size = 0;
+
+    assert_ok(poly_search(s, &q, &hits, &err));
+    for (size_t i = 0; i < hits.count; i++)
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s/%s", i == 0 ? "" : " ",
+                                 hits.hits[i].domain.data, hits.hits[i].key.data);
+    assert_string_equal(text, expected);
+    assert_int_equal(hits.total, hits.count);
+    poly_session_reset(s);
+}
+
+static void refuses(struct poly_session *s, struct poly_search_query query, enum poly_status status,
+                    const char *message)
+{
+    struct poly_hits hits = {.count = 77};
+
+    assert_fails(poly_search(s, &query, &hits, &err), status);
+    assert_message(message);
+    assert_int_equal(hits.count, 77);
+}
+
+static const char *const incidents[] = {"incidents", NULL};
+static const char *const documentation[] = {"documentation", NULL};
+
+/* An index that is being made for the first time does not answer; a token waits for the rest. */
+static void wait_for_index(struct place *p)
+{
+    struct poly_search_query query = {.query = "x"};
+    struct poly_hits hits;
+
+    for (int i = 0; i < 1000; i++) {
+        if (poly_search(p->nobody, &query, &hits, &err) != POLY_UNAVAILABLE)
+            return;
+        usleep(10000);
+    }
+    fail_msg("the index is not filled: %s", err.message);
+}
+
+/* --- tests --- */
+
+/* S4-06: one search over incidents, logs and documentation, ranked; S3-19. */
+static void three_collections_one_answer(void **state)
+{
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "router", .count = true};
+    struct poly_hits hits;
+    struct poly_token token;
+
+    put_incident(p->acme, "7", "router router router", "");
+    log_line(p->acme, "log-edge", "{\"message\":\"the router restarted after some time\"}");
+    log_line(p->acme, "log-edge", "{\"message\":\"all quiet\"}");
+    token = put_page(p->acme, "manual", "How to mend a router", "turn it off and on");
+    assert_ok(poly_session_after(p->acme, token.text, POLY_WAIT, &err));
+    assert_ok(poly_search(p->acme, &query, &hits, &err));
+    assert_int_equal(hits.count, 3);
+    assert_int_equal(hits.total, 3);
+    assert_string_equal(hits.hits[0].domain.data, "incidents");
+    for (size_t i = 1; i < hits.count; i++)
+        assert_true(hits.hits[i - 1].score >= hits.hits[i].score);
+    finds(p->acme, "restarted", NULL, "logs/log-edge@1");
+    finds(p->acme, "restarted OR mend", NULL, "documentation/manual logs/log-edge@1");
+    finds(p->acme, "router", incidents, "incidents/7");
+    finds(p->acme, "title:router", NULL, "incidents/7 documentation/manual");
+}
+
+/* S4-36 */
+static void tenants_do_not_meet(void **state)
+{
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "fibre"};
+    struct poly_hits hits;
+    double score;
+
+    put_incident(p->acme, "1", "fibre cut", "north");
+    put_incident(p->acme, "2", "power lost", "south");
+    assert_ok(poly_search(p->acme, &query, &hits, &err));
+    assert_int_equal(hits.count, 1);
+    score = hits.hits[0].score;
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "%d", i);
+        put_incident(p->zeta, key, "fibre fibre fibre", "zeta only");
+    }
+    assert_ok(poly_search(p->acme, &query, &hits, &err));
+    assert_int_equal(hits.count, 1);
+    assert_true(hits.hits[0].score == score);
+    finds(p->acme, "zeta", NULL, "");
+    query.count = true;
+    assert_ok(poly_search(p->zeta, &query, &hits, &err));
+    assert_int_equal(hits.total, 100);
+}
+
+/* No tenant, no answer. */
+static void the_wall(void **state)
+{
+    struct place *p = *state;
+    struct poly_session *writer = fixture_session(&p->fixture, "acme", POLY_RIGHT_WRITE);
+
+    put_incident(p->acme, "1", "router", "");
+    put_page(p->nobody, "page", "router", "");
+    finds(p->nobody, "router", NULL, "documentation/page");
+    refuses(p->nobody, (struct poly_search_query){.query = "router", .domains = incidents},
+            POLY_DENIED, "domain 'incidents'");
+    refuses(p->admin, (struct poly_search_query){.query = "router", .domains = incidents},
+            POLY_DENIED, "domain 'incidents'");
+    refuses(writer, (struct poly_search_query){.query = "router"}, POLY_DENIED,
+            "search needs the right 'read'");
+    poly_session_close(writer);
+}
+
+/* A session sees its own writes, wherever the index is. */
+static void reads_its_own_writes(void **state)
+{
+    struct place *p = *state;
+
+    for (int i = 0; i < 100; i++) {
+        char word[16], key[16], expected[48];
+
+        snprintf(word, sizeof(word), "word%dx", i);
+        snprintf(key, sizeof(key), "k%d", i);
+        snprintf(expected, sizeof(expected), "documentation/%s", key);
+        put_page(p->nobody, key, word, "");
+        finds(p->nobody, word, documentation, expected);
+        assert_false(poly_session_freshness(p->nobody).stale);
+    }
+}
+
+static void follows_every_change(void **state)
+{
+    struct place *p = *state;
+    struct poly_field field = {"title", poly_str("second")};
+    struct poly_row row = {&field, 1};
+    struct poly_txn *txn;
+
+    put_page(p->nobody, "a", "first", "body text");
+    txn = begin(p->nobody);
+    assert_ok(poly_patch(txn, "documentation", "a", &row, POLY_ANY, &err));
+    commit(txn);
+    finds(p->nobody, "first", NULL, "");
+    finds(p->nobody, "second text", NULL, "documentation/a");
+    txn = begin(p->admin);
+    assert_ok(poly_txn_sql(txn, "UPDATE documentation SET title='third' WHERE id='a'", NULL, 0,
+                           NULL, NULL, &err));
+    commit(txn);
+    finds(p->admin, "third", documentation, "documentation/a");
+    txn = begin(p->nobody);
+    assert_ok(poly_delete(txn, "documentation", "a", POLY_ANY, &err));
+    commit(txn);
+    finds(p->nobody, "third OR text", NULL, "");
+    put_page(p->nobody, "a", "again", "");
+    finds(p->nobody, "again", NULL, "documentation/a");
+}
+
+/* What did not happen is not found. */
+static void aborted_is_not_found(void **state)
+{
+    struct place *p = *state;
+    struct poly_txn *txn = begin(p->nobody);
+
+    add_put(txn, "documentation", "a", "ghost", "body", "");
+    poly_txn_abort(txn);
+    txn = begin(p->nobody);
+    add_put(txn, "documentation", "a", "ghost", "body", "");
+    assert_ok(poly_check(txn, "documentation", "missing", 12345, &err));
+    assert_fails(poly_txn_commit(txn, NULL, &err), POLY_CONFLICT);
+    put_page(p->nobody, "b", "real", "");
+    finds(p->nobody, "ghost OR real", NULL, "documentation/b");
+}
+
+static void filters_pages_and_marks(void **state)
+{
+    struct place *p = *state;
+    struct poly_value open = poly_str("open"), two = poly_int(2);
+    struct poly_filter filters[] = {{"status", NULL, POLY_EQ, &open, 1},
+                                    {"severity", NULL, POLY_GE, &two, 1}};
+    struct poly_search_query query = {.query = "link",
+                                      .domains = incidents,
+                                      .filters = filters,
+                                      .filter_count = 2,
+                                      .limit = 2,
+                                      .offset = 1,
+                                      .count = true,
+                                      .highlight = true,
+                                      .mark_open = "{",
+                                      .mark_close = "}"};
+    struct poly_hits hits;
+    struct poly_txn *txn = begin(p->acme);
+
+    for (int i = 0; i < 8; i++) {
+        char key[16];
+        struct poly_field fields[] = {{"title", poly_str("links down")},
+                                      {"status", poly_str(i % 2 == 0 ? "open" : "closed")},
+                                      {"severity", poly_int(i)}};
+        struct poly_row row = {fields, 3};
+
+        snprintf(key, sizeof(key), "i%d", i);
+        assert_ok(poly_put(txn, "incidents", key, &row, POLY_ANY, &err));
+    }
+    commit(txn);
+    assert_ok(poly_search(p->acme, &query, &hits, &err));
+    assert_int_equal(hits.total, 3);
+    assert_int_equal(hits.count, 2);
+    assert_string_equal(hits.hits[0].key.data, "i4");
+    assert_string_equal(hits.hits[1].key.data, "i6");
+    assert_string_equal(hits.hits[0].snippet.data, "{links} down");
+    assert_int_equal(hits.hits[0].highlights.count, 1);
+    assert_string_equal(hits.hits[0].highlights.fields[0].name, "title");
+    assert_string_equal(hits.hits[0].highlights.fields[0].value.text.data, "{links} down");
+}
+
+static void bad_requests(void **state)
+{
+    struct place *p = *state;
+    const char *const unknown[] = {"nothing", NULL}, *const plain[] = {"plain", NULL};
+    const char *const none[] = {NULL};
+
+    refuses(p->nobody, (struct poly_search_query){.query = "a \"b"}, POLY_INVALID,
+            "query: unclosed quote at 2");
+    assert_int_equal(err.position, 2);
+    refuses(p->nobody, (struct poly_search_query){.query = "a wrong:b"}, POLY_INVALID,
+            "query: no field 'wrong'");
+    assert_int_equal(err.position, 2);
+    refuses(p->nobody, (struct poly_search_query){.query = NULL}, POLY_INVALID, "query: missing");
+    refuses(p->nobody, (struct poly_search_query){.query = "a", .limit = 1001}, POLY_LIMIT,
+            "limit 1001");
+    refuses(p->nobody, (struct poly_search_query){.query = "a", .offset = 10001}, POLY_LIMIT,
+            "offset 10001");
+    refuses(p->nobody, (struct poly_search_query){.query = "a", .domains = unknown}, POLY_NOT_FOUND,
+            "nothing");
+    refuses(p->nobody, (struct poly_search_query){.query = "a", .domains = plain}, POLY_INVALID,
+            "domain 'plain': not searchable");
+    refuses(p->nobody, (struct poly_search_query){.query = "a", .domains = none}, POLY_INVALID,
+            "list of domains is empty");
+}
+
+/* S2-10: the log is enough to make the index again, beside the one that answers. */
+static void rebuild_beside(void **state)
+{
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "page"};
+    struct poly_hits hits;
+    uint64_t first;
+
+    for (int i = 0; i < 50; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "k%02d", i);
+        put_page(p->nobody, key, "a page", "text");
+    }
+    assert_ok(poly_search(p->nobody, &query, &hits, &err));
+    first = hits.generation;
+    assert_ok(poly_rebuild(p->admin, "search", NULL, &err));
+    assert_ok(poly_search(p->nobody, &query, &hits, &err));
+    assert_true(hits.generation > first);
+    assert_int_equal(hits.count, 10);
+    put_page(p->nobody, "new", "a newer page", "");
+    finds(p->nobody, "newer", NULL, "documentation/new");
+    assert_ok(poly_rebuild_back(p->admin, "search", &err));
+    finds(p->nobody, "newer", NULL, "documentation/new");
+    assert_ok(poly_search(p->nobody, &query, &hits, &err));
+    assert_int_equal(hits.generation, first);
+}
+
+static void survives_reopening(void **state)
+{
+    struct place *p = *state;
+    struct poly_token token;
+
+    put_page(p->nobody, "a", "lasting", "");
+    token = put_incident(p->acme, "1", "lasting", "");
+    close_place(p);
+    open_place(p);
+    wait_for_index(p);
+    assert_ok(poly_session_after(p->acme, token.text, POLY_WAIT, &err));
+    finds(p->acme, "lasting", NULL, "incidents/1 documentation/a");
+    put_page(p->nobody, "b", "lasting too", "");
+    finds(p->nobody, "lasting", NULL, "documentation/a documentation/b");
+}
+
+/* The index is lost, or is no database any more: it comes again from the log. */
+static void lost_index_comes_again(void **state)
+{
+    struct place *p = *state;
+    struct poly_token token;
+    char path[160];
+
+    if (!p->follower)
+        return;
+    put_page(p->nobody, "a", "lasting", "");
+    token = put_page(p->nobody, "b", "gone", "");
+    for (int damaged = 0; damaged < 2; damaged++) {
+        FILE *file;
+
+        close_place(p);
+        snprintf(path, sizeof(path), "%s/search.db", p->fixture.data);
+        assert_int_equal(remove(path), 0);
+        file = damaged ? fopen(path, "w") : NULL;
+        for (int i = 0; file != NULL && i < 500; i++)
+            fputs("no database ", file);
+        if (file != NULL)
+            fclose(file);
+        open_place(p);
+        wait_for_index(p);
+        assert_ok(poly_session_after(p->nobody, token.text, POLY_WAIT, &err));
+        finds(p->nobody, "lasting OR gone", NULL, "documentation/a documentation/b");
+    }
+}
+
+/* S4-46: whoever writes, it is found. */
+static void another_program_writes(void **state)
+{
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "foreign"};
+    struct poly_hits hits = {0};
+
+    fixture_foreign(&p->fixture, "INSERT INTO documentation(id, title) VALUES('f', 'foreign')");
+    for (int i = 0; i < 1000 && hits.count == 0; i++) {
+        assert_ok(poly_search(p->nobody, &query, &hits, &err));
+        usleep(10000);
+    }
+    assert_int_equal(hits.count, 1);
+    assert_string_equal(hits.hits[0].key.data, "f");
+}
+
+static struct poly_projection_status status_of(struct place *p)
+{
+    struct poly_status_report report;
+
+    assert_ok(poly_status_read(p->admin, &report, &err));
+    assert_int_equal(report.projection_count, 1);
+    return report.projections[0];
+}
+
+/* Text that is no UTF-8 makes a record that is no JSON. Search stops there and says so; the rest
+ * goes on; an operator leaves the record out. */
+static void poison_stops_search_alone(void **state)
+{
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "page"};
+    struct poly_hits hits;
+    struct poly_projection_status status;
+
+    put_page(p->nobody, "a", "page", "");
+    fixture_foreign(&p->fixture,
+                    "INSERT INTO documentation(id, title) VALUES('bad', CAST(x'70ff' AS TEXT))");
+    put_page(p->nobody, "b", "page", "");
+    assert_fails(poly_search(p->nobody, &query, &hits, &err), POLY_UNAVAILABLE);
+    assert_message("stopped at record");
+    assert_message("key 'bad'");
+    status = status_of(p);
+    assert_int_equal(status.state, POLY_STATE_STOPPED);
+    assert_ok(poly_projection_retry(p->admin, "search", &err));
+    assert_fails(poly_search(p->nobody, &query, &hits, &err), POLY_UNAVAILABLE);
+    assert_ok(poly_projection_skip(p->admin, "search", "not UTF-8", &err));
+    finds(p->nobody, "page", NULL, "documentation/a documentation/b");
+    status = status_of(p);
+    assert_int_equal(status.state, POLY_STATE_OK);
+    assert_int_equal(status.skipped, 1);
+    assert_int_equal(status.documents, 2);
+}
+
+/* --- many threads --- */
+
+struct crowd {
+    struct place *place;
+    atomic_bool stop;
+    atomic_int wrong;
+};
+
+/* All pages bear the same word count at all times: an answer out of two generations or out of half
+ * a transaction would show. */
+static void *ask_on(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct poly_search_query query = {.query = "pair", .count = true, .domains = documentation};
+    struct poly_session *s = NULL;
+    struct poly_hits hits;
+
+    if (poly_session_open(crowd->place->instance, NULL, &s, NULL) != POLY_OK) {
+        atomic_fetch_add(&crowd->wrong, 1);
+        return NULL;
+    }
+    while (!atomic_load(&crowd->stop)) {
+        if (poly_search(s, &query, &hits, NULL) != POLY_OK || hits.total % 2 != 0)
+            atomic_fetch_add(&crowd->wrong, 1);
+        poly_session_reset(s);
+    }
+    poly_session_close(s);
+    return NULL;
+}
+
+static void whole_answers_under_load(void **state)
+{
+    struct crowd crowd = {.place = *state};
+    pthread_t threads[3];
+
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_on, &crowd), 0);
+    for (int i = 0; i < 100; i++) {
+        char key[2][16];
+        struct poly_txn *txn = begin(crowd.place->nobody);
+
+        snprintf(key[0], sizeof(key[0]), "a%d", i);
+        snprintf(key[1], sizeof(key[1]), "b%d", i);
+        add_put(txn, "documentation", key[0], "pair", "body", "one");
+        add_put(txn, "documentation", key[1], "pair", "body", "two");
+        commit(txn);
+        if (i == 50)
+            assert_ok(poly_rebuild(crowd.place->admin, "search", NULL, &err));
+    }
+    atomic_store(&crowd.stop, true);
+    for (size_t i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&crowd.wrong), 0);
+}
+
+#define BOTH(test)                                                                                 \
+    {"colocated." #test, test, setup_colocated, teardown, NULL},                                   \
+    {                                                                                              \
+        "follower." #test, test, setup_follower, teardown, NULL                                    \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(three_collections_one_answer),
+        BOTH(tenants_do_not_meet),
+        BOTH(the_wall),
+        BOTH(reads_its_own_writes),
+        BOTH(follows_every_change),
+        BOTH(aborted_is_not_found),
+        BOTH(filters_pages_and_marks),
+        BOTH(bad_requests),
+        BOTH(rebuild_beside),
+        BOTH(survives_reopening),
+        BOTH(lost_index_comes_again),
+        BOTH(another_program_writes),
+        BOTH(poison_stops_search_alone),
+        BOTH(whole_answers_under_load),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
