@@ -117,14 +117,14 @@ static bool word_after(const char *text, const char *word, const char **rest)
     return true;
 }
 
-/* Inside of JSON, 42 is a number; a column converts a text by its own type. */
-static void add_filter_value(struct poly_buffer *json, const char *text, size_t size, bool path)
+/* guess: 42 is a number. Otherwise it is a text, which a column converts by its own type. */
+static void add_filter_value(struct poly_buffer *json, const char *text, size_t size, bool guess)
 {
     struct poly_error ignored;
     bool scalar = size > 0 && (isdigit((unsigned char)*text) || *text == '-' || *text == 't' ||
                                *text == 'f' || *text == '"');
 
-    if (path && scalar && poly_json_check(text, size, &ignored) == POLY_OK)
+    if (guess && scalar && poly_json_check(text, size, &ignored) == POLY_OK)
         poly_buffer_add(json, text, size);
     else
         poly_json_string(json, text, size);
@@ -144,12 +144,12 @@ static void add_filter(struct poly_buffer *json, const char *text, size_t size, 
     poly_buffer_printf(json, ",\"compare\":\"%s\",\"values\":[", compare);
 }
 
-static void add_list(struct poly_buffer *json, const char *text, bool path)
+static void add_list(struct poly_buffer *json, const char *text, bool guess)
 {
     for (;;) {
         size_t size = strcspn(text, ",");
 
-        add_filter_value(json, text, size, path);
+        add_filter_value(json, text, size, guess);
         if (text[size] == '\0')
             return;
         poly_buffer_char(json, ',');
@@ -157,13 +157,13 @@ static void add_list(struct poly_buffer *json, const char *text, bool path)
     }
 }
 
-static enum poly_status read_filter(const char *text, struct poly_buffer *json,
+static enum poly_status read_filter(const char *text, bool guess, struct poly_buffer *json,
                                     struct poly_error *err)
 {
     size_t column = strcspn(text, " =!<>^");
     const char *sign = text + column, *rest;
-    bool path = memchr(text, '$', column) != NULL;
 
+    guess = guess || memchr(text, '$', column) != NULL;
     while (*sign == ' ')
         sign++;
     if (column > 0 && word_after(sign, "is", &rest) &&
@@ -174,7 +174,7 @@ static enum poly_status read_filter(const char *text, struct poly_buffer *json,
     }
     if (column > 0 && word_after(sign, "in", &rest)) {
         add_filter(json, text, column, "in");
-        add_list(json, rest, path);
+        add_list(json, rest, guess);
         poly_buffer_text(json, "]}");
         return POLY_OK;
     }
@@ -185,7 +185,7 @@ static enum poly_status read_filter(const char *text, struct poly_buffer *json,
             continue;
         rest = sign + size + (sign > text + column && sign[size] == ' ' ? 1 : 0);
         add_filter(json, text, column, signs[i].compare);
-        add_filter_value(json, rest, strlen(rest), path);
+        add_filter_value(json, rest, strlen(rest), guess);
         poly_buffer_text(json, "]}");
         return POLY_OK;
     }
@@ -195,7 +195,7 @@ static enum poly_status read_filter(const char *text, struct poly_buffer *json,
                      text);
 }
 
-enum poly_status cli_read_filters(const struct cli *cli, struct poly_buffer *json,
+enum poly_status cli_read_filters(const struct cli *cli, bool guess, struct poly_buffer *json,
                                   struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
@@ -203,7 +203,7 @@ enum poly_status cli_read_filters(const struct cli *cli, struct poly_buffer *jso
     size_t at = 0;
 
     while (status == POLY_OK && (text = cli_option_next(cli, "where", &at)) != NULL)
-        status = read_filter(text, json, err);
+        status = read_filter(text, guess, json, err);
     if (json->size > 0)
         poly_buffer_char(json, ']');
     return status == POLY_OK && !poly_buffer_ok(json) ? poly_no_memory(err) : status;

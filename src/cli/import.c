@@ -14,7 +14,7 @@ static bool ends_with(const char *path, const char *ending, size_t size)
 {
     size_t length = strlen(path);
 
-    return length > size && strncmp(path + length - size, ending, size) == 0;
+    return length >= size && strncmp(path + length - size, ending, size) == 0;
 }
 
 static bool has_ending(const struct cli_format *format, const char *path)

@@ -44,7 +44,7 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
     enum poly_status status;
 
     poly_buffer_init(&filters, POLY_MAX_SQL);
-    status = cli_read_filters(cli, &filters, err);
+    status = cli_read_filters(cli, false, &filters, err);
     cli_parameter(&request, "domain", cli->arguments[0]);
     cli_parameter(&request, "filter", filters.data);
     cli_parameter(&request, "order", cli_option(cli, "order"));

@@ -48,7 +48,7 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
         poly_buffer_text(&query, i == 0 ? "" : " ");
         poly_buffer_text(&query, cli->arguments[i]);
     }
-    status = cli_read_filters(cli, &filters, err);
+    status = cli_read_filters(cli, true, &filters, err);
     if (status == POLY_OK && !poly_buffer_ok(&query))
         status = poly_fail(err, POLY_LIMIT, "the query is longer than %d bytes", POLY_MAX_QUERY);
     cli_parameter(&request, "q", query.data);

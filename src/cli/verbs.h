@@ -40,9 +40,12 @@ CLI_VERBS(CLI_DECLARE)
  */
 enum poly_status cli_read_row(char **arguments, int count, struct poly_buffer *json,
                               struct poly_error *err);
-/* "installed_size>=1000" as {"column", "compare", "values"}; several as a JSON array. None: empty.
+/*
+ * "installed_size>=1000" as {"column", "compare", "values"}; several as a JSON array. None: empty.
+ * Values are texts, for columns that convert them; inside of JSON, and with guess, what looks like
+ * a number is one.
  */
-enum poly_status cli_read_filters(const struct cli *cli, struct poly_buffer *json,
+enum poly_status cli_read_filters(const struct cli *cli, bool guess, struct poly_buffer *json,
                                   struct poly_error *err);
 /* --if-version "none" or a number, into the headers of a request. */
 enum poly_status cli_read_if_version(const struct cli *cli, struct cli_request *request,

@@ -244,10 +244,10 @@ static void assert_filter(const char *filter, const char *wanted)
     parse(&cli, 5, words, POLY_OK);
     poly_buffer_init(&json, 65536);
     if (wanted != NULL) {
-        assert_ok(cli_read_filters(&cli, &json, &err));
+        assert_ok(cli_read_filters(&cli, false, &json, &err));
         assert_string_equal(json.data, wanted);
     } else {
-        assert_fails(cli_read_filters(&cli, &json, &err), POLY_INVALID);
+        assert_fails(cli_read_filters(&cli, false, &json, &err), POLY_INVALID);
     }
     poly_buffer_release(&json);
 }
