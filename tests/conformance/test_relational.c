@@ -125,6 +125,15 @@ static void extremes(void **state)
     assert_string_equal(field(&document.row, "j")->text.data, "\"a \\\"text\\\"\"");
     assert_true(field(&document.row, "f")->real == 5);
     assert_true(field(&document.row, "i")->integer == 6);
+    /* what has no types, such as CSV, hands in: texts for numbers and booleans */
+    assert_ok(put_row(f->admin, "things", "x",
+                      ROW({"i", poly_str("-9223372036854775808")}, {"f", poly_str("-1.5e3")},
+                          {"b", poly_str("true")}),
+                      POLY_ANY, NULL, &err));
+    assert_ok(poly_get(f->admin, "things", "x", &document, &err));
+    assert_true(field(&document.row, "i")->integer == INT64_MIN);
+    assert_true(field(&document.row, "f")->real == -1500);
+    assert_true(field(&document.row, "b")->boolean);
 }
 
 static void wrong_values(void **state)
@@ -140,7 +149,15 @@ static void wrong_values(void **state)
                      POLY_INVALID);                                                                \
         assert_message(words);                                                                     \
     } while (0)
-    REFUSED("i", poly_str("5"), "column 'i' holds an integer, text was given");
+    REFUSED("i", poly_str("5x"), "column 'i' holds an integer, text was given");
+    REFUSED("i", poly_str(" 5"), "'i'");
+    REFUSED("i", poly_str(""), "'i'");
+    REFUSED("i", poly_str("0x5"), "'i'");
+    REFUSED("i", poly_str("9223372036854775808"), "'i'");
+    REFUSED("f", poly_str("0x5"), "'f'");
+    REFUSED("f", poly_str("nan"), "'f'");
+    REFUSED("f", poly_str("1e999"), "'f'");
+    REFUSED("b", poly_str("truth"), "'b'");
     REFUSED("i", poly_float(1.5), "'i'");
     REFUSED("f", poly_str("x"), "'f'");
     REFUSED("f", poly_int(INT64_MAX), "lose digits");

@@ -8,6 +8,7 @@
  * What other programs have put into a column against its type is handed out as
  * what it is.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,15 +224,42 @@ static enum poly_status store_any(const struct storing *s)
     }
 }
 
+/*
+ * Command lines, CSV and query strings have texts only: one that is exactly a
+ * number or a boolean stands for it where the column holds that.
+ */
+static bool typed_text(enum poly_type type, struct poly_text text, struct poly_value *typed)
+{
+    char copy[64], *end = copy;
+
+    if (text.size == 0 || text.size >= sizeof(copy) || strchr("-0123456789tf", text.data[0]) == NULL)
+        return false;
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    errno = 0;
+    if (type == POLY_INT) {
+        *typed = poly_int(strtoll(copy, &end, 10));
+    } else if (type == POLY_FLOAT && strpbrk(copy, "xX") == NULL) {
+        *typed = poly_float(strtod(copy, &end));
+    } else if (type == POLY_BOOL) {
+        *typed = poly_bool(copy[0] == 't');
+        return strcmp(copy, "true") == 0 || strcmp(copy, "false") == 0;
+    }
+    return errno == 0 && end == copy + text.size;
+}
+
 enum poly_status poly_column_store(const struct poly_table *table, const struct poly_column *column,
                                    const struct poly_value *value, struct poly_arena *arena,
                                    struct poly_value *stored, struct poly_error *err)
 {
-    const struct storing s = {table, column, value, arena, stored, err};
+    struct storing s = {table, column, value, arena, stored, err};
+    struct poly_value typed;
 
     *stored = poly_null();
     if (value->type == POLY_NULL)
         return POLY_OK;
+    if (value->type == POLY_TEXT && typed_text(column->type, value->text, &typed))
+        s.value = value = &typed;
     switch (column->type) {
     case POLY_BOOL:
         if (value->type != POLY_BOOL)

@@ -347,6 +347,9 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
         status = logged(write, op, &version, err);
     if (status != POLY_OK)
         return status;
+    /* The row was there as it is: no trigger fired, the log has nothing new of it. */
+    if (op->verb != POLY_VERB_DELETE && version < write->txn)
+        changed = 0;
     operation->result.version = version;
     operation->result.count = changed;
     operation->result.key.size = op->key.text.size;
