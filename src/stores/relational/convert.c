@@ -232,7 +232,8 @@ static bool typed_text(enum poly_type type, struct poly_text text, struct poly_v
 {
     char copy[64], *end = copy;
 
-    if (text.size == 0 || text.size >= sizeof(copy) || strchr("-0123456789tf", text.data[0]) == NULL)
+    if (text.size == 0 || text.size >= sizeof(copy) ||
+        strchr("-0123456789tf", text.data[0]) == NULL)
         return false;
     memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
