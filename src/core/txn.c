@@ -23,7 +23,7 @@ struct poly_txn {
     struct poly_operation *first, **end;
     size_t count;
     size_t bytes; /* arena use at begin, for the limit */
-    crypto_generichash_state digest;
+    crypto_generichash_state *digest; /* NULL: no idempotency key */
     uint64_t position; /* of the last record */
     bool replayed;
     struct poly_result *results; /* of a replay */
@@ -113,6 +113,20 @@ static enum poly_status hold(struct poly_txn *txn, uint32_t deadline_ms, struct 
     return POLY_OK;
 }
 
+/* The library's state must lie at a multiple of 64; an arena promises 16. NULL: out of memory. */
+static crypto_generichash_state *digest_new(struct poly_arena *arena)
+{
+    size_t align = _Alignof(crypto_generichash_state);
+    char *memory = poly_arena_alloc(arena, sizeof(crypto_generichash_state) + align);
+    crypto_generichash_state *state;
+
+    if (memory == NULL)
+        return NULL;
+    state = (void *)(memory + (align - (uintptr_t)memory % align) % align);
+    crypto_generichash_init(state, NULL, 0, POLY_HASH);
+    return state;
+}
+
 enum poly_status poly_txn_begin(struct poly_session *session,
                                 const struct poly_txn_options *options, struct poly_txn **txn,
                                 struct poly_error *err)
@@ -145,9 +159,9 @@ enum poly_status poly_txn_begin(struct poly_session *session,
     if (options->idempotency_key != NULL) {
         self->idempotency_key = poly_arena_copy(session->arena, options->idempotency_key,
                                                 strlen(options->idempotency_key));
-        if (self->idempotency_key == NULL)
+        self->digest = digest_new(session->arena);
+        if (self->idempotency_key == NULL || self->digest == NULL)
             return poly_no_memory(err);
-        crypto_generichash_init(&self->digest, NULL, 0, POLY_HASH);
     }
     status = meta_build(self, options, err);
     if (status == POLY_OK && self->interactive) {
@@ -184,8 +198,8 @@ void poly_txn_digest(struct poly_txn *txn, const void *bytes, size_t size)
 
     if (txn->idempotency_key == NULL)
         return;
-    crypto_generichash_update(&txn->digest, (const uint8_t *)&length, sizeof(length));
-    crypto_generichash_update(&txn->digest, bytes == NULL ? (const uint8_t *)"" : bytes, size);
+    crypto_generichash_update(txn->digest, (const uint8_t *)&length, sizeof(length));
+    crypto_generichash_update(txn->digest, bytes == NULL ? (const uint8_t *)"" : bytes, size);
 }
 
 void poly_txn_digest_value(struct poly_txn *txn, const struct poly_value *value)
@@ -312,7 +326,7 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
 {
     struct poly_idempotent entry = {.tenant = txn->write.tenant,
                                     .key = poly_text(txn->idempotency_key)};
-    crypto_generichash_state state = txn->digest;
+    crypto_generichash_state state = *txn->digest;
     bool known;
     enum poly_status status;
 
