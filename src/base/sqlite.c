@@ -428,12 +428,7 @@ void poly_sqlite_close(struct poly_sqlite *file)
 {
     if (file == NULL)
         return;
-    while (file->idle != NULL) {
-        struct poly_db *next = file->idle->next;
-
-        poly_db_close(file->idle);
-        file->idle = next;
-    }
+    poly_sqlite_trim(file);
     poly_db_close(file->writer);
     pthread_mutex_destroy(&file->lock);
     free(file->path);
@@ -488,4 +483,19 @@ void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
     pthread_mutex_unlock(&file->lock);
     if (!keep)
         poly_db_close(reader);
+}
+
+void poly_sqlite_trim(struct poly_sqlite *file)
+{
+    struct poly_db *idle, *next;
+
+    pthread_mutex_lock(&file->lock);
+    idle = file->idle;
+    file->idle = NULL;
+    file->idle_count = 0;
+    pthread_mutex_unlock(&file->lock);
+    for (; idle != NULL; idle = next) {
+        next = idle->next;
+        poly_db_close(idle);
+    }
 }

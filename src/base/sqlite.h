@@ -76,5 +76,7 @@ struct poly_db *poly_sqlite_writer(struct poly_sqlite *file);
 /* A reader, for this caller alone, until it is given back. Thread-safe. */
 struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err);
 void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader);
+/* Closes the readers that wait for use. Thread-safe. */
+void poly_sqlite_trim(struct poly_sqlite *file);
 
 #endif

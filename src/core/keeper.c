@@ -1,13 +1,15 @@
 /*
  * One thread that sleeps until there is a reason: another program has written
  * to the database's WAL (inotify), an interactive transaction passes its
- * deadline, an hour has passed (retention). Idle it costs nothing.
+ * deadline, it is time for retention or to give memory back. Idle it costs
+ * nothing.
  *
  * Our own commits write to the WAL too. The keeper then looks once, and sleeps
  * for a tenth of a second whatever comes, so a busy writer costs ten looks a
  * second and a foreign commit is seen within that time.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +21,12 @@
 #include "base/clock.h"
 #include "core/inside.h"
 
-enum { REST_US = 100000, RETENTION_US = 600000000 };
+enum {
+    REST_US = 100000,
+    POLL_US = 500000,   /* without inotify */
+    QUIET_US = 5000000, /* without a write: memory is given back */
+    RETENTION_US = 600000000
+};
 
 static const char head_get[] = "SELECT seq FROM sqlite_sequence WHERE name = 'poly_log'";
 
@@ -61,40 +68,79 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
+/* The writer's page cache is worth its memory only while somebody writes. */
+static enum poly_status release(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    (void)arg;
+    (void)err;
+    sqlite3_db_release_memory(poly_db_handle(db));
+    return POLY_OK;
+}
+
+static void give_memory_back(struct poly_instance *instance)
+{
+    struct poly_error ignored;
+
+    (void)poly_writer_run(instance->writer, release, NULL, true, &ignored);
+    poly_sqlite_trim(instance->file);
+    malloc_trim(0);
+}
+
+/* When there is something to do; monotonic, -1: never. */
+struct times {
+    int64_t retention, memory;
+    int64_t rest; /* until then the WAL is not looked at */
+};
+
+static void look(struct poly_instance *instance, struct times *times, int64_t now)
+{
+    if (instance->keeper_watch >= 0) {
+        drain(instance->keeper_watch);
+        times->rest = now + REST_US;
+        times->memory = now + QUIET_US;
+    }
+    if (moved(instance))
+        poly_writer_kick(instance->writer);
+}
+
+static void work(struct poly_instance *instance, struct times *times, int64_t now)
+{
+    poly_txn_expire(instance, now);
+    if (now >= times->retention) {
+        poly_retention_run(instance);
+        times->retention = now + RETENTION_US;
+    }
+    if (times->memory >= 0 && now >= times->memory) {
+        give_memory_back(instance);
+        times->memory = -1;
+    }
+}
+
 static void *keep(void *arg)
 {
     struct poly_instance *instance = arg;
-    int64_t retention = poly_clock_monotonic() + RETENTION_US, rest = 0;
+    struct times times = {poly_clock_monotonic() + RETENTION_US, -1, 0};
 
     while (!atomic_load(&instance->closing)) {
         struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
                                 {.fd = instance->keeper_watch, .events = POLLIN}};
-        int64_t now = poly_clock_monotonic(),
-                until = sooner(retention, poly_txn_deadline(instance));
-        bool resting = rest > now;
+        int64_t now = poly_clock_monotonic();
+        int64_t until = sooner(sooner(times.retention, times.memory), poly_txn_deadline(instance));
+        bool resting = times.rest > now;
 
         if (resting) {
-            until = sooner(until, rest);
+            until = sooner(until, times.rest);
             fds[1].fd = -1;
         } else if (instance->keeper_watch < 0) {
-            until = sooner(until, now + REST_US * 5);
+            until = sooner(until, now + POLL_US);
         }
         poll(fds, 2, timeout_ms(now, until));
         now = poly_clock_monotonic();
         if ((fds[0].revents & POLLIN) != 0)
             drain(instance->keeper_wake);
-        if (!resting && ((fds[1].revents & POLLIN) != 0 || instance->keeper_watch < 0)) {
-            if (instance->keeper_watch >= 0)
-                drain(instance->keeper_watch);
-            if (moved(instance))
-                poly_writer_kick(instance->writer);
-            rest = instance->keeper_watch < 0 ? 0 : now + REST_US;
-        }
-        poly_txn_expire(instance, now);
-        if (now >= retention) {
-            poly_retention_run(instance);
-            retention = now + RETENTION_US;
-        }
+        if (!resting && ((fds[1].revents & POLLIN) != 0 || instance->keeper_watch < 0))
+            look(instance, &times, now);
+        work(instance, &times, now);
     }
     return NULL;
 }
