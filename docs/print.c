@@ -9,12 +9,22 @@
 #include "api/api.h"
 #include "core/config.h"
 
+static void print_configuration(FILE *out)
+{
+    fputs("# Configuration\n\n"
+          "<!-- Printed from the code: build/docs/print configuration > docs/configuration.md -->\n\n"
+          "Everything stands in one file, `polystore.yaml`. `polystore config check` reads it as the "
+          "daemon would.\n\n",
+          out);
+    poly_config_print_reference(out);
+}
+
 static const struct {
     const char *name;
     void (*print)(FILE *out);
 } pages[] = {
     {"http", api_print_reference},
-    {"configuration", poly_config_print_reference},
+    {"configuration", print_configuration},
 };
 
 static char *read_file(const char *path)
