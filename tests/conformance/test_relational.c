@@ -16,7 +16,8 @@ static const char tables[] =
     "CREATE TABLE pairs(a TEXT, b TEXT, PRIMARY KEY (a, b));\n"
     "CREATE VIEW seen AS SELECT * FROM things;\n"
     "CREATE TABLE loud(id TEXT PRIMARY KEY COLLATE NOCASE);\n"
-    "CREATE TABLE children(id TEXT PRIMARY KEY, parent TEXT REFERENCES things(id) ON DELETE CASCADE);\n"
+    "CREATE TABLE children(id TEXT PRIMARY KEY, parent TEXT REFERENCES things(id) ON DELETE "
+    "CASCADE);\n"
     "CREATE TABLE odd(\"the key\" TEXT PRIMARY KEY, \"a \"\"col'umn\" TEXT);\n";
 
 static const char config[] = "domains:\n"
@@ -55,11 +56,11 @@ static void round_trip(void **state)
 {
     struct fixture *f = *state;
     struct poly_value uuid = poly_uuid_new();
-    const struct poly_row *row = ROW({"i", poly_int(INT64_MIN)}, {"f", poly_float(0.1 + 0.2)},
-                                     {"b", poly_bool(true)}, {"t", poly_str("zürich €𝄞 \"x\"")},
-                                     {"y", poly_bytes("a\0b\xff", 4)},
-                                     {"j", poly_json("{\"a\": [1, null, 2.50]}")},
-                                     {"at", poly_time(1763695200123456)}, {"u", uuid});
+    const struct poly_row *row =
+        ROW({"i", poly_int(INT64_MIN)}, {"f", poly_float(0.1 + 0.2)}, {"b", poly_bool(true)},
+            {"t", poly_str("zürich €𝄞 \"x\"")}, {"y", poly_bytes("a\0b\xff", 4)},
+            {"j", poly_json("{\"a\": [1, null, 2.50]}")}, {"at", poly_time(1763695200123456)},
+            {"u", uuid});
     struct poly_document document;
     struct poly_result result;
     struct poly_error err;
@@ -92,16 +93,15 @@ static void round_trip(void **state)
 static void extremes(void **state)
 {
     struct fixture *f = *state;
-    static const double reals[] = {INFINITY, -INFINITY, 5e-324, 1.7976931348623157e308, 0.0,
-                                   123456789.123456789, -1.0 / 3};
+    static const double reals[] = {INFINITY, -INFINITY,           5e-324,  1.7976931348623157e308,
+                                   0.0,      123456789.123456789, -1.0 / 3};
     struct poly_document document;
     struct poly_error err;
 
     for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
         assert_ok(put_row(f->admin, "things", "x",
                           ROW({"f", poly_float(reals[i])}, {"i", poly_int(INT64_MAX)},
-                              {"t", poly_str("")}, {"y", poly_bytes("", 0)},
-                              {"at", poly_time(-1)}),
+                              {"t", poly_str("")}, {"y", poly_bytes("", 0)}, {"at", poly_time(-1)}),
                           POLY_ANY, NULL, &err));
         assert_ok(poly_get(f->admin, "things", "x", &document, &err));
         assert_true(field(&document.row, "f")->real == reals[i]);
@@ -194,11 +194,11 @@ static void keys(void **state)
     struct poly_error err;
     char key[64];
 
-    assert_ok(put_row(f->admin, "counters", NULL, ROW({"name", poly_str("a")}), POLY_ANY, &result,
-                      &err));
+    assert_ok(
+        put_row(f->admin, "counters", NULL, ROW({"name", poly_str("a")}), POLY_ANY, &result, &err));
     assert_string_equal(result.key.data, "1");
-    assert_ok(put_row(f->admin, "counters", "-7", ROW({"name", poly_str("b")}), POLY_ANY, &result,
-                      &err));
+    assert_ok(
+        put_row(f->admin, "counters", "-7", ROW({"name", poly_str("b")}), POLY_ANY, &result, &err));
     assert_ok(poly_get(f->admin, "counters", "-7", &document, &err));
     assert_int_equal(document.version, result.version);
     assert_fails(poly_get(f->admin, "counters", "07", &document, &err), POLY_INVALID);
@@ -211,8 +211,8 @@ static void keys(void **state)
         *c = (char)(*c >= 'a' && *c <= 'f' ? *c - 32 : *c);
     assert_ok(poly_get(f->admin, "ids", key, &document, &err));
     assert_fails(poly_get(f->admin, "ids", "x", &document, &err), POLY_INVALID);
-    assert_ok(put_row(f->admin, "odd", "k'\"", ROW({"a \"col'umn", poly_str("v")}), 0, &result,
-                      &err));
+    assert_ok(
+        put_row(f->admin, "odd", "k'\"", ROW({"a \"col'umn", poly_str("v")}), 0, &result, &err));
     assert_ok(poly_get(f->admin, "odd", "k'\"", &document, &err));
     assert_string_equal(field(&document.row, "a \"col'umn")->text.data, "v");
 }
@@ -283,22 +283,22 @@ static void constraints(void **state)
     struct fixture *f = *state;
     struct poly_error err;
 
-    assert_ok(put_row(f->admin, "counters", "20", ROW({"name", poly_str("u")}), POLY_ANY, NULL,
-                      &err));
-    assert_fails(put_row(f->admin, "counters", "21", ROW({"name", poly_str("u")}), POLY_ANY, NULL,
-                         &err),
-                 POLY_EXISTS);
+    assert_ok(
+        put_row(f->admin, "counters", "20", ROW({"name", poly_str("u")}), POLY_ANY, NULL, &err));
+    assert_fails(
+        put_row(f->admin, "counters", "21", ROW({"name", poly_str("u")}), POLY_ANY, NULL, &err),
+        POLY_EXISTS);
     assert_message("'name'");
-    assert_fails(put_row(f->admin, "counters", "22", ROW({"name", poly_null()}), POLY_ANY, NULL,
-                         &err),
-                 POLY_INVALID);
+    assert_fails(
+        put_row(f->admin, "counters", "22", ROW({"name", poly_null()}), POLY_ANY, NULL, &err),
+        POLY_INVALID);
     assert_message("column 'name' must have a value");
-    assert_fails(put_row(f->admin, "counters", "22", ROW({"name", poly_str("")}), POLY_ANY, NULL,
-                         &err),
-                 POLY_INVALID);
-    assert_fails(put_row(f->admin, "children", "c", ROW({"parent", poly_str("none")}), POLY_ANY,
-                         NULL, &err),
-                 POLY_INVALID);
+    assert_fails(
+        put_row(f->admin, "counters", "22", ROW({"name", poly_str("")}), POLY_ANY, NULL, &err),
+        POLY_INVALID);
+    assert_fails(
+        put_row(f->admin, "children", "c", ROW({"parent", poly_str("none")}), POLY_ANY, NULL, &err),
+        POLY_INVALID);
     assert_message("foreign key");
 }
 
@@ -336,8 +336,8 @@ static void tenants(void **state)
     struct poly_txn *txn;
     struct poly_error err;
 
-    assert_ok(put_row(a, "incidents", "1", ROW({"title", poly_str("down")}), POLY_ANY, &result,
-                      &err));
+    assert_ok(
+        put_row(a, "incidents", "1", ROW({"title", poly_str("down")}), POLY_ANY, &result, &err));
     assert_ok(poly_get(a, "incidents", "1", &document, &err));
     assert_int_equal(document.row.count, 4); /* not the tenant's column */
     assert_fails(poly_get(b, "incidents", "1", &document, &err), POLY_NOT_FOUND);
@@ -347,14 +347,14 @@ static void tenants(void **state)
     assert_ok(poly_txn_begin(b, NULL, &txn, &err));
     assert_ok(poly_patch(txn, "incidents", "1", ROW({"title", poly_str("mine")}), POLY_ANY, &err));
     assert_fails(poly_txn_commit(txn, NULL, &err), POLY_NOT_FOUND);
-    assert_fails(put_row(b, "incidents", "1", ROW({"title", poly_str("mine")}), POLY_ANY, NULL,
-                         &err),
-                 POLY_EXISTS);
+    assert_fails(
+        put_row(b, "incidents", "1", ROW({"title", poly_str("mine")}), POLY_ANY, NULL, &err),
+        POLY_EXISTS);
     assert_fails(put_row(b, "incidents", "1", ROW({"title", poly_str("mine")}), 0, NULL, &err),
                  POLY_EXISTS);
-    assert_fails(put_row(a, "incidents", "2", ROW({"tenant_id", poly_str("b")}), POLY_ANY, NULL,
-                         &err),
-                 POLY_INVALID);
+    assert_fails(
+        put_row(a, "incidents", "2", ROW({"tenant_id", poly_str("b")}), POLY_ANY, NULL, &err),
+        POLY_INVALID);
     assert_ok(poly_get(a, "incidents", "1", &document, &err));
     assert_string_equal(field(&document.row, "title")->text.data, "down");
     poly_session_close(a);
@@ -410,11 +410,11 @@ static void inside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),     cmocka_unit_test(extremes),
-        cmocka_unit_test(wrong_values),   cmocka_unit_test(keys),
-        cmocka_unit_test(versions),       cmocka_unit_test(unchanged),
-        cmocka_unit_test(constraints),    cmocka_unit_test(unfit),
-        cmocka_unit_test(tenants),        cmocka_unit_test(tenants_in_key),
+        cmocka_unit_test(round_trip),   cmocka_unit_test(extremes),
+        cmocka_unit_test(wrong_values), cmocka_unit_test(keys),
+        cmocka_unit_test(versions),     cmocka_unit_test(unchanged),
+        cmocka_unit_test(constraints),  cmocka_unit_test(unfit),
+        cmocka_unit_test(tenants),      cmocka_unit_test(tenants_in_key),
         cmocka_unit_test(inside),
     };
 

@@ -69,8 +69,8 @@ struct storing {
 
 static enum poly_status wrong(const struct storing *s, const char *why)
 {
-    return poly_fail(s->err, POLY_INVALID, "domain '%s': column '%s': %s",
-                     s->table->domain->name, s->column->name, why);
+    return poly_fail(s->err, POLY_INVALID, "domain '%s': column '%s': %s", s->table->domain->name,
+                     s->column->name, why);
 }
 
 static enum poly_status mismatch(const struct storing *s)
@@ -310,9 +310,9 @@ static void as_time(struct poly_value *value)
 
     if (value->type == POLY_INT)
         value->type = POLY_TIME;
-    else if (value->type == POLY_TEXT && (sql_time(value->text, &microseconds) ||
-                                          poly_json_parse_time(value->text.data, &microseconds,
-                                                               NULL) == POLY_OK))
+    else if (value->type == POLY_TEXT &&
+             (sql_time(value->text, &microseconds) ||
+              poly_json_parse_time(value->text.data, &microseconds, NULL) == POLY_OK))
         *value = poly_time(microseconds);
 }
 

@@ -39,7 +39,7 @@ struct poly_relational {
     pthread_mutex_t lock;        /* of the two lists above, of publishing, and of idle */
     struct poly_wall *idle;      /* connections for SQL that wait for use */
     unsigned idle_count;
-    struct poly_guard *guard;    /* on the writer */
+    struct poly_guard *guard; /* on the writer */
 };
 
 /* Reads the schema, makes the triggers. Close also after a failure. NULL is accepted. */
@@ -142,9 +142,9 @@ enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *ta
  */
 struct poly_guard {
     enum { GUARD_OFF, GUARD_SQL, GUARD_MIGRATION } level;
-    bool admin;                     /* may touch tables that are no domain's */
+    bool admin; /* may touch tables that are no domain's */
     const struct poly_schema *schema;
-    char refused[256];              /* why the last statement was refused; empty */
+    char refused[256]; /* why the last statement was refused; empty */
 };
 
 void poly_guard_install(struct poly_guard *guard, struct poly_db *writer);
@@ -163,13 +163,13 @@ struct poly_wall {
     struct poly_db *db;
     enum poly_wall_kind { POLY_WALL_TENANT, POLY_WALL_OPEN, POLY_WALL_ADMIN } kind;
     const struct poly_schema *schema;
-    char prefix[5 + 32 + 2];  /* of the inner views: poly_<128 random bits>_; empty: no wall */
-    struct poly_text tenant;  /* what poly_tenant() answers */
-    bool closed;              /* the authorizer refuses; open while views are made */
-    char **names;             /* of everything in main, sorted, in lower case */
+    char prefix[5 + 32 + 2]; /* of the inner views: poly_<128 random bits>_; empty: no wall */
+    struct poly_text tenant; /* what poly_tenant() answers */
+    bool closed;             /* the authorizer refuses; open while views are made */
+    char **names;            /* of everything in main, sorted, in lower case */
     size_t name_count;
-    int version;              /* SQLite's, of the schema */
-    int64_t deadline;         /* monotonic, microseconds */
+    int version;      /* SQLite's, of the schema */
+    int64_t deadline; /* monotonic, microseconds */
     char refused[256];
 };
 

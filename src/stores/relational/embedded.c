@@ -47,8 +47,8 @@ static enum poly_status read_row(const struct poly_table *table, sqlite3_stmt *s
     return POLY_OK;
 }
 
-static enum poly_status no_record(const struct poly_table *table,
-                                  const struct poly_record_key *key, struct poly_error *err)
+static enum poly_status no_record(const struct poly_table *table, const struct poly_record_key *key,
+                                  struct poly_error *err)
 {
     return poly_fail(err, POLY_NOT_FOUND, "domain '%s' has no record '%.*s'", table->domain->name,
                      (int)key->text.size, key->text.data);
@@ -143,14 +143,19 @@ static enum poly_status check_version(struct poly_write *write,
     if (exists ? op->if_version > 0 && version == (uint64_t)op->if_version : op->if_version == 0)
         return POLY_OK;
     if (!exists)
-        return poly_fail(err, POLY_CONFLICT, "domain '%s' has no record '%.*s', version %lld was "
-                         "expected", domain, size, key, (long long)op->if_version);
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s' has no record '%.*s', version %lld was "
+                         "expected",
+                         domain, size, key, (long long)op->if_version);
     if (op->if_version == 0)
-        return poly_fail(err, POLY_CONFLICT, "domain '%s': record '%.*s' exists (version %llu), "
-                         "none was expected", domain, size, key, (unsigned long long)version);
-    return poly_fail(err, POLY_CONFLICT, "domain '%s': record '%.*s' has version %llu, %lld was "
-                     "expected", domain, size, key, (unsigned long long)version,
-                     (long long)op->if_version);
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s': record '%.*s' exists (version %llu), "
+                         "none was expected",
+                         domain, size, key, (unsigned long long)version);
+    return poly_fail(err, POLY_CONFLICT,
+                     "domain '%s': record '%.*s' has version %llu, %lld was "
+                     "expected",
+                     domain, size, key, (unsigned long long)version, (long long)op->if_version);
 }
 
 /* --- writing --- */
@@ -353,7 +358,8 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     operation->result.version = version;
     operation->result.count = changed;
     operation->result.key.size = op->key.text.size;
-    operation->result.key.data = poly_arena_copy(write->arena, op->key.text.data, op->key.text.size);
+    operation->result.key.data =
+        poly_arena_copy(write->arena, op->key.text.data, op->key.text.size);
     return operation->result.key.data == NULL ? poly_no_memory(err) : POLY_OK;
 }
 

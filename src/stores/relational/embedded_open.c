@@ -87,8 +87,8 @@ static enum poly_status drop_stale(struct poly_relational *relational, struct po
 
 /* --- reading and repairing --- */
 
-static enum poly_status has_records(struct poly_db *db, const struct poly_domain *domain,
-                                    bool *yes, struct poly_error *err)
+static enum poly_status has_records(struct poly_db *db, const struct poly_domain *domain, bool *yes,
+                                    struct poly_error *err)
 {
     sqlite3_stmt *statement = poly_db_prepare(db, sql_has_records, err);
     enum poly_status status;
@@ -181,8 +181,7 @@ static struct poly_schema *copy_schema(struct poly_relational *relational,
 {
     const struct poly_schema *old = atomic_load(&relational->schema);
     size_t count = relational->config->domain_count;
-    struct poly_schema *schema =
-        calloc(1, sizeof(*schema) + count * sizeof(schema->tables[0]));
+    struct poly_schema *schema = calloc(1, sizeof(*schema) + count * sizeof(schema->tables[0]));
 
     if (schema == NULL)
         return NULL;

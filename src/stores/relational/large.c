@@ -27,10 +27,9 @@ static enum poly_status one_text(struct poly_db *db, sqlite3_stmt *statement,
 
 static enum poly_status gone(const struct poly_record *record, struct poly_error *err)
 {
-    return poly_fail(err, POLY_NOT_FOUND,
-                     "the data of record %llu of domain '%.*s' is not kept any more",
-                     (unsigned long long)record->position, (int)record->domain.size,
-                     record->domain.data);
+    return poly_fail(
+        err, POLY_NOT_FOUND, "the data of record %llu of domain '%.*s' is not kept any more",
+        (unsigned long long)record->position, (int)record->domain.size, record->domain.data);
 }
 
 /* The row, if the record is its last change. */

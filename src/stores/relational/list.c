@@ -139,9 +139,9 @@ static void add_class(struct listing *l, const struct poly_filter *filter, int p
 
     poly_buffer_text(&l->sql, " AND typeof(");
     add_operand(l, filter, path);
-    poly_buffer_text(&l->sql, number                        ? ") IN ('integer', 'real')"
+    poly_buffer_text(&l->sql, number                      ? ") IN ('integer', 'real')"
                               : value->type == POLY_BYTES ? ") = 'blob'"
-                                                            : ") = 'text'");
+                                                          : ") = 'text'");
 }
 
 static enum poly_status add_comparison(struct listing *l, const struct poly_filter *filter,
@@ -167,8 +167,10 @@ static enum poly_status add_in(struct listing *l, const struct poly_filter *filt
                                struct poly_error *err)
 {
     if (filter->value_count > POLY_MAX_IN)
-        return poly_fail(err, POLY_LIMIT, "domain '%s': filter on '%s' has %zu values, the limit is "
-                         "%d", l->query->domain, filter->column, filter->value_count, POLY_MAX_IN);
+        return poly_fail(err, POLY_LIMIT,
+                         "domain '%s': filter on '%s' has %zu values, the limit is "
+                         "%d",
+                         l->query->domain, filter->column, filter->value_count, POLY_MAX_IN);
     add_operand(l, filter, path);
     poly_buffer_text(&l->sql, " IN (");
     for (size_t i = 0; i < filter->value_count; i++) {
@@ -380,8 +382,7 @@ static void digest_value(crypto_generichash_state *state, const struct poly_valu
 
     crypto_generichash_update(state, &tag, 1);
     if (value->type == POLY_TEXT || value->type == POLY_BYTES || value->type == POLY_JSON)
-        crypto_generichash_update(state, (const unsigned char *)value->text.data,
-                                  value->text.size);
+        crypto_generichash_update(state, (const unsigned char *)value->text.data, value->text.size);
     else if (value->type == POLY_UUID)
         crypto_generichash_update(state, value->uuid, sizeof(value->uuid));
     else if (value->type == POLY_BOOL)
@@ -463,12 +464,10 @@ static enum poly_status read_cursor(struct listing *l, struct poly_error *err)
 }
 
 /* Of the row on which the statement stands. */
-static enum poly_status remember(struct listing *l, sqlite3_stmt *statement,
-                                 struct poly_error *err)
+static enum poly_status remember(struct listing *l, sqlite3_stmt *statement, struct poly_error *err)
 {
-    struct poly_value order = l->order == l->table->key
-                                  ? poly_null()
-                                  : poly_column_value(statement, (int)l->order + 1);
+    struct poly_value order =
+        l->order == l->table->key ? poly_null() : poly_column_value(statement, (int)l->order + 1);
 
     if (order.type == POLY_TEXT || order.type == POLY_BYTES) {
         if (order.text.size > CURSOR_VALUE_MAX)
@@ -589,8 +588,8 @@ static enum poly_status run(struct listing *l, struct poly_db *db, struct poly_p
                             struct poly_error *err)
 {
     sqlite3_stmt *statement;
-    int code = sqlite3_prepare_v2(poly_db_handle(db), l->sql.data, (int)l->sql.size, &statement,
-                                  NULL);
+    int code =
+        sqlite3_prepare_v2(poly_db_handle(db), l->sql.data, (int)l->sql.size, &statement, NULL);
     enum poly_status status;
 
     if (code != SQLITE_OK)

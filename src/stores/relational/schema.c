@@ -17,9 +17,8 @@
 
 #include "base/limits.h"
 
-static const char sql_table[] =
-    "SELECT type, wr, name FROM pragma_table_list"
-    " WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
+static const char sql_table[] = "SELECT type, wr, name FROM pragma_table_list"
+                                " WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
 
 static const char sql_columns[] =
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1)";
@@ -32,8 +31,8 @@ enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 16 * 1024 * 1024 };
 
 const char *poly_type_name(enum poly_type type)
 {
-    static const char *const names[] = {"null", "a boolean",  "an integer", "a float", "text",
-                                        "bytes", "JSON",       "a time",     "a UUID"};
+    static const char *const names[] = {"null",  "a boolean", "an integer", "a float", "text",
+                                        "bytes", "JSON",      "a time",     "a UUID"};
 
     return names[type];
 }
@@ -49,21 +48,21 @@ enum poly_type poly_type_declared(const char *declared)
         const char *name;
         enum poly_type type;
     } known[] = {
-        {"INTEGER", POLY_INT},       {"INT", POLY_INT},
-        {"BIGINT", POLY_INT},        {"SMALLINT", POLY_INT},
-        {"TINYINT", POLY_INT},       {"MEDIUMINT", POLY_INT},
-        {"INT8", POLY_INT},          {"INT4", POLY_INT},
-        {"INT2", POLY_INT},          {"REAL", POLY_FLOAT},
-        {"DOUBLE", POLY_FLOAT},      {"DOUBLE PRECISION", POLY_FLOAT},
-        {"FLOAT", POLY_FLOAT},       {"BOOLEAN", POLY_BOOL},
-        {"BOOL", POLY_BOOL},         {"TEXT", POLY_TEXT},
-        {"VARCHAR", POLY_TEXT},      {"CHAR", POLY_TEXT},
-        {"NVARCHAR", POLY_TEXT},     {"CHARACTER VARYING", POLY_TEXT},
-        {"CHARACTER", POLY_TEXT},    {"CLOB", POLY_TEXT},
-        {"BLOB", POLY_BYTES},        {"BYTEA", POLY_BYTES},
-        {"JSON", POLY_JSON},         {"JSONB", POLY_JSON},
-        {"TIMESTAMP", POLY_TIME},    {"TIMESTAMPTZ", POLY_TIME},
-        {"DATETIME", POLY_TIME},     {"TIMESTAMP WITH TIME ZONE", POLY_TIME},
+        {"INTEGER", POLY_INT},    {"INT", POLY_INT},
+        {"BIGINT", POLY_INT},     {"SMALLINT", POLY_INT},
+        {"TINYINT", POLY_INT},    {"MEDIUMINT", POLY_INT},
+        {"INT8", POLY_INT},       {"INT4", POLY_INT},
+        {"INT2", POLY_INT},       {"REAL", POLY_FLOAT},
+        {"DOUBLE", POLY_FLOAT},   {"DOUBLE PRECISION", POLY_FLOAT},
+        {"FLOAT", POLY_FLOAT},    {"BOOLEAN", POLY_BOOL},
+        {"BOOL", POLY_BOOL},      {"TEXT", POLY_TEXT},
+        {"VARCHAR", POLY_TEXT},   {"CHAR", POLY_TEXT},
+        {"NVARCHAR", POLY_TEXT},  {"CHARACTER VARYING", POLY_TEXT},
+        {"CHARACTER", POLY_TEXT}, {"CLOB", POLY_TEXT},
+        {"BLOB", POLY_BYTES},     {"BYTEA", POLY_BYTES},
+        {"JSON", POLY_JSON},      {"JSONB", POLY_JSON},
+        {"TIMESTAMP", POLY_TIME}, {"TIMESTAMPTZ", POLY_TIME},
+        {"DATETIME", POLY_TIME},  {"TIMESTAMP WITH TIME ZONE", POLY_TIME},
         {"UUID", POLY_UUID},
     };
     char name[32];
@@ -121,8 +120,8 @@ void poly_table_columns(const struct poly_table *table, char *text, size_t size)
 
     text[0] = '\0';
     for (size_t i = 0; i < table->column_count && used < size; i++) {
-        int more = snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ",
-                            table->columns[i].name);
+        int more =
+            snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ", table->columns[i].name);
 
         used += more < 0 ? size : (size_t)more;
     }
@@ -134,8 +133,8 @@ struct reading {
     struct poly_db *db;
     struct poly_table *table;
     struct poly_buffer signature;
-    size_t keys;        /* columns of the primary key, without the tenant's */
-    size_t primary;     /* all columns of the primary key */
+    size_t keys;    /* columns of the primary key, without the tenant's */
+    size_t primary; /* all columns of the primary key */
     bool without_rowid;
     bool tenant_found;
     bool tenant_binary;
@@ -154,8 +153,8 @@ static bool is_binary(struct poly_db *db, const char *table, const char *column)
 {
     const char *collation = NULL;
 
-    sqlite3_table_column_metadata(poly_db_handle(db), "main", table, column, NULL, &collation,
-                                  NULL, NULL, NULL);
+    sqlite3_table_column_metadata(poly_db_handle(db), "main", table, column, NULL, &collation, NULL,
+                                  NULL, NULL);
     return collation == NULL || strcasecmp(collation, "BINARY") == 0;
 }
 
@@ -175,8 +174,7 @@ static enum poly_status read_kind(struct reading *r, struct poly_error *err)
         return status;
     if (!row) {
         problem(r->table, POLY_UNAVAILABLE,
-                poly_arena_printf(arena,
-                                  "table '%s' does not exist; run 'polystore migrate up'",
+                poly_arena_printf(arena, "table '%s' does not exist; run 'polystore migrate up'",
                                   domain->table));
         return POLY_OK;
     }
@@ -226,8 +224,8 @@ static bool read_column(struct reading *r, sqlite3_stmt *statement)
     if (primary) {
         r->keys++;
         table->key = table->column_count;
-        r->key_declared = poly_arena_copy(table->arena, declared,
-                                          declared == NULL ? 0 : strlen(declared));
+        r->key_declared =
+            poly_arena_copy(table->arena, declared, declared == NULL ? 0 : strlen(declared));
     }
     column->name = poly_arena_copy(table->arena, name, strlen(name));
     column->type = poly_type_declared(declared);
@@ -381,8 +379,9 @@ static void add_version(struct poly_buffer *b, const struct poly_table *table)
 {
     poly_buffer_text(b, "SELECT position FROM main.poly_log WHERE domain = ");
     poly_sql_text(b, table->domain->name);
-    poly_buffer_printf(b, " AND tenant = %s AND key = ?3 AND version IS NULL"
-                          " ORDER BY position DESC LIMIT 1",
+    poly_buffer_printf(b,
+                       " AND tenant = %s AND key = ?3 AND version IS NULL"
+                       " ORDER BY position DESC LIMIT 1",
                        table->domain->tenant == NULL ? "''" : "?1");
 }
 

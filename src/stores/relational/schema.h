@@ -18,10 +18,10 @@
 
 struct poly_column {
     const char *name;
-    enum poly_type type;         /* POLY_NULL: whatever a value is (a type we do not know) */
-    const char *default_sql;     /* expression; NULL: none */
+    enum poly_type type;     /* POLY_NULL: whatever a value is (a type we do not know) */
+    const char *default_sql; /* expression; NULL: none */
     bool not_null, generated;
-    bool binary;                 /* compared byte for byte */
+    bool binary; /* compared byte for byte */
 };
 
 /*
@@ -36,10 +36,10 @@ struct poly_table_sql {
     const char *put_some; /* some; the others become their default */
     const char *patch;
     const char *remove;
-    const char *image;    /* row image as JSON */
+    const char *image; /* row image as JSON */
     const char *insert_trigger, *update_trigger, *delete_trigger;
-    const char *log_rows;  /* a '$put' for each row whose last record is another */
-    const char *log_gone;  /* a '$delete' for each record whose row is gone */
+    const char *log_rows; /* a '$put' for each row whose last record is another */
+    const char *log_gone; /* a '$delete' for each record whose row is gone */
 };
 
 /* Bytes for "poly_<domain>_insert". */
@@ -47,21 +47,21 @@ struct poly_table_sql {
 
 struct poly_table {
     const struct poly_domain *domain;
-    struct poly_arena *arena;   /* owns everything here */
-    struct poly_table *next;    /* of all that the instance has ever known */
-    const char *signature;      /* equal: the same table, nothing to replace */
-    enum poly_status status;    /* POLY_OK: usable; else what operations answer */
-    const char *problem;        /* for the status; NULL: none. May stand beside POLY_OK */
+    struct poly_arena *arena; /* owns everything here */
+    struct poly_table *next;  /* of all that the instance has ever known */
+    const char *signature;    /* equal: the same table, nothing to replace */
+    enum poly_status status;  /* POLY_OK: usable; else what operations answer */
+    const char *problem;      /* for the status; NULL: none. May stand beside POLY_OK */
     bool exists;
-    bool published;             /* in the instance's list, which frees it */
+    bool published; /* in the instance's list, which frees it */
 
     struct poly_column *columns; /* all but the tenant's, in the table's order */
     size_t column_count;
-    size_t key;                  /* index into columns */
-    bool key_made;               /* INTEGER PRIMARY KEY: SQLite gives a number */
-    enum poly_type tenant_type;  /* POLY_NULL: the domain has no tenants */
-    bool tenant_in_key;          /* the primary key has the tenant's column */
-    bool triggers;               /* it has triggers of the application */
+    size_t key;                 /* index into columns */
+    bool key_made;              /* INTEGER PRIMARY KEY: SQLite gives a number */
+    enum poly_type tenant_type; /* POLY_NULL: the domain has no tenants */
+    bool tenant_in_key;         /* the primary key has the tenant's column */
+    bool triggers;              /* it has triggers of the application */
     struct poly_table_sql sql;
 };
 

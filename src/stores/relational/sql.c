@@ -29,9 +29,8 @@ static enum poly_status check_call(const char *sql, const struct poly_value *val
                          POLY_MAX_SQL_VALUES);
     for (size_t i = 0; i < count; i++) {
         enum poly_type type = values[i].type;
-        const char *why = type == POLY_TEXT || type == POLY_JSON
-                              ? poly_text_problem(values[i].text)
-                              : NULL;
+        const char *why =
+            type == POLY_TEXT || type == POLY_JSON ? poly_text_problem(values[i].text) : NULL;
 
         if (why != NULL)
             return poly_fail(err, POLY_INVALID, "SQL: value ?%zu %s", i + 1, why);
@@ -76,8 +75,10 @@ static enum poly_status bind_values(sqlite3_stmt *statement, const struct poly_v
     int wanted = sqlite3_bind_parameter_count(statement);
 
     if ((size_t)wanted != count)
-        return poly_fail(err, POLY_INVALID, "SQL: the statement has %d parameters, %zu values were "
-                         "given", wanted, count);
+        return poly_fail(err, POLY_INVALID,
+                         "SQL: the statement has %d parameters, %zu values were "
+                         "given",
+                         wanted, count);
     for (size_t i = 0; i < count; i++)
         poly_bind_value(statement, (int)i + 1, &values[i]);
     return POLY_OK;
@@ -128,8 +129,8 @@ static enum poly_status step_all(struct rows *rows, struct poly_db *db, sqlite3_
             return poly_db_fail(db, code, "SQL", err);
         rows->visited++;
         for (int i = 0; i < rows->count && status == POLY_OK; i++)
-            status = poly_column_restore(rows->types[i], statement, i, NULL,
-                                         &rows->fields[i].value, err);
+            status = poly_column_restore(rows->types[i], statement, i, NULL, &rows->fields[i].value,
+                                         err);
         if (status != POLY_OK || (rows->visit != NULL && !rows->visit(rows->arg, &row)))
             return status;
     }
@@ -150,8 +151,7 @@ static enum poly_status run_read(struct reading *r, struct poly_wall *wall, stru
     sqlite3_stmt *statement = NULL;
     enum poly_status status;
 
-    wall->deadline =
-        poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(r->session) * 1000;
+    wall->deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(r->session) * 1000;
     status = prepare(wall->db, r->sql, wall->refused, &statement, err);
     if (status == POLY_OK && wall->closed && wall->kind != POLY_WALL_ADMIN &&
         sqlite3_stmt_isexplain(statement) != 0)
@@ -225,8 +225,11 @@ enum poly_status poly_sql_read(struct poly_session *session, const char *sql,
                                const struct poly_value *values, size_t value_count,
                                poly_row_fn *visit, void *arg, struct poly_error *err)
 {
-    struct reading r = {.session = session, .sql = sql, .values = values,
-                        .value_count = value_count, .rows = {.visit = visit, .arg = arg}};
+    struct reading r = {.session = session,
+                        .sql = sql,
+                        .values = values,
+                        .value_count = value_count,
+                        .rows = {.visit = visit, .arg = arg}};
     struct poly_error local;
     enum poly_status status;
 

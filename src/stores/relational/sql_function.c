@@ -41,7 +41,8 @@ static void instr(sqlite3_context *context, int count, sqlite3_value **values)
     size_t hay_size, needle_size;
 
     (void)count;
-    if (sqlite3_value_type(values[0]) == SQLITE_NULL || sqlite3_value_type(values[1]) == SQLITE_NULL)
+    if (sqlite3_value_type(values[0]) == SQLITE_NULL ||
+        sqlite3_value_type(values[1]) == SQLITE_NULL)
         return;
     hay = blobs ? sqlite3_value_blob(values[0]) : (const char *)sqlite3_value_text(values[0]);
     needle = blobs ? sqlite3_value_blob(values[1]) : (const char *)sqlite3_value_text(values[1]);
@@ -55,11 +56,12 @@ static void instr(sqlite3_context *context, int count, sqlite3_value **values)
     if (found == NULL)
         sqlite3_result_int(context, 0);
     else
-        sqlite3_result_int64(context, 1 + (blobs ? found - hay
-                                                 : letters(hay, (size_t)(found - hay))));
+        sqlite3_result_int64(context,
+                             1 + (blobs ? found - hay : letters(hay, (size_t)(found - hay))));
 }
 
-/* Every from in text becomes to; *size is the length of the result. NULL: over max, or no memory. */
+/* Every from in text becomes to; *size is the length of the result. NULL: over max, or no memory.
+ */
 static char *replaced(struct poly_text text, struct poly_text from, struct poly_text to, size_t max,
                       size_t *size)
 {
@@ -172,8 +174,8 @@ enum poly_status poly_function_register(struct poly_wall *wall, struct poly_erro
 {
     sqlite3 *db = poly_db_handle(wall->db);
     int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
-    int code = sqlite3_create_function_v2(db, "poly_tenant", 0, flags, wall, tenant, NULL, NULL,
-                                          NULL);
+    int code =
+        sqlite3_create_function_v2(db, "poly_tenant", 0, flags, wall, tenant, NULL, NULL, NULL);
     static const char *const trims[] = {"ltrim", "rtrim", "trim"};
 
     if (code == SQLITE_OK)

@@ -17,18 +17,109 @@
 
 /* Sorted. What computes and cannot reach outside of its arguments. */
 static const char *const functions[] = {
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "avg", "ceil", "ceiling",
-    "char", "coalesce", "cos", "cosh", "count", "cume_dist", "current_date", "current_time",
-    "current_timestamp", "date", "datetime", "degrees", "dense_rank", "exp", "first_value",
-    "floor", "format", "glob", "group_concat", "hex", "ifnull", "iif", "instr", "json",
-    "json_array", "json_array_length", "json_extract", "json_group_array", "json_group_object",
-    "json_insert", "json_object", "json_patch", "json_quote", "json_remove", "json_replace",
-    "json_set", "json_type", "json_valid", "julianday", "lag", "last_value", "lead", "length",
-    "like", "likelihood", "likely", "ln", "log", "log10", "log2", "lower", "ltrim", "max", "min",
-    "mod", "nth_value", "ntile", "nullif", "percent_rank", "pi", "pow", "power", "printf", "quote",
-    "radians", "random", "randomblob", "rank", "replace", "round", "row_number", "rtrim", "sign",
-    "sin", "sinh", "sqrt", "strftime", "substr", "substring", "sum", "tan", "tanh", "time",
-    "total", "trim", "trunc", "typeof", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "avg",
+    "ceil",
+    "ceiling",
+    "char",
+    "coalesce",
+    "cos",
+    "cosh",
+    "count",
+    "cume_dist",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date",
+    "datetime",
+    "degrees",
+    "dense_rank",
+    "exp",
+    "first_value",
+    "floor",
+    "format",
+    "glob",
+    "group_concat",
+    "hex",
+    "ifnull",
+    "iif",
+    "instr",
+    "json",
+    "json_array",
+    "json_array_length",
+    "json_extract",
+    "json_group_array",
+    "json_group_object",
+    "json_insert",
+    "json_object",
+    "json_patch",
+    "json_quote",
+    "json_remove",
+    "json_replace",
+    "json_set",
+    "json_type",
+    "json_valid",
+    "julianday",
+    "lag",
+    "last_value",
+    "lead",
+    "length",
+    "like",
+    "likelihood",
+    "likely",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "lower",
+    "ltrim",
+    "max",
+    "min",
+    "mod",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "percent_rank",
+    "pi",
+    "pow",
+    "power",
+    "printf",
+    "quote",
+    "radians",
+    "random",
+    "randomblob",
+    "rank",
+    "replace",
+    "round",
+    "row_number",
+    "rtrim",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "strftime",
+    "substr",
+    "substring",
+    "sum",
+    "tan",
+    "tanh",
+    "time",
+    "total",
+    "trim",
+    "trunc",
+    "typeof",
+    "unicode",
+    "unixepoch",
+    "unlikely",
+    "upper",
+    "zeroblob",
 };
 
 static int compare(const void *a, const void *b)
@@ -40,8 +131,8 @@ bool poly_guard_function(const char *name)
 {
     if (strcmp(name, "->") == 0 || strcmp(name, "->>") == 0)
         return true;
-    return bsearch(name, functions, sizeof(functions) / sizeof(functions[0]),
-                   sizeof(functions[0]), compare) != NULL;
+    return bsearch(name, functions, sizeof(functions) / sizeof(functions[0]), sizeof(functions[0]),
+                   compare) != NULL;
 }
 
 static bool begins(const char *name, const char *prefix)
@@ -96,8 +187,10 @@ static int read_table(struct poly_guard *guard, const char *table, const char *a
         (begins(table, "poly_") && begins(accessor, "poly_")) || begins(table, "json_each") ||
         begins(table, "json_tree"))
         return SQLITE_OK;
-    return refuse(guard, "table '%s' is none of a domain without tenants, and the session has no "
-                         "ADMIN", table);
+    return refuse(guard,
+                  "table '%s' is none of a domain without tenants, and the session has no "
+                  "ADMIN",
+                  table);
 }
 
 static int write_table(struct poly_guard *guard, int action, const char *table,
@@ -111,20 +204,21 @@ static int write_table(struct poly_guard *guard, int action, const char *table,
         return refuse(guard, "table '%s' is Polystore's own", table);
     }
     if (schema)
-        return guard->level == GUARD_MIGRATION
-                   ? SQLITE_OK
-                   : refuse(guard, "table '%s' is SQLite's own", table);
+        return guard->level == GUARD_MIGRATION ? SQLITE_OK
+                                               : refuse(guard, "table '%s' is SQLite's own", table);
     if (guard->admin || open_table(guard, table))
         return SQLITE_OK;
-    return refuse(guard, "table '%s' is none of a domain without tenants, and the session has no "
-                         "ADMIN", table);
+    return refuse(guard,
+                  "table '%s' is none of a domain without tenants, and the session has no "
+                  "ADMIN",
+                  table);
 }
 
 static int call_function(struct poly_guard *guard, const char *name)
 {
-    if (guard->level == GUARD_MIGRATION ? !begins(name, "load_extension") &&
-                                              !begins(name, "fts3_tokenizer")
-                                        : poly_guard_function(name))
+    if (guard->level == GUARD_MIGRATION
+            ? !begins(name, "load_extension") && !begins(name, "fts3_tokenizer")
+            : poly_guard_function(name))
         return SQLITE_OK;
     return refuse(guard, "function '%s' is not for SQL", name);
 }

@@ -56,7 +56,8 @@ static bool same(const char *a, const char *b)
     return a != NULL && b != NULL && strcasecmp(a, b) == 0;
 }
 
-/* The table behind the view, with its tenant's column (NULL: no tenants). NULL: there is no view. */
+/* The table behind the view, with its tenant's column (NULL: no tenants). NULL: there is no view.
+ */
 static const struct poly_table *shown(const struct poly_wall *wall, const char *name)
 {
     const struct poly_table *found = NULL;
@@ -100,8 +101,8 @@ static bool nameless(const struct poly_wall *wall, const char *name)
     if (strncasecmp(name, "sqlite_", 7) == 0 || strncasecmp(name, "pragma_", 7) == 0 ||
         strncasecmp(name, "poly_", 5) == 0)
         return false;
-    return wall->name_count == 0 || bsearch(&name, wall->names, wall->name_count,
-                                            sizeof(*wall->names), by_name) == NULL;
+    return wall->name_count == 0 ||
+           bsearch(&name, wall->names, wall->name_count, sizeof(*wall->names), by_name) == NULL;
 }
 
 static int read_column(struct poly_wall *wall, const char *table, const char *database,
@@ -133,8 +134,9 @@ static int authorize_admin(struct poly_wall *wall, int action, const char *a, co
         (poly_guard_function(b) || same(b, "bm25") || same(b, "highlight") || same(b, "snippet") ||
          same(b, "match")))
         return SQLITE_OK;
-    return refuse(wall, action == SQLITE_FUNCTION ? "not for SQL: function"
-                                                  : "SQL outside of a transaction only reads",
+    return refuse(wall,
+                  action == SQLITE_FUNCTION ? "not for SQL: function"
+                                            : "SQL outside of a transaction only reads",
                   action == SQLITE_FUNCTION ? b : NULL);
 }
 
@@ -154,8 +156,8 @@ int poly_wall_authorize(void *arg, int action, const char *a, const char *b, con
     case SQLITE_READ:
         return a == NULL ? SQLITE_DENY : read_column(wall, a, database, accessor);
     case SQLITE_FUNCTION:
-        if (b != NULL && (poly_guard_function(b) ||
-                          (same(b, "poly_tenant") && inner(wall, accessor) != NULL)))
+        if (b != NULL &&
+            (poly_guard_function(b) || (same(b, "poly_tenant") && inner(wall, accessor) != NULL)))
             return SQLITE_OK;
         return refuse(wall, "not for SQL: function", b);
     default:
@@ -284,8 +286,8 @@ static enum poly_status make_views(struct poly_wall *wall, struct poly_error *er
         if (schema->tables[i] == NULL || shown(wall, schema->tables[i]->domain->table) == NULL)
             continue;
         for (size_t j = 0; j < i && !again; j++)
-            again = schema->tables[j] != NULL && same(schema->tables[j]->domain->table,
-                                                      schema->tables[i]->domain->table);
+            again = schema->tables[j] != NULL &&
+                    same(schema->tables[j]->domain->table, schema->tables[i]->domain->table);
         if (!again)
             add_views(&sql, wall, shown(wall, schema->tables[i]->domain->table));
     }

@@ -90,8 +90,8 @@ static enum poly_status get_in_txn(void *arg, struct poly_write *write, struct p
 {
     struct getting *get = arg;
 
-    return poly_record_get(write->db, get->table, get->tenant, &get->key, get->arena,
-                           get->document, err);
+    return poly_record_get(write->db, get->table, get->tenant, &get->key, get->arena, get->document,
+                           err);
 }
 
 enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain, const char *key,
@@ -216,10 +216,10 @@ static enum poly_status take_key(const struct writing *w, struct poly_arena *are
     status = poly_record_key(table, given, arena, &op->key, err);
     if (status != POLY_OK || in_row == NULL)
         return status;
-    if (in_row->type == POLY_INT ? in_row->integer != op->key.value.integer
-                                 : in_row->text.size != op->key.text.size ||
-                                       memcmp(in_row->text.data, op->key.text.data,
-                                              op->key.text.size) != 0)
+    if (in_row->type == POLY_INT
+            ? in_row->integer != op->key.value.integer
+            : in_row->text.size != op->key.text.size ||
+                  memcmp(in_row->text.data, op->key.text.data, op->key.text.size) != 0)
         return poly_fail(err, POLY_INVALID,
                          "domain '%s': column '%s' in the row is not the key '%.200s'",
                          table->domain->name, table->columns[table->key].name, w->key);
@@ -252,8 +252,7 @@ static void digest(const struct writing *w)
     }
 }
 
-static enum poly_status stage(struct writing *w, enum poly_record_verb verb,
-                              struct poly_error *err)
+static enum poly_status stage(struct writing *w, enum poly_record_verb verb, struct poly_error *err)
 {
     struct poly_session *session = poly_txn_session(w->txn);
     struct poly_arena *arena = poly_txn_arena(w->txn);
@@ -281,7 +280,8 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb,
     if (op->tenant.data == NULL)
         return poly_no_memory(err);
     place_key(op);
-    op->base.type = op->table->triggers ? &poly_record_types[verb] : &poly_record_single_types[verb];
+    op->base.type =
+        op->table->triggers ? &poly_record_types[verb] : &poly_record_single_types[verb];
     digest(w);
     return poly_txn_add(w->txn, &op->base, err);
 }
@@ -289,8 +289,8 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb,
 enum poly_status poly_put(struct poly_txn *txn, const char *domain, const char *key,
                           const struct poly_row *row, int64_t if_version, struct poly_error *err)
 {
-    struct writing w = {.txn = txn, .domain = domain, .key = key, .row = row,
-                        .if_version = if_version};
+    struct writing w = {
+        .txn = txn, .domain = domain, .key = key, .row = row, .if_version = if_version};
     struct poly_error local;
 
     return stage(&w, POLY_VERB_PUT, err == NULL ? &local : err);
@@ -299,8 +299,8 @@ enum poly_status poly_put(struct poly_txn *txn, const char *domain, const char *
 enum poly_status poly_patch(struct poly_txn *txn, const char *domain, const char *key,
                             const struct poly_row *row, int64_t if_version, struct poly_error *err)
 {
-    struct writing w = {.txn = txn, .domain = domain, .key = key, .row = row,
-                        .if_version = if_version};
+    struct writing w = {
+        .txn = txn, .domain = domain, .key = key, .row = row, .if_version = if_version};
     struct poly_error local;
 
     return stage(&w, POLY_VERB_PATCH, err == NULL ? &local : err);

@@ -57,7 +57,8 @@ static void add_real(struct poly_buffer *b, const char *x)
 }
 
 /* The column's value as JSON. A value may have any storage class, whatever the column's type. */
-static void add_image_value(struct poly_buffer *b, const char *row, const struct poly_column *column)
+static void add_image_value(struct poly_buffer *b, const char *row,
+                            const struct poly_column *column)
 {
     struct poly_buffer name;
     const char *x;
@@ -75,8 +76,8 @@ static void add_image_value(struct poly_buffer *b, const char *row, const struct
     if (column->type != POLY_TEXT)
         add_real(b, x);
     if (column->type == POLY_JSON)
-        poly_buffer_printf(b, " WHEN 'text' THEN CASE WHEN json_valid(%s) THEN json(%s) ELSE %s END",
-                           x, x, x);
+        poly_buffer_printf(
+            b, " WHEN 'text' THEN CASE WHEN json_valid(%s) THEN json(%s) ELSE %s END", x, x, x);
     if (column->type == POLY_BOOL)
         poly_buffer_printf(b,
                            " WHEN 'integer' THEN CASE %s WHEN 0 THEN json('false')"
@@ -149,8 +150,9 @@ static void add_latest(struct poly_buffer *b, const struct poly_table *table, co
 
 static void add_head(struct poly_buffer *b)
 {
-    poly_buffer_text(b, "INSERT INTO poly_log(domain, txn, meta, time, salt, tenant, key, type, data)"
-                        " SELECT ");
+    poly_buffer_text(b,
+                     "INSERT INTO poly_log(domain, txn, meta, time, salt, tenant, key, type, data)"
+                     " SELECT ");
 }
 
 /* domain, txn, meta, time, salt: what all records have. */
@@ -226,7 +228,9 @@ static void add_trigger(struct poly_buffer *b, const struct poly_table *table, c
     poly_buffer_text(b, "CREATE TRIGGER ");
     poly_sql_name(b, name);
     poly_buffer_printf(b, " AFTER %s ON ",
-                       event[0] == 'i' ? "INSERT" : event[0] == 'u' ? "UPDATE" : "DELETE");
+                       event[0] == 'i'   ? "INSERT"
+                       : event[0] == 'u' ? "UPDATE"
+                                         : "DELETE");
     poly_sql_name(b, table->domain->table);
 }
 
@@ -247,7 +251,7 @@ static void add_differs(struct poly_buffer *b, const char *name, enum poly_type 
 
 static void add_changed(struct poly_buffer *b, const struct poly_table *table, bool identity)
 {
-    const char *or = "";
+    const char * or = "";
 
     for (size_t i = 0; i < table->column_count; i++) {
         if (identity && i != table->key)
@@ -301,13 +305,12 @@ static void add_rows(struct poly_buffer *b, const struct poly_table *table)
     poly_buffer_text(b, " AS t ORDER BY ");
     add_column(b, "t", table->columns[table->key].name);
     /* A column that was added and is null everywhere is no change. */
-    poly_buffer_text(b,
-                     " LIMIT -1) AS r LEFT JOIN main.poly_log AS l ON l.position = r.latest"
-                     " LEFT JOIN main.poly_history AS h ON h.position = r.latest"
-                     " WHERE r.latest IS NULL OR l.type = '$delete' OR (r.image IS NOT"
-                     " CASE typeof(l.data) WHEN 'integer' THEN h.data ELSE l.data END"
-                     " AND json_patch('{}', r.image) IS NOT json_patch('{}',"
-                     " CASE typeof(l.data) WHEN 'integer' THEN h.data ELSE l.data END))");
+    poly_buffer_text(b, " LIMIT -1) AS r LEFT JOIN main.poly_log AS l ON l.position = r.latest"
+                        " LEFT JOIN main.poly_history AS h ON h.position = r.latest"
+                        " WHERE r.latest IS NULL OR l.type = '$delete' OR (r.image IS NOT"
+                        " CASE typeof(l.data) WHEN 'integer' THEN h.data ELSE l.data END"
+                        " AND json_patch('{}', r.image) IS NOT json_patch('{}',"
+                        " CASE typeof(l.data) WHEN 'integer' THEN h.data ELSE l.data END))");
 }
 
 /* *exists: there still is a table to look into. */
@@ -537,13 +540,14 @@ enum poly_status poly_table_attach(struct poly_db *db, const struct poly_table *
     if (status == POLY_OK)
         status = poly_db_exec(db, table->sql.log_gone, err);
     if (status != POLY_OK && strstr(sqlite3_errmsg(poly_db_handle(db)), "poly_log.tenant") != NULL)
-        return poly_fail(err, POLY_INVALID,
-                         "table '%s' has rows whose '%s' is empty: give each its tenant, then start "
-                         "again",
-                         table->domain->table, table->domain->tenant);
+        return poly_fail(
+            err, POLY_INVALID,
+            "table '%s' has rows whose '%s' is empty: give each its tenant, then start "
+            "again",
+            table->domain->table, table->domain->tenant);
     if (status != POLY_OK)
-        return poly_fail_in(err, status, "domain '%s': triggers of table '%s'",
-                            table->domain->name, table->domain->table);
+        return poly_fail_in(err, status, "domain '%s': triggers of table '%s'", table->domain->name,
+                            table->domain->table);
     *written = count + sqlite3_changes64(poly_db_handle(db));
     return POLY_OK;
 }
