@@ -6,7 +6,8 @@
 static const char tables[] =
     "CREATE TABLE users(id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT, age INTEGER,"
     " score REAL, ok BOOLEAN, data JSON, photo BLOB);\n"
-    "CREATE TABLE pets(id INTEGER PRIMARY KEY, owner TEXT REFERENCES users(id) ON DELETE CASCADE);\n"
+    "CREATE TABLE pets(id INTEGER PRIMARY KEY, owner TEXT REFERENCES users(id) ON DELETE "
+    "CASCADE);\n"
     "CREATE TABLE words(id TEXT PRIMARY KEY, text TEXT COLLATE NOCASE, any_type);\n";
 
 static const char config[] = "domains:\n"
@@ -148,8 +149,8 @@ static void foreign_writes(void **state)
                        "INSERT INTO pets(id, owner) VALUES (1, 'f1'), (2, 'f1');"
                        "PRAGMA recursive_triggers=ON;"
                        "INSERT OR REPLACE INTO words VALUES ('w', 'Text', 1);"
-                       "UPDATE words SET text = 'text';"   /* equal by its collation only */
-                       "UPDATE words SET any_type = 1.0;"  /* another type */
+                       "UPDATE words SET text = 'text';"  /* equal by its collation only */
+                       "UPDATE words SET any_type = 1.0;" /* another type */
                        "COMMIT;");
     changes = changes_after(f, before);
     assert_int_equal(changes->count, 11);
@@ -166,7 +167,8 @@ static void foreign_writes(void **state)
     assert_string_equal(changes->list[4].tenant, "acme");
     assert_string_equal(changes->list[5].tenant, "other");
     assert_string_equal(changes->list[9].data, "{\"id\":\"w\",\"text\":\"text\",\"any_type\":1}");
-    assert_string_equal(changes->list[10].data, "{\"id\":\"w\",\"text\":\"text\",\"any_type\":1.0}");
+    assert_string_equal(changes->list[10].data,
+                        "{\"id\":\"w\",\"text\":\"text\",\"any_type\":1.0}");
     assert_ok(poly_get(session, "users", "f1", &document, &err));
     assert_int_equal(document.version, changes->list[0].position);
 
@@ -185,9 +187,9 @@ static void foreign_without_tenant(void **state)
 
     assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
     sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_exec(db, "INSERT INTO users(id, tenant_id) VALUES ('x', '')", NULL,
-                                  NULL, NULL),
-                     SQLITE_CONSTRAINT);
+    assert_int_equal(
+        sqlite3_exec(db, "INSERT INTO users(id, tenant_id) VALUES ('x', '')", NULL, NULL, NULL),
+        SQLITE_CONSTRAINT);
     assert_string_equal(sqlite3_errmsg(db), "tenant must not be empty");
     assert_int_equal(sqlite3_exec(db, "INSERT INTO words VALUES (NULL, 'x', 1)", NULL, NULL, NULL),
                      SQLITE_CONSTRAINT);
@@ -222,7 +224,8 @@ static void walk(void **state)
         } else if (verb == 1) {
             snprintf(sql, sizeof(sql),
                      "INSERT INTO words VALUES ('%s', 'f%d', %d) ON CONFLICT(id) DO UPDATE SET"
-                     " text = excluded.text", key, i, i);
+                     " text = excluded.text",
+                     key, i, i);
             fixture_foreign(f, sql);
             there[k] = 1;
         } else if (verb == 2 && there[k]) {
@@ -276,8 +279,8 @@ static void large(void **state)
     changes = changes_after(f, before);
     assert_int_equal(changes->count, 1);
     assert_true(changes->list[0].data_size > 6000);
-    assert_ok(put_row(f->admin, "words", "L", ROW({"text", poly_str(bigger)}), POLY_ANY, NULL,
-                      &err));
+    assert_ok(
+        put_row(f->admin, "words", "L", ROW({"text", poly_str(bigger)}), POLY_ANY, NULL, &err));
     fixture_foreign(f, "DELETE FROM words WHERE id = 'L'");
     assert_ok(put_row(f->admin, "words", "L", ROW({"text", poly_str("small")}), 0, NULL, &err));
     changes = changes_after(f, before);
@@ -361,9 +364,10 @@ static void adopted(void **state)
     struct fixture *f = *state;
     uint64_t before;
 
-    fixture_foreign(f, "CREATE TABLE old(id INTEGER PRIMARY KEY, t TEXT);"
-                       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)"
-                       " INSERT INTO old SELECT i, 'row ' || i FROM n");
+    fixture_foreign(f,
+                    "CREATE TABLE old(id INTEGER PRIMARY KEY, t TEXT);"
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)"
+                    " INSERT INTO old SELECT i, 'row ' || i FROM n");
     before = head(f);
     fixture_close(f);
     fixture_open(f, "domains:\n  old: {table: old, tenant: none}\n");
@@ -441,10 +445,13 @@ static void wide(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_writes),     cmocka_unit_test(foreign_writes),
+        cmocka_unit_test(own_writes),
+        cmocka_unit_test(foreign_writes),
         cmocka_unit_test(foreign_without_tenant),
-        cmocka_unit_test(walk),           cmocka_unit_test(large),
-        cmocka_unit_test(drift),          cmocka_unit_test(adopted),
+        cmocka_unit_test(walk),
+        cmocka_unit_test(large),
+        cmocka_unit_test(drift),
+        cmocka_unit_test(adopted),
         cmocka_unit_test(adopted_without_tenant),
         cmocka_unit_test(wide),
     };

@@ -130,6 +130,8 @@ static int authorize_admin(struct poly_wall *wall, int action, const char *a, co
         return SQLITE_OK;
     if (action == SQLITE_READ)
         return poly_guard_secret(a) ? refuse(wall, "not for SQL: table", a) : SQLITE_OK;
+    if (action == SQLITE_PRAGMA && same(a, "data_version")) /* FTS5 asks for it */
+        return SQLITE_OK;
     if (action == SQLITE_FUNCTION &&
         (poly_guard_function(b) || same(b, "bm25") || same(b, "highlight") || same(b, "snippet") ||
          same(b, "match")))
