@@ -15,6 +15,7 @@ enum poly_status cli_connect(struct cli *cli, struct poly_error *err)
         .data = cli_option(cli, "data"),
         .server = cli_option(cli, "server"),
         .key_file = cli_option(cli, "key-file"),
+        .ca = cli_option(cli, "ca"),
         .tenant = cli_option(cli, "tenant"),
     };
 

@@ -26,6 +26,12 @@ struct cli_client {
     struct cli_remote *remote;
 };
 
+/* What the configuration says. */
+struct found {
+    char data[PATH_SIZE];
+    char certificate[PATH_SIZE]; /* of the daemon; empty: none */
+};
+
 void cli_parameter(struct cli_request *request, const char *name, const char *value)
 {
     if (value != NULL && request->parameter_count < API_PARAMETERS_MAX)
@@ -139,7 +145,7 @@ static bool exists(const char *path)
 }
 
 static enum poly_status find_data(const struct cli_place *place, struct poly_options *options,
-                                  char data[PATH_SIZE], struct poly_error *err)
+                                  struct found *found, struct poly_error *err)
 {
     struct poly_settings *settings;
 
@@ -152,13 +158,15 @@ static enum poly_status find_data(const struct cli_place *place, struct poly_opt
 
     if (status != POLY_OK)
         return status;
-    snprintf(data, PATH_SIZE, "%s", settings->data);
+    snprintf(found->data, sizeof(found->data), "%s", settings->data);
+    if (settings->tls_certificate != NULL)
+        snprintf(found->certificate, sizeof(found->certificate), "%s", settings->tls_certificate);
     poly_settings_free(settings);
-    if (options->config_file == NULL && !exists(data) && !place->create)
+    if (options->config_file == NULL && !exists(found->data) && !place->create)
         return poly_fail(err, POLY_NOT_FOUND,
                          "there is no Polystore here: neither polystore.yaml nor the folder '%s'; "
                          "run 'polystore init', or say where with --config or --data",
-                         data);
+                         found->data);
     return POLY_OK;
 }
 
@@ -222,18 +230,26 @@ static enum poly_status find_key(const struct cli_place *place, const char *data
 }
 
 static enum poly_status open_remote(const struct cli_place *place, const char *url,
-                                    const char *data, struct cli_remote **remote,
+                                    const struct found *found, struct cli_remote **remote,
                                     struct poly_error *err)
 {
+    struct cli_target target = {.url = url, .tenant = place->tenant, .ca = place->ca};
     char key[KEY_SIZE];
-    enum poly_status status = find_key(place, data, key, err);
+    enum poly_status status = find_key(place, found->data, key, err);
 
     if (status != POLY_OK)
         return status;
-    return cli_remote_open(url, key[0] == '\0' ? NULL : key, place->tenant, remote, err);
+    if (key[0] != '\0')
+        target.key = key;
+    /* The daemon of this folder has the certificate of this configuration, whoever signed it. */
+    if (place->server == NULL && place->ca == NULL && found->certificate[0] != '\0') {
+        target.ca = found->certificate;
+        target.pinned = true;
+    }
+    return cli_remote_open(&target, remote, err);
 }
 
-static enum poly_status open_direct(const struct cli_place *place, const char *data,
+static enum poly_status open_direct(const struct cli_place *place, const struct found *found,
                                     struct poly_options *options, struct cli_client *client,
                                     struct poly_error *err)
 {
@@ -248,8 +264,8 @@ static enum poly_status open_direct(const struct cli_place *place, const char *d
 
     if (status != POLY_UNAVAILABLE)
         return status;
-    if (find_daemon(data, url))
-        return open_remote(place, url, data, &client->remote, err);
+    if (find_daemon(found->data, url))
+        return open_remote(place, url, found, &client->remote, err);
     options->lock_wait_ms = LOCK_WAIT_MS;
     return cli_direct_open(options, &session, &client->direct, err);
 }
@@ -258,19 +274,20 @@ static enum poly_status open_place(const struct cli_place *place, struct cli_cli
                                    struct poly_error *err)
 {
     struct poly_options options = {.lock_note = "cli"};
-    char data[PATH_SIZE] = "data";
+    struct found found = {.data = "data"};
 
     if (place->server != NULL) {
         /* The configuration may be on another machine: it only says where the key might be. */
         struct poly_error ignored;
 
-        if (find_data(place, &options, data, &ignored) != POLY_OK)
-            snprintf(data, sizeof(data), "%s", place->data == NULL ? "data" : place->data);
-        return open_remote(place, place->server, data, &client->remote, err);
+        if (find_data(place, &options, &found, &ignored) != POLY_OK)
+            snprintf(found.data, sizeof(found.data), "%s",
+                     place->data == NULL ? "data" : place->data);
+        return open_remote(place, place->server, &found, &client->remote, err);
     }
-    enum poly_status status = find_data(place, &options, data, err);
+    enum poly_status status = find_data(place, &options, &found, err);
 
-    return status == POLY_OK ? open_direct(place, data, &options, client, err) : status;
+    return status == POLY_OK ? open_direct(place, &found, &options, client, err) : status;
 }
 
 enum poly_status cli_client_open(const struct cli_place *place, struct cli_client **client,

@@ -20,6 +20,7 @@ struct cli_place {
     const char *data;     /* folder; NULL: as the configuration says */
     const char *server;   /* base URL; NULL: found by the data folder */
     const char *key_file; /* NULL: $POLYSTORE_KEY, or admin.key in the data folder */
+    const char *ca;       /* file with certificates to trust; NULL: the system's */
     const char *tenant;   /* NULL: none */
     bool create;          /* the data folder may be made */
 };
@@ -88,9 +89,15 @@ enum poly_status cli_direct_call(struct cli_direct *direct, const struct cli_req
                                  struct cli_answer *answer, struct poly_error *err);
 
 struct cli_remote;
-/* url: "http://127.0.0.1:7430"; key and tenant may be NULL. */
-enum poly_status cli_remote_open(const char *url, const char *key, const char *tenant,
-                                 struct cli_remote **remote, struct poly_error *err);
+struct cli_target {
+    const char *url;    /* "http://127.0.0.1:7430" */
+    const char *key;    /* NULL: none */
+    const char *tenant; /* NULL: none */
+    const char *ca;     /* file of certificates to trust; NULL: the system's */
+    bool pinned;        /* ca is the server's very own: its name does not matter */
+};
+enum poly_status cli_remote_open(const struct cli_target *target, struct cli_remote **remote,
+                                 struct poly_error *err);
 enum poly_status cli_remote_clone(const struct cli_remote *remote, struct cli_remote **clone,
                                   struct poly_error *err);
 void cli_remote_close(struct cli_remote *remote);

@@ -150,5 +150,5 @@ enum poly_status cli_direct_call(struct cli_direct *direct, const struct cli_req
     poly_session_reset(direct->session);
     if (!poly_buffer_ok(&answer->body))
         return poly_fail(err, POLY_LIMIT, "the answer is larger than memory allows; ask for pages");
-    return status;
+    return collector.stopped ? POLY_OK : status; /* it was us who wanted no more */
 }

@@ -2,6 +2,8 @@
  * polystore: parse, run the verb, say what went wrong on one line, end with
  * the exit code of the status table.
  */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,8 @@ static enum poly_status flush(struct poly_error *err)
 {
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return POLY_OK;
+    if (errno == EPIPE) /* "| head" has what it wants */
+        return poly_fail(err, POLY_UNAVAILABLE, "%s", "");
     return poly_fail(err, POLY_UNAVAILABLE, "standard output cannot be written: %m");
 }
 
@@ -68,6 +72,8 @@ int main(int count, char **words)
 {
     struct cli cli = {.verb = NULL};
     struct poly_error error = {.status = POLY_OK, .position = -1};
+
+    signal(SIGPIPE, SIG_IGN);
     enum poly_status status = cli_parse(&cli, count, words, &error);
 
     /* Parsing may fail before it has come to --json. */

@@ -29,7 +29,7 @@ struct cli_table {
     struct poly_arena *arena;
     struct cell *cells; /* the first row: names */
     size_t columns, count, capacity;
-    bool failed;
+    bool whole, failed;
 };
 
 /* --- text --- */
@@ -192,6 +192,12 @@ void cli_table_column(struct cli_table *table, const char *name)
     table->columns++;
 }
 
+void cli_table_whole(struct cli_table *table)
+{
+    if (table != NULL)
+        table->whole = true;
+}
+
 size_t cli_table_columns(const struct cli_table *table)
 {
     return table == NULL ? 0 : table->columns;
@@ -346,7 +352,8 @@ enum poly_status cli_table_print(struct cli_table *table, FILE *out, struct poly
     for (size_t i = 0; i < table->count; i++)
         if (table->cells[i].width > widths[i % table->columns])
             widths[i % table->columns] = table->cells[i].width;
-    fit(widths, table->columns, terminal_width(out));
+    if (!table->whole)
+        fit(widths, table->columns, terminal_width(out));
     /* A heading stands over its numbers. */
     for (size_t i = 0; i < table->columns && table->columns + i < table->count; i++)
         table->cells[i].number = table->cells[table->columns + i].number;

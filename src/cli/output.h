@@ -26,6 +26,8 @@ void cli_table_bytes(struct cli_table *table, const char *text, size_t size);
 void cli_table_number(struct cli_table *table, int64_t number);
 /* Texts as they are, null as nothing, objects and arrays as JSON. */
 void cli_table_json(struct cli_table *table, const json_t *json);
+/* Never cut, however wide the terminal is. */
+void cli_table_whole(struct cli_table *table);
 /* Wide columns are cut to the terminal's width when out is one. POLY_NO_MEMORY: a cell was lost. */
 enum poly_status cli_table_print(struct cli_table *table, FILE *out, struct poly_error *err);
 

@@ -20,7 +20,8 @@ static const size_t url_max = (size_t)1024 * 1024;
 
 struct cli_remote {
     CURL *curl;
-    char *url, *key, *tenant;
+    char *url, *key, *tenant, *ca;
+    bool pinned;
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -47,6 +48,7 @@ void cli_remote_close(struct cli_remote *remote)
     free(remote->url);
     free(remote->key);
     free(remote->tenant);
+    free(remote->ca);
     free(remote);
 }
 
@@ -55,25 +57,28 @@ static void start_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-enum poly_status cli_remote_open(const char *url, const char *key, const char *tenant,
-                                 struct cli_remote **remote, struct poly_error *err)
+enum poly_status cli_remote_open(const struct cli_target *target, struct cli_remote **remote,
+                                 struct poly_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct cli_remote *made;
 
-    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+    if (strncmp(target->url, "http://", 7) != 0 && strncmp(target->url, "https://", 8) != 0)
         return poly_fail(err, POLY_INVALID, "server '%s': must begin with http:// or https://",
-                         url);
+                         target->url);
     pthread_once(&once, start_curl);
     made = calloc(1, sizeof(*made));
     if (made == NULL)
         return poly_no_memory(err);
     made->curl = curl_easy_init();
-    made->url = copy(url);
-    made->key = copy(key);
-    made->tenant = copy(tenant);
-    if (made->curl == NULL || made->url == NULL || (made->key == NULL) != (key == NULL) ||
-        (made->tenant == NULL) != (tenant == NULL)) {
+    made->url = copy(target->url);
+    made->key = copy(target->key);
+    made->tenant = copy(target->tenant);
+    made->ca = copy(target->ca);
+    made->pinned = target->pinned;
+    if (made->curl == NULL || made->url == NULL || (made->key == NULL) != (target->key == NULL) ||
+        (made->tenant == NULL) != (target->tenant == NULL) ||
+        (made->ca == NULL) != (target->ca == NULL)) {
         cli_remote_close(made);
         return poly_no_memory(err);
     }
@@ -86,7 +91,10 @@ enum poly_status cli_remote_open(const char *url, const char *key, const char *t
 enum poly_status cli_remote_clone(const struct cli_remote *remote, struct cli_remote **clone,
                                   struct poly_error *err)
 {
-    return cli_remote_open(remote->url, remote->key, remote->tenant, clone, err);
+    struct cli_target target = {remote->url, remote->key, remote->tenant, remote->ca,
+                                remote->pinned};
+
+    return cli_remote_open(&target, clone, err);
 }
 
 /* --- the request --- */
@@ -285,6 +293,10 @@ static void set_up(struct exchange *exchange, const struct api_operation *operat
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, watch);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, exchange);
+    if (exchange->remote->ca != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, exchange->remote->ca);
+    if (exchange->remote->pinned)
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
     if (request->body != NULL || strcmp(operation->method, "POST") == 0) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body == NULL ? "" : request->body);

@@ -9,6 +9,8 @@ const struct cli_option cli_global_options[] = {
     {"server", 's', "URL", NULL, "talk to the daemon there, whatever is here"},
     {"key-file", 0, "FILE", NULL,
      "file with the API key; default: $POLYSTORE_KEY, then admin.key in the data folder"},
+    {"ca", 0, "FILE", NULL,
+     "certificates to trust, with --server https://…; default: the system's"},
     {"tenant", 't', "NAME", NULL, "for this tenant"},
     {"token", 0, "TOKEN", NULL, "see at least the write that returned this token"},
     {"consistency", 0, "HOW", "wait|fail|stale",

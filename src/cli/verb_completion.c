@@ -28,22 +28,38 @@ static void print_case(const char *group, const struct cli_verb *verb)
         print_case(verb->name, *sub);
 }
 
-static void print_choices(const struct cli_option *options)
+/* "--config|-c|…": what takes the word after it */
+static void print_valued(const struct cli_option *options)
 {
-    for (; options != NULL && options->name != NULL; options++) {
+    for (bool first = true; options->name != NULL; options++) {
         if (options->value == NULL)
             continue;
-        printf("    --%s) ", options->name);
-        if (options->choices != NULL) {
-            printf("COMPREPLY=($(compgen -W '");
-            for (const char *c = options->choices; *c != '\0'; c++)
-                putchar(*c == '|' ? ' ' : *c);
-            printf("' -- \"$word\"));");
-        } else if (strcmp(options->value, "FILE") == 0 || strcmp(options->value, "FOLDER") == 0) {
-            printf("COMPREPLY=($(compgen -f -- \"$word\"));");
-        }
-        printf(" return;;\n");
+        printf("%s--%s", first ? "" : "|", options->name);
+        if (options->letter != 0)
+            printf("|-%c", options->letter);
+        first = false;
     }
+}
+
+static void print_choice(const struct cli_option *option)
+{
+    printf("    --%s) ", option->name);
+    if (option->choices != NULL) {
+        printf("COMPREPLY=($(compgen -W '");
+        for (const char *c = option->choices; *c != '\0'; c++)
+            putchar(*c == '|' ? ' ' : *c);
+        printf("' -- \"$word\"));");
+    } else if (strcmp(option->value, "FILE") == 0 || strcmp(option->value, "FOLDER") == 0) {
+        printf("COMPREPLY=($(compgen -f -- \"$word\"));");
+    }
+    printf(" return;;\n");
+}
+
+static void print_choices(const struct cli_option *options)
+{
+    for (; options->name != NULL; options++)
+        if (options->value != NULL)
+            print_choice(options);
 }
 
 static enum poly_status run(struct cli *cli, struct poly_error *err)
@@ -58,9 +74,16 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
         "  COMPREPLY=()\n"
         "  case $before in\n");
     print_choices(cli_global_options);
+    for (const struct cli_verb *const *verb = cli_verbs; *verb != NULL; verb++)
+        for (const struct cli_option *o = (*verb)->options; o != NULL && o->name != NULL; o++)
+            if (o->choices != NULL)
+                print_choice(o);
     printf("  esac\n"
            "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
            "    case ${COMP_WORDS[i]} in\n"
+           "    ");
+    print_valued(cli_global_options);
+    printf(") ((i++)) ;;\n"
            "    -*) ;;\n"
            "    *) case \"$verb\" in\n"
            "       '') verb=${COMP_WORDS[i]};;\n"

@@ -10,6 +10,7 @@ static enum poly_status print(const json_t *document, struct poly_error *err)
     const char *name;
     json_t *value;
 
+    cli_table_whole(table);
     cli_table_column(table, "COLUMN");
     cli_table_column(table, "VALUE");
     json_object_foreach(json_object_get(document, "row"), name, value)

@@ -140,7 +140,11 @@ static enum poly_status run_export(struct cli *cli, struct poly_error *err)
     cli_repeat(cli, "type", &request, "type");
     status = cli_ask(cli, &request, &answer, err);
     cli_progress_close(&output.progress);
-    if (ferror(output.file) != 0 || (output.file != stdout && fclose(output.file) != 0))
+    bool lost = output.file != stdout && (ferror(output.file) != 0);
+
+    if (output.file != stdout)
+        lost = fclose(output.file) != 0 || lost;
+    if (lost)
         status = poly_fail(err, POLY_UNAVAILABLE, "'%s' cannot be written: %m", path);
     if (status != POLY_OK && output.file != stdout)
         remove(path);

@@ -110,6 +110,7 @@ def test_completion():
     assert complete('polystore', 'migrate', 'v') == ['verify']
     assert complete('polystore', 'migrate', 'up', '--fo') == ['--folder']
     assert complete('polystore', 'get', '--consistency', 'f') == ['fail']
+    assert complete('polystore', '--data', 'x', 'migrate', 'v') == ['verify']
     assert complete('polystore', 'list', '--wh') == ['--where']
     assert '--json' in complete('polystore', 'status', '--')
     done = subprocess.run([POLYSTORE, 'completion', 'fish'], capture_output=True)

@@ -315,3 +315,31 @@ def key_id(folder):
         return 'none'
     with open(path) as file:
         return file.read().split('_')[1]
+
+
+def test_daemon_with_tls_is_found(tmp_path):
+    """Its certificate is the configuration's: nobody has to sign it."""
+    folder = fresh(tmp_path)
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj',
+                    '/CN=elsewhere', '-keyout', 'key.pem', '-out', 'cert.pem'], cwd=folder.path,
+                   check=True, capture_output=True)
+    config = tmp_path / 'polystore.yaml'
+    config.write_text(config.read_text().replace(
+        ':7430"}', ':7430", tls: {certificate: cert.pem, key: key.pem}}'))
+    folder.start()
+    try:
+        folder.good('put', 'notes', '1', 'title=secret')
+        with open(tmp_path / 'data/lock') as file:
+            url = 'https://' + file.read().split('note daemon ')[1].split()[0].split('//')[-1]
+        folder.bad(9, 'get', 'notes', '1', '--server', url, says='certificate')
+        folder.bad(9, 'get', 'notes', '1', '--server', url, '--ca', 'cert.pem', says='elsewhere')
+    finally:
+        folder.stop()
+
+
+def test_a_reader_that_leaves_is_no_error(notes):
+    for i in range(40):
+        notes.good('append', 'visit-%d' % i, 'Came', 'text=' + 'x' * 5000)
+    done = subprocess.run(['bash', '-c', 'polystore log export | head -n 1; echo ${PIPESTATUS[0]}'],
+                          cwd=notes.path, env=notes.environment(), capture_output=True, text=True)
+    assert done.stderr == '' and done.stdout.count('\n') == 2
