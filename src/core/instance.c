@@ -160,12 +160,29 @@ void poly_instance_set_relational(struct poly_instance *instance,
     instance->relational = relational;
 }
 
+struct writing {
+    struct poly_log *log;
+    enum poly_status (*fn)(struct poly_db *db, void *arg, struct poly_error *err);
+    void *arg;
+};
+
+/* What fn did may have written records, by triggers. */
+static enum poly_status write_and_look(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct writing *writing = arg;
+    enum poly_status status = writing->fn(db, writing->arg, err);
+
+    return status == POLY_OK ? poly_log_refresh(writing->log, db, err) : status;
+}
+
 enum poly_status poly_instance_write(struct poly_instance *instance,
                                      enum poly_status (*fn)(struct poly_db *db, void *arg,
                                                             struct poly_error *err),
                                      void *arg, struct poly_error *err)
 {
-    return poly_writer_run(instance->writer, fn, arg, false, err);
+    struct writing writing = {instance->log, fn, arg};
+
+    return poly_writer_run(instance->writer, write_and_look, &writing, false, err);
 }
 
 struct poly_log *poly_instance_log(struct poly_instance *instance)
