@@ -222,6 +222,11 @@ enum poly_status poly_relational_sync(struct poly_relational *relational, struct
         if (next->tables[i] != NULL)
             status = sync_table(db, start, &next->tables[i], err);
     }
+    int version = 0;
+
+    if (status == POLY_OK)
+        status = poly_schema_version(db, &version, err);
+    next->version = version;
     forget(next, unknown);
     free(unknown);
     if (status == POLY_OK)
@@ -271,6 +276,7 @@ void poly_relational_swap(struct poly_relational *relational, struct poly_schema
     for (size_t i = 0; i < schema->count && same; i++)
         same = schema->tables[i] == old->tables[i];
     if (same) {
+        old->version = schema->version;
         free(schema);
     } else {
         keep(relational, schema);

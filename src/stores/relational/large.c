@@ -32,45 +32,100 @@ static enum poly_status gone(const struct poly_record *record, struct poly_error
         (unsigned long long)record->position, (int)record->domain.size, record->domain.data);
 }
 
+struct looking {
+    struct poly_db *db;
+    const struct poly_record *record;
+    const struct poly_table *table;
+    bool passing; /* the table is read for this once: its statements cannot be kept */
+    struct poly_arena *arena;
+    struct poly_text json;
+};
+
+static enum poly_status prepare(const struct looking *l, const char *sql, sqlite3_stmt **statement,
+                                struct poly_error *err)
+{
+    int code;
+
+    if (!l->passing) {
+        *statement = poly_db_prepare(l->db, sql, err);
+        return *statement == NULL ? poly_failed(err) : POLY_OK;
+    }
+    code = sqlite3_prepare_v2(poly_db_handle(l->db), sql, -1, statement, NULL);
+    return code == SQLITE_OK ? POLY_OK : poly_db_fail(l->db, code, "cannot read a row", err);
+}
+
+static void done(const struct looking *l, sqlite3_stmt *statement)
+{
+    if (l->passing)
+        sqlite3_finalize(statement);
+    else if (statement != NULL)
+        sqlite3_reset(statement);
+}
+
 /* The row, if the record is its last change. */
-static enum poly_status from_row(struct poly_db *db, const struct poly_table *table,
-                                 const struct poly_record *record, struct poly_arena *arena,
-                                 struct poly_text *json, struct poly_error *err)
+static enum poly_status from_row(struct looking *l, struct poly_error *err)
 {
     struct poly_record_key key;
-    sqlite3_stmt *statement;
-    uint64_t latest = 0;
-    bool row = false;
-    enum poly_status status = poly_record_key(table, record->key, arena, &key, err);
+    sqlite3_stmt *version = NULL, *image = NULL;
+    bool row = false, last;
+    enum poly_status status = poly_record_key(l->table, l->record->key, l->arena, &key, err);
+
+    if (status == POLY_OK)
+        status = prepare(l, l->table->sql.version, &version, err);
+    if (status != POLY_OK)
+        return status;
+    poly_bind_text(version, 1, l->record->tenant);
+    poly_bind_text(version, 3, l->record->key);
+    status = poly_db_row(l->db, version, &row, err);
+    last = row && (uint64_t)sqlite3_column_int64(version, 0) == l->record->position;
+    done(l, version);
+    if (status != POLY_OK || !last)
+        return status;
+    status = prepare(l, l->table->sql.image, &image, err);
+    if (status != POLY_OK)
+        return status;
+    poly_bind_value(image, 1, &key.value);
+    poly_bind_text(image, 2, l->record->tenant);
+    status = one_text(l->db, image, l->arena, &l->json, err);
+    done(l, image);
+    return status;
+}
+
+/*
+ * The image must have the columns that the row has on this connection: a
+ * migration's own transaction, a snapshot from before one, and a table that
+ * another program has altered all see other columns than the schema in memory.
+ */
+static enum poly_status from_table(struct looking *l, struct poly_instance *instance,
+                                   const struct poly_domain *domain, struct poly_error *err)
+{
+    struct poly_relational *relational = poly_instance_relational(instance);
+    const struct poly_schema *schema = relational == NULL ? NULL : atomic_load(&relational->schema);
+    struct poly_table *fresh = NULL;
+    int version;
+    enum poly_status status = poly_schema_version(l->db, &version, err);
 
     if (status != POLY_OK)
         return status;
-    statement = poly_db_prepare(db, table->sql.version, err);
-    if (statement == NULL)
-        return poly_failed(err);
-    poly_bind_text(statement, 1, record->tenant);
-    poly_bind_text(statement, 3, record->key);
-    status = poly_db_row(db, statement, &row, err);
-    if (status == POLY_OK && row)
-        latest = (uint64_t)sqlite3_column_int64(statement, 0);
-    sqlite3_reset(statement);
-    if (status != POLY_OK || latest != record->position)
-        return status == POLY_OK ? gone(record, err) : status;
-    statement = poly_db_prepare(db, table->sql.image, err);
-    if (statement == NULL)
-        return poly_failed(err);
-    poly_bind_value(statement, 1, &key.value);
-    poly_bind_text(statement, 2, record->tenant);
-    return one_text(db, statement, arena, json, err);
+    l->passing = schema == NULL || schema->version != version;
+    if (!l->passing)
+        l->table = poly_relational_table(relational, domain);
+    else if ((status = poly_table_load(l->db, domain, &fresh, err)) == POLY_OK)
+        l->table = fresh;
+    if (status == POLY_OK && l->table != NULL && l->table->status == POLY_OK)
+        status = from_row(l, err);
+    poly_table_free(fresh);
+    return status;
 }
 
 enum poly_status poly_stores_large(struct poly_instance *instance, struct poly_db *db,
                                    const struct poly_record *record, struct poly_arena *arena,
                                    struct poly_text *json, struct poly_error *err)
 {
+    struct looking l = {.db = db, .record = record, .arena = arena};
     sqlite3_stmt *statement = poly_db_prepare(db, sql_history, err);
     char *name = poly_arena_copy(arena, record->domain.data, record->domain.size);
-    struct poly_text found = {NULL, 0};
+    const struct poly_domain *domain;
     enum poly_status status;
 
     if (statement == NULL)
@@ -78,20 +133,13 @@ enum poly_status poly_stores_large(struct poly_instance *instance, struct poly_d
     if (name == NULL)
         return poly_no_memory(err);
     sqlite3_bind_int64(statement, 1, (int64_t)record->position);
-    status = one_text(db, statement, arena, &found, err);
-    if (status == POLY_OK && found.data == NULL) {
-        const struct poly_domain *domain = poly_instance_domain(instance, name, NULL);
-        const struct poly_table *table =
-            domain == NULL ? NULL
-                           : poly_relational_table(poly_instance_relational(instance), domain);
-
-        if (table == NULL || table->status != POLY_OK)
-            return gone(record, err);
-        status = from_row(db, table, record, arena, &found, err);
-        if (status == POLY_OK && found.data == NULL)
-            return gone(record, err);
-    }
+    status = one_text(db, statement, arena, &l.json, err);
+    domain = poly_instance_domain(instance, name, NULL);
+    if (status == POLY_OK && l.json.data == NULL && domain != NULL && domain->table != NULL)
+        status = from_table(&l, instance, domain, err);
+    if (status == POLY_OK && l.json.data == NULL)
+        return gone(record, err);
     if (status == POLY_OK)
-        *json = found;
+        *json = l.json;
     return status;
 }

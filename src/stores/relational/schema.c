@@ -27,6 +27,8 @@ static const char sql_triggers[] =
     "SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger'"
     " AND tbl_name = ?1 COLLATE NOCASE AND substr(name, 1, 5) <> 'poly_'";
 
+static const char sql_version[] = "PRAGMA main.schema_version";
+
 enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 16 * 1024 * 1024 };
 
 const char *poly_type_name(enum poly_type type)
@@ -103,6 +105,21 @@ void poly_sql_name(struct poly_buffer *out, const char *name)
 void poly_sql_text(struct poly_buffer *out, const char *text)
 {
     quoted(out, text, '\'');
+}
+
+enum poly_status poly_schema_version(struct poly_db *db, int *version, struct poly_error *err)
+{
+    sqlite3_stmt *statement = poly_db_prepare(db, sql_version, err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return err == NULL ? POLY_INTERNAL : err->status;
+    status = poly_db_row(db, statement, &row, err);
+    if (status == POLY_OK)
+        *version = row ? sqlite3_column_int(statement, 0) : 0;
+    sqlite3_reset(statement);
+    return status;
 }
 
 size_t poly_table_find(const struct poly_table *table, const char *name)

@@ -67,7 +67,8 @@ struct poly_table {
 
 struct poly_schema {
     struct poly_schema *next;
-    uint64_t number; /* grows with every reading, on the writer */
+    uint64_t number;     /* grows with every reading, on the writer */
+    _Atomic int version; /* SQLite's, when it was read: whoever changes the schema changes that */
     size_t count;
     struct poly_table *tables[]; /* as config->domains; NULL: a stream's */
 };
@@ -79,6 +80,9 @@ struct poly_schema {
 enum poly_status poly_table_load(struct poly_db *db, const struct poly_domain *domain,
                                  struct poly_table **table, struct poly_error *err);
 void poly_table_free(struct poly_table *table); /* NULL is accepted */
+
+/* SQLite's version of the schema, as this connection's snapshot has it. */
+enum poly_status poly_schema_version(struct poly_db *db, int *version, struct poly_error *err);
 
 /* Index of the column, or column_count. */
 size_t poly_table_find(const struct poly_table *table, const char *name);

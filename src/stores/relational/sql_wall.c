@@ -39,7 +39,6 @@ static const char sql_touch[] = "SELECT count(*) FROM json_each('[]'); "
 static const char sql_names[] = "SELECT lower(name) FROM main.sqlite_schema"
                                 " UNION SELECT lower(name) FROM pragma_module_list"
                                 " WHERE name NOT IN ('json_each', 'json_tree') ORDER BY 1";
-static const char sql_version[] = "PRAGMA main.schema_version";
 
 /* --- what may be done --- */
 
@@ -199,21 +198,6 @@ static void limits(sqlite3 *db)
     sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
 }
 
-static enum poly_status read_version(struct poly_wall *wall, int *version, struct poly_error *err)
-{
-    sqlite3_stmt *statement = poly_db_prepare(wall->db, sql_version, err);
-    bool row = false;
-    enum poly_status status;
-
-    if (statement == NULL)
-        return poly_failed(err);
-    status = poly_db_row(wall->db, statement, &row, err);
-    if (status == POLY_OK)
-        *version = row ? sqlite3_column_int(statement, 0) : 0;
-    sqlite3_reset(statement);
-    return status;
-}
-
 static enum poly_status read_names(struct poly_wall *wall, struct poly_error *err)
 {
     sqlite3_stmt *statement = poly_db_prepare(wall->db, sql_names, err);
@@ -314,7 +298,7 @@ static enum poly_status build(struct poly_wall *wall, struct poly_error *err)
     status = poly_function_register(wall, err);
     /* First, so that a change while the rest is read is noticed at the next begin. */
     if (status == POLY_OK)
-        status = read_version(wall, &wall->version, err);
+        status = poly_schema_version(wall->db, &wall->version, err);
     if (status == POLY_OK)
         status = poly_db_exec(wall->db, sql_open, err);
     if (status == POLY_OK)
@@ -391,7 +375,7 @@ static enum poly_status begin(struct poly_relational *relational, struct poly_wa
     int version = 0;
 
     if (status == POLY_OK)
-        status = read_version(wall, &version, err);
+        status = poly_schema_version(wall->db, &version, err);
     if (status == POLY_OK)
         *fits = wall->prefix[0] == '\0' ||
                 (wall->version == version &&
