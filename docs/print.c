@@ -12,7 +12,7 @@
 static void print_configuration(FILE *out)
 {
     fputs("# Configuration\n\n"
-          "<!-- Printed from the code: build/docs/print configuration >docs/configuration.md -->\n\n"
+          "<!-- Printed by build/docs/print configuration > docs/configuration.md -->\n\n"
           "Everything stands in one file, `polystore.yaml`. `polystore config check` reads it as "
           "the daemon would.\n\n",
           out);

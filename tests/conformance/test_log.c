@@ -33,8 +33,8 @@ static void the_log_is_append_only(void **state)
         "UPDATE poly_log SET data = '{}' WHERE position = 3",
         "DELETE FROM poly_log WHERE position = 3",
         "DELETE FROM poly_log",
-        "INSERT OR REPLACE INTO poly_log(position, domain, key, version, type, time)"
-        " VALUES (3, 'order', '1', 3, 'x', 1)",
+        ("INSERT OR REPLACE INTO poly_log(position, domain, key, version, type, time)"
+         " VALUES (3, 'order', '1', 3, 'x', 1)"),
     };
     struct place *p = *state;
     char why[200];
