@@ -293,8 +293,8 @@ static void greed(void **state)
         "SELECT zeroblob(1000000000)",
         "SELECT length(printf('%900000000d', 1))",
         "SELECT length(replace(hex(zeroblob(8000000)), '00', hex(zeroblob(100))))",
-        "SELECT length(group_concat(hex(zeroblob(1000000)))) FROM (WITH RECURSIVE n(i) AS"
-        " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT i FROM n)",
+        ("SELECT length(group_concat(hex(zeroblob(1000000)))) FROM (WITH RECURSIVE n(i) AS"
+         " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT i FROM n)"),
         "SELECT trim(title, hex(zeroblob(1000))) FROM documents",
     };
     struct poly_session *session;
