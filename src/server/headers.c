@@ -119,7 +119,7 @@ static bool check_headers(struct server_request *request)
         poly_fail(&request->error, POLY_INVALID, "a header is malformed");
         return refuse(request, MHD_HTTP_BAD_REQUEST, "malformed-header");
     }
-    if (headers->size + request->uri.size / 2 > POLY_MAX_HTTP_HEADER) {
+    if (headers->size + request->uri.size - strlen(request->path) > POLY_MAX_HTTP_HEADER) {
         poly_fail(&request->error, POLY_LIMIT, "the headers are larger than %d bytes "
                   "(POLY_MAX_HTTP_HEADER)", POLY_MAX_HTTP_HEADER);
         return refuse(request, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large");

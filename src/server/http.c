@@ -116,7 +116,11 @@ static int64_t header_timeout(const struct server *server)
     return most < POLY_HEADER_TIMEOUT_MS ? most : POLY_HEADER_TIMEOUT_MS;
 }
 
-/* The path must be seen before libmicrohttpd decodes it: a key may hold a "/" as %2F. */
+/*
+ * The path must be seen before libmicrohttpd decodes it: a key may hold a "/" as %2F. The query is
+ * taken away from it: it would take it apart a second time, and a client whose query has many
+ * parts would get no answer at all before its timeout. uri is in the connection's own memory.
+ */
 static void *begin_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
     struct server_connection *connection = connection_of(mhd);
@@ -133,12 +137,15 @@ static void *begin_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
     if (request == NULL)
         return NULL;
     server_watch_within(&connection->watched, header_timeout(connection->server));
+    atomic_store(&connection->watched.idle, false);
     poly_buffer_add(&request->uri, uri, path);
     poly_buffer_add(&request->uri, "", 1);
     poly_buffer_add(&request->uri, uri, path);
     poly_buffer_add(&request->uri, "", 1);
-    query = query == NULL ? "" : query + 1;
-    poly_buffer_add(&request->uri, query, strlen(query) + 1);
+    poly_buffer_add(&request->uri, query == NULL ? "" : query + 1,
+                    query == NULL ? 1 : strlen(query));
+    if (query != NULL)
+        ((char *)(uintptr_t)query)[1] = '\0';
     return request;
 }
 

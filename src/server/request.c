@@ -148,6 +148,7 @@ void server_request_finish(struct server_request *request, bool complete)
 
     server_watch_within(&connection->watched, POLY_IDLE_TIMEOUT_MS);
     atomic_store(&connection->watched.asleep, false);
+    atomic_store(&connection->watched.idle, true);
     if (phase != SERVER_NEW) {
         int64_t us = poly_clock_monotonic() - request->started;
         server_metrics_count(request->server->metrics, request->api.operation, request->http, us);

@@ -1,7 +1,8 @@
 /*
- * libmicrohttpd's own timeout starts anew with each byte, and does not look at
- * suspended connections at all: hence this. shutdown() is all that is done to
- * a socket here; its owner sees the end of it and cleans up.
+ * libmicrohttpd's own timeout starts anew with each byte, does not look at
+ * suspended connections at all, and misses a half-close that came together with
+ * a request: hence this. shutdown() is all that is done to a socket here; its
+ * owner sees the end of it and cleans up.
  */
 #include "server/watch.h"
 
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -28,6 +30,13 @@ static bool has_left(int socket)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+/* Nothing of another request has come that could still be answered. */
+static bool is_silent(int socket)
+{
+    int bytes = 0;
+    return ioctl(socket, FIONREAD, &bytes) == 0 && bytes == 0;
+}
+
 static void look_at(struct server_watched *watched, int64_t now)
 {
     int64_t deadline = atomic_load(&watched->deadline);
@@ -37,6 +46,9 @@ static void look_at(struct server_watched *watched, int64_t now)
         shutdown(watched->socket, SHUT_RDWR);
     } else if (atomic_load(&watched->asleep) && has_left(watched->socket)) {
         atomic_store(&watched->left, true);
+    } else if (atomic_load(&watched->idle) && has_left(watched->socket) &&
+               is_silent(watched->socket)) {
+        shutdown(watched->socket, SHUT_RDWR);
     }
 }
 

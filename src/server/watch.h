@@ -19,6 +19,7 @@ struct server_watched {
     atomic_llong deadline; /* monotonic microseconds; 0: none. Then the socket is shut down */
     atomic_bool asleep;    /* nobody reads the socket: look whether the client has left */
     atomic_bool left;      /* it has */
+    atomic_bool idle;      /* between two requests: when the client has left, end it */
 };
 
 struct server_watch *server_watch_new(void); /* NULL: out of memory, or no thread */

@@ -78,7 +78,7 @@ def test_tenants_see_their_own(shared):
     answer = shared.put('/v1/records/documents/t1', key=acme, json=row)
     assert answer.status_code == 200, answer.text
     token = {'Polystore-Token': answer.headers['Polystore-Token']}
-    assert shared.get('/v1/records/documents/t1', key=acme).json()['row']['tenant_id'] == 'acme'
+    assert shared.get('/v1/records/documents/t1', key=acme).json()['row']['body'] == 'zebra'
     problem(shared.get('/v1/records/documents/t1', key=other), 404)
     assert len(shared.get('/v1/search?q=zebra', key=acme, headers=token).json()['hits']) == 1
     assert len(shared.get('/v1/search?q=zebra', key=other).json()['hits']) == 0

@@ -145,8 +145,11 @@ def test_rate_of_a_tenant(make):
     b'G' * 30000])
 def test_nonsense_harms_nobody(small, text):
     with connect(small) as connection:
-        connection.sendall(text)
-        connection.shutdown(socket.SHUT_WR)
+        try:
+            connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has been closed already
         answer, _ = read_all(connection)
     assert answer == b'' or answer.split(b' ')[1][:1] in (b'4', b'5', b'2')
     assert small.get('/live').status_code == 200

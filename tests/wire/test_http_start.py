@@ -103,16 +103,17 @@ def test_sigterm_finishes_what_is_under_way(make):
     lines = stream.iter_lines()
     results = []
 
-    def write():
+    def write(me):
         session = requests.Session()
         session.headers['Authorization'] = 'Bearer ' + daemon.key
         try:
             for i in range(100000):
-                answer = session.put(daemon.url + '/v1/records/notes/%d' % i, json={'text': 'x'})
+                answer = session.put(daemon.url + '/v1/records/notes/%d-%d' % (me, i),
+                                     json={'text': 'x'})
                 results.append(answer.status_code)
         except requests.ConnectionError:
             pass
-    threads = [threading.Thread(target=write) for _ in range(4)]
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     wait_for(lambda: len(results) > 100, 20)
