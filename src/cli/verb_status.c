@@ -108,8 +108,10 @@ static enum poly_status print(const json_t *status, struct poly_error *err)
     if (cli_json_true(status, "writer_held"))
         printf("writer    held by a transaction for %.1f s\n",
                json_number_value(json_object_get(status, "writer_held_seconds")));
-    if (last_error[0] != '\0')
-        printf("error     %s\n", last_error);
+    if (last_error[0] != '\0') {
+        printf("error     ");
+        cli_print_line(stdout, last_error, strlen(last_error));
+    }
     printf("\n");
     printed = print_domains(status, err);
     if (printed == POLY_OK && json_array_size(json_object_get(status, "projections")) > 0)

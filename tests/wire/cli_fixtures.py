@@ -1,4 +1,5 @@
 """The command line in a folder of its own, on the data directly or with a daemon on it."""
+import atexit
 import json
 import os
 import re
@@ -91,6 +92,7 @@ class Folder:
         return name
 
     def start(self):
+        atexit.register(self.kill)
         log = open(os.path.join(self.path, 'daemon.log'), 'w')
         self.daemon = subprocess.Popen([POLYSTORED, '--listen', '127.0.0.1:0'], cwd=self.path,
                                        stderr=log, env=self.environment())
@@ -102,6 +104,12 @@ class Folder:
                 return self
             assert self.daemon.poll() is None and time.monotonic() < until, text
             time.sleep(0.02)
+
+    def kill(self):
+        """Of a test that failed half-way."""
+        if self.daemon is not None and self.daemon.poll() is None:
+            self.daemon.kill()
+            self.daemon.wait()
 
     def stop(self):
         if self.daemon is not None:
