@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "fixture.h"
+#include "stores/relational/driver.h"
 
 static const char tables[] =
     "CREATE TABLE things(id TEXT PRIMARY KEY, i INTEGER, f REAL, b BOOLEAN, t TEXT, y BLOB,"
@@ -261,6 +262,74 @@ static void versions(void **state)
     assert_ok(put_row(f->admin, "things", "v", ROW({"i", poly_int(3)}), 0, NULL, &err));
 }
 
+/* Control: with the check switched off a stale write goes through, and the test above would see. */
+static void versions_unchecked(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_result first;
+    struct poly_error err;
+
+    assert_ok(put_row(f->admin, "things", "c", ROW({"i", poly_int(1)}), 0, &first, &err));
+    poly_control_version = false;
+    assert_ok(put_row(f->admin, "things", "c", ROW({"i", poly_int(2)}), (int64_t)first.version + 9,
+                      NULL, &err));
+    poly_control_version = true;
+    assert_fails(put_row(f->admin, "things", "c", ROW({"i", poly_int(3)}),
+                         (int64_t)first.version + 9, NULL, &err),
+                 POLY_CONFLICT);
+}
+
+/* Writers of one record who each say which version they saw: none is lost. */
+struct counter {
+    pthread_t thread;
+    struct fixture *f;
+    int conflicts;
+    bool failed;
+};
+
+static void *count_up(void *arg)
+{
+    struct counter *counter = arg;
+    struct poly_session *session = fixture_session(counter->f, NULL, 0);
+    struct poly_document document;
+    struct poly_error err;
+
+    for (int done = 0; done < 50 && !counter->failed;) {
+        enum poly_status status = poly_get(session, "things", "sum", &document, &err);
+        int64_t next = status == POLY_OK ? field(&document.row, "i")->integer + 1 : 0;
+
+        if (status == POLY_OK)
+            status = put_row(session, "things", "sum", ROW({"i", poly_int(next)}),
+                             (int64_t)document.version, NULL, &err);
+        done += status == POLY_OK;
+        counter->conflicts += status == POLY_CONFLICT;
+        counter->failed = status != POLY_OK && status != POLY_CONFLICT;
+        poly_session_reset(session);
+    }
+    poly_session_close(session);
+    return NULL;
+}
+
+static void many_writers(void **state)
+{
+    struct fixture *f = *state;
+    struct counter counters[4] = {0};
+    struct poly_document document;
+    struct poly_error err;
+
+    assert_ok(put_row(f->admin, "things", "sum", ROW({"i", poly_int(0)}), 0, NULL, &err));
+    for (size_t i = 0; i < 4; i++) {
+        counters[i].f = f;
+        assert_int_equal(pthread_create(&counters[i].thread, NULL, count_up, &counters[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(counters[i].thread, NULL);
+        assert_false(counters[i].failed);
+    }
+    assert_ok(poly_get(f->admin, "things", "sum", &document, &err));
+    assert_int_equal(field(&document.row, "i")->integer, 200);
+}
+
 /* A put of what is there already is no change: the version stays. */
 static void unchanged(void **state)
 {
@@ -415,7 +484,8 @@ int main(void)
         cmocka_unit_test(versions),     cmocka_unit_test(unchanged),
         cmocka_unit_test(constraints),  cmocka_unit_test(unfit),
         cmocka_unit_test(tenants),      cmocka_unit_test(tenants_in_key),
-        cmocka_unit_test(inside),
+        cmocka_unit_test(inside),         cmocka_unit_test(versions_unchecked),
+        cmocka_unit_test(many_writers),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "stores/relational/driver.h"
 
 enum {
     LIMIT_DEFAULT = 100,
+    STEPS = 4000, /* of SQLite's machine between two looks at the clock */
     PATH_MAX_BYTES = 256,
     DIGEST = 8,
     CURSOR_VALUE_MAX = 1024, /* bytes of an order value that a cursor carries */
@@ -36,6 +38,7 @@ struct listing {
     struct poly_arena *arena;
     size_t order; /* column */
     uint32_t limit;
+    int64_t deadline; /* monotonic, microseconds */
     unsigned char digest[DIGEST];
     struct cursor after;
     bool has_after;
@@ -584,6 +587,13 @@ static enum poly_status step_all(struct listing *l, sqlite3_stmt *statement, str
     return status;
 }
 
+static int expired(void *arg)
+{
+    const struct listing *l = arg;
+
+    return poly_clock_monotonic() > l->deadline;
+}
+
 static enum poly_status run(struct listing *l, struct poly_db *db, struct poly_page *page,
                             struct poly_error *err)
 {
@@ -596,8 +606,16 @@ static enum poly_status run(struct listing *l, struct poly_db *db, struct poly_p
         return poly_db_fail(db, code, "cannot list", err);
     for (int i = 0; i < l->parameter_count; i++)
         poly_bind_value(statement, i + 1, &l->parameters[i]);
+    /* A filter that no index serves may look at every row of the table. */
+    sqlite3_progress_handler(poly_db_handle(db), STEPS, expired, l);
     status = step_all(l, statement, db, page, err);
+    sqlite3_progress_handler(poly_db_handle(db), 0, NULL, NULL);
     sqlite3_finalize(statement);
+    if (status == POLY_TIMEOUT)
+        return poly_fail(err, POLY_TIMEOUT,
+                         "domain '%s': the list ran beyond the deadline; filter by a column with an "
+                         "index",
+                         l->query->domain);
     return status;
 }
 
@@ -644,6 +662,7 @@ enum poly_status poly_list(struct poly_session *session, const struct poly_list_
         status = check(&l, err);
     if (status != POLY_OK)
         return status;
+    l.deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(session) * 1000;
     poly_buffer_init(&l.sql, POLY_MAX_SQL);
     status = build(&l, err);
     if (status == POLY_OK)
