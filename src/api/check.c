@@ -105,12 +105,20 @@ static enum poly_status check_parameter(const struct api_field *field, const cha
     }
 }
 
-static bool given_before(const struct api_request *request, size_t index)
+/* How often the parameter at this index has come already, against how often it may. */
+static enum poly_status check_repeats(const struct api_request *request, size_t index,
+                                      const struct api_field *field, struct poly_error *err)
 {
+    size_t most = (field->flags & API_REPEATED) != 0 ? API_REPEATS_MAX : 1, before = 0;
+
     for (size_t i = 0; i < index; i++)
-        if (strcmp(request->parameters[i].name, request->parameters[index].name) == 0)
-            return true;
-    return false;
+        before += strcmp(request->parameters[i].name, field->name) == 0;
+    if (before < most)
+        return POLY_OK;
+    if (most == 1)
+        return poly_fail(err, POLY_INVALID, "parameter '%s' is given twice", field->name);
+    return poly_fail(err, POLY_INVALID, "parameter '%s' is given more than %zu times", field->name,
+                     most);
 }
 
 static enum poly_status check_required(const struct api_request *request, struct poly_error *err)
@@ -143,11 +151,12 @@ enum poly_status api_check_parameters(const struct api_request *request, struct 
             return poly_fail(err, POLY_INVALID, "unknown parameter '%.64s'; known are: %s",
                              parameter->name, known);
         }
-        if ((field->flags & API_REPEATED) == 0 && given_before(request, i))
-            return poly_fail(err, POLY_INVALID, "parameter '%s' is given twice", field->name);
 
-        enum poly_status status = check_parameter(field, parameter->value, err);
+        enum poly_status status = check_repeats(request, i, field, err);
 
+        if (status != POLY_OK)
+            return status;
+        status = check_parameter(field, parameter->value, err);
         if (status != POLY_OK)
             return poly_fail_in(err, status, "parameter");
     }

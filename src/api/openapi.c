@@ -88,7 +88,7 @@ static void put_items(struct poly_buffer *out, const struct api_field *field)
     }
     close_object(out);
     if ((field->flags & API_REPEATED) != 0)
-        api_put_integer(out, "maxItems", POLY_MAX_DOMAINS);
+        api_put_integer(out, "maxItems", API_REPEATS_MAX);
 }
 
 static void put_expected(struct poly_buffer *out)

@@ -32,6 +32,9 @@ enum api_field_flag {
     API_LOCAL = 1 << 4,    /* only for our own command line on the same machine */
 };
 
+/* How often a parameter with API_REPEATED may come; several of them fit into API_PARAMETERS_MAX. */
+enum { API_REPEATS_MAX = 16 };
+
 struct api_schema;
 
 struct api_field {

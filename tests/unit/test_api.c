@@ -68,6 +68,10 @@ static void test_parameters(void **state)
     refuse("GET", "/v1/search?q=", NULL, "0 bytes");
     refuse("GET", "/v1/log?key=3", NULL, "exactly one 'domain'");
     refuse("GET", "/v1/log?domain=,", NULL, "empty");
+    refuse("GET",
+           "/v1/log?type=1&type=2&type=3&type=4&type=5&type=6&type=7&type=8&type=9&type=10&"
+           "type=11&type=12&type=13&type=14&type=15&type=16&type=17",
+           NULL, "more than 16 times");
     refuse("GET", "/v1/streams/s?path=$.a", NULL, "go together");
     refuse("GET", "/v1/streams/s?path=$.a&equal=x", NULL, "parameter 'equal'");
     refuse("GET", "/v1/migrations?folder=/etc", NULL, "unknown parameter 'folder'");
