@@ -112,6 +112,6 @@ void cli_help_man(FILE *out)
     fputs(".SH ENVIRONMENT\n.TP\n.B POLYSTORE_KEY\nAPI key for the daemon\n", out);
     fputs(".SH FILES\n.TP\n.I polystore.yaml\nconfiguration\n.TP\n.I data/admin.key\n"
           "administrator's key, made by the first start of the daemon\n"
-          ".SH SEE ALSO\n.BR polystored (1)\n",
+          ".SH SEE ALSO\n.BR polystored (8)\n",
           out);
 }

@@ -343,3 +343,54 @@ def test_a_reader_that_leaves_is_no_error(notes):
     done = subprocess.run(['bash', '-c', 'polystore log export | head -n 1; echo ${PIPESTATUS[0]}'],
                           cwd=notes.path, env=notes.environment(), capture_output=True, text=True)
     assert done.stderr == '' and done.stdout.count('\n') == 2
+
+
+@pytest.mark.parametrize('daemon', [False, True])
+def test_tenants_see_their_own(tmp_path, daemon):
+    folder = Folder(tmp_path)
+    os.mkdir(tmp_path / 'migrations')
+    folder.file('migrations/0001_a.sql', 'CREATE TABLE sites(id TEXT PRIMARY KEY, tenant_id TEXT '
+                                         'NOT NULL, name TEXT);')
+    folder.file('polystore.yaml', 'migrations: migrations\ndomains:\n  sites: {table: sites, '
+                                  'tenant: tenant_id, search: {fields: [name]}}\n')
+    folder.good('migrate', 'up')
+    if daemon:
+        folder.start()
+    folder.good('put', 'sites', 'a', 'name=mast', '--tenant', 'acme')
+    folder.good('put', 'sites', 'b', 'name=mast', '--tenant', 'other')
+    folder.bad(3, 'get', 'sites', 'b', '--tenant', 'acme')
+    folder.bad(6, 'get', 'sites', 'b')
+    assert names(folder.json('list', 'sites', '--tenant', 'acme')) == ['a']
+    assert len(folder.json('search', 'mast', '--tenant', 'acme')['hits']) == 1
+    rows = folder.json('sql', 'SELECT id FROM sites', '--tenant', 'other')['rows']
+    assert rows == [{'id': 'b'}]
+    answer = folder.json('import', 'sites', '-', '--format', 'csv', '--tenant', 'acme',
+                         input='id,name\nc,tower\n')
+    assert answer['changed'] == 1
+    assert names(folder.json('list', 'sites', '--tenant', 'acme')) == ['a', 'c']
+    folder.stop()
+
+
+def test_tail_goes_on(tmp_path):
+    folder = fresh(tmp_path).start()
+    folder.good('append', 'visit-1', 'Came')
+    reader = subprocess.Popen([POLYSTORE, 'log', 'tail', '-f'], cwd=folder.path, text=True,
+                              stdout=subprocess.PIPE, env=folder.environment())
+    assert ' Came ' in reader.stdout.readline()
+    folder.good('append', 'visit-1', 'Left')
+    assert ' Left ' in reader.stdout.readline()
+    reader.send_signal(signal.SIGTERM)
+    assert reader.wait(10) == 0
+    folder.stop()
+
+
+def test_a_folder_that_is_taken(tmp_path):
+    folder = fresh(tmp_path)
+    reader = subprocess.Popen([POLYSTORE, 'subscribe', '--json'], cwd=folder.path, text=True,
+                              stdout=subprocess.PIPE, env=folder.environment())
+    while 'pid' not in (tmp_path / 'data/lock').read_text():
+        assert reader.poll() is None
+    folder.bad(9, 'status', says='data')
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(10) == 0
+    folder.good('status')
