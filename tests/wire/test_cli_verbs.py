@@ -80,6 +80,7 @@ def names(answer):
 
 
 def test_list_filters_and_pages(debs):
+    """Inside of a JSON column too (S3-13)."""
     def listed(*words):
         return names(debs.json('list', 'packages', *words))
 
@@ -99,6 +100,7 @@ def test_list_filters_and_pages(debs):
 
 
 def test_sql(debs):
+    """Values are bound, never part of the text (S3-30)."""
     rows = debs.json('sql', 'SELECT name FROM packages WHERE installed_size > ?1 AND section = ?2',
                      '150', 'shells')['rows']
     assert [row['name'] for row in rows] == ['bash', 'dash']
@@ -110,6 +112,7 @@ def test_sql(debs):
 
 
 def test_search(debs):
+    """One call over the searchable domains (S3-19, S4-06)."""
     hits = debs.json('search', '--', 'text editor', '-emacs')['hits']
     assert [hit['key'] for hit in hits] == ['ed']
     answer = debs.json('search', 'shell*', '--where', 'section=shells', '--count', '--limit', '1')
@@ -120,6 +123,7 @@ def test_search(debs):
 
 
 def test_events(notes):
+    """Expected versions, payloads by path, results replayed (S2-12)."""
     notes.good('append', 'visit-1', 'Came', 'city=Paris', 'guests:=2', '--expected', 'none')
     notes.good('append', 'visit-1', 'Left', '{"city": "Oslo"}', '--expected', '1', '--meta',
                '{"by": "door"}')
@@ -140,6 +144,7 @@ def test_events(notes):
 
 
 def test_log(notes, tmp_path):
+    """Verified, exported, and its events imported elsewhere (S2-11)."""
     notes.good('put', 'notes', '1', 'title=a')
     notes.good('append', 'visit-1', 'Came', 'n:=1')
     notes.good('append', 'visit-1', 'Left', 'n:=2')
@@ -186,12 +191,14 @@ def test_subscribe_gives_what_comes_and_ends_by_ctrl_c(tmp_path):
 
 
 def test_status_and_exit_code(notes):
+    """Who owns what, and how each store is (S0-37, S4-83, S4-90)."""
     status = notes.json('status')
     assert status['state'] == 'ok' and {d['name'] for d in status['domains']} == {'notes', 'visit'}
     assert notes.good('status').startswith('state     ok\n')
 
 
 def test_migrations(tmp_path):
+    """An edited file is refused (S3-31)."""
     folder = Folder(tmp_path)
     folder.good('init')
     assert 'pending' in folder.good('migrate', 'status')
@@ -217,6 +224,7 @@ def test_keys(notes):
 
 
 def test_rebuild_and_projection(notes):
+    """A store is built again from the log (S2-10)."""
     notes.good('put', 'notes', '1', 'title=findme')
     assert notes.good('rebuild', 'search') == 'search: rebuilt, and swapped\n'
     assert len(notes.json('search', 'findme')['hits']) == 1
@@ -229,6 +237,7 @@ def test_rebuild_and_projection(notes):
 
 
 def test_tokens(notes):
+    """A read sees at least the write that its token stands for (S2-29)."""
     token = notes.json('append', 'visit-1', 'Came')['token']
     notes.good('events', 'visit-1', '--token', token)
     notes.good('events', 'visit-1', '--token', token, '--consistency', 'stale')
@@ -276,7 +285,7 @@ def test_daemon_is_found_and_its_key(tmp_path):
 
 
 def test_same_session_both_ways(tmp_path):
-    """The same words give the same answers, directly and through a daemon."""
+    """The same words give the same answers, directly and through a daemon (S2-22)."""
     session = [
         ['put', 'notes', '1', 'title=One', 'body=a text'], ['put', 'notes', '1', 'title=One'],
         ['put', 'notes', 'x', 'title=One'], ['get', 'notes', '1'], ['get', 'notes', '1', '--json'],
@@ -347,6 +356,7 @@ def test_a_reader_that_leaves_is_no_error(notes):
 
 @pytest.mark.parametrize('daemon', [False, True])
 def test_tenants_see_their_own(tmp_path, daemon):
+    """Another tenant's record looks the same as none (S4-36)."""
     folder = Folder(tmp_path)
     os.mkdir(tmp_path / 'migrations')
     folder.file('migrations/0001_a.sql', 'CREATE TABLE sites(id TEXT PRIMARY KEY, tenant_id TEXT '
