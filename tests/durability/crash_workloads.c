@@ -4,6 +4,7 @@
 
 #include "core/inside.h"
 #include "crash.h"
+#include "crash_more.h"
 
 /* --- helpers --- */
 
@@ -24,9 +25,8 @@ static struct poly_txn *begin(struct crash_run *run, const struct poly_txn_optio
     return txn;
 }
 
-/* count events of about size bytes each, with the step's number. */
-static enum poly_status add(struct crash_run *run, struct poly_txn *txn, const char *stream,
-                            unsigned step, unsigned count)
+enum poly_status crash_add(struct crash_run *run, struct poly_txn *txn, const char *stream,
+                           unsigned step, unsigned count)
 {
     static char padding[12000];
     char data[12200];
@@ -52,8 +52,7 @@ static enum poly_status finish(struct crash_run *run, struct poly_txn *txn, enum
     return status;
 }
 
-/* Version that the stream has after done steps, of which each k-th adds count. */
-static bool stream_is(struct crash_run *run, const char *stream, uint64_t wanted)
+bool crash_stream_is(struct crash_run *run, const char *stream, uint64_t wanted)
 {
     uint64_t version = lab_stream_version(run->session, stream);
 
@@ -69,7 +68,7 @@ static enum poly_status single_step(struct crash_run *run, unsigned number)
 {
     struct poly_txn *txn = begin(run, NULL);
 
-    return txn == NULL ? run->err.status : finish(run, txn, add(run, txn, "step-1", number, 1));
+    return txn == NULL ? run->err.status : finish(run, txn, crash_add(run, txn, "step-1", number, 1));
 }
 
 /* --- several streams in one transaction --- */
@@ -82,18 +81,18 @@ static enum poly_status streams_step(struct crash_run *run, unsigned number)
 
     if (txn == NULL)
         return run->err.status;
-    status = add(run, txn, "step-1", number, 1);
+    status = crash_add(run, txn, "step-1", number, 1);
     for (unsigned i = 0; i < 3 && status == POLY_OK; i++) {
         snprintf(stream, sizeof(stream), "other-%u", i);
-        status = add(run, txn, stream, number, i + 1);
+        status = crash_add(run, txn, stream, number, i + 1);
     }
     return finish(run, txn, status);
 }
 
 static bool streams_check(struct crash_run *run, uint64_t done)
 {
-    return stream_is(run, "other-0", done) && stream_is(run, "other-1", done * 2) &&
-           stream_is(run, "other-2", done * 3);
+    return crash_stream_is(run, "other-0", done) && crash_stream_is(run, "other-1", done * 2) &&
+           crash_stream_is(run, "other-2", done * 3);
 }
 
 /* --- interactive --- */
@@ -106,15 +105,15 @@ static enum poly_status interactive_step(struct crash_run *run, unsigned number)
 
     if (txn == NULL)
         return run->err.status;
-    status = add(run, txn, "step-1", number, 1);
+    status = crash_add(run, txn, "step-1", number, 1);
     if (status == POLY_OK)
-        status = add(run, txn, "other-1", number, 2);
+        status = crash_add(run, txn, "other-1", number, 2);
     return finish(run, txn, status);
 }
 
 static bool interactive_check(struct crash_run *run, uint64_t done)
 {
-    return stream_is(run, "other-1", done * 2);
+    return crash_stream_is(run, "other-1", done * 2);
 }
 
 /* --- idempotency keys --- */
@@ -131,7 +130,7 @@ static enum poly_status keyed(struct crash_run *run, unsigned number, bool *repl
     txn = begin(run, &options);
     if (txn == NULL)
         return run->err.status;
-    status = add(run, txn, "step-1", number, 1);
+    status = crash_add(run, txn, "step-1", number, 1);
     if (status != POLY_OK) {
         poly_txn_abort(txn);
         return status;
@@ -160,7 +159,7 @@ static bool keyed_check(struct crash_run *run, uint64_t done)
         if (!replayed)
             return crash_wrong(run, "key %u was forgotten, its event is there", i);
     }
-    return stream_is(run, "step-1", done);
+    return crash_stream_is(run, "step-1", done);
 }
 
 /* --- acknowledgements of a subscription --- */
@@ -347,6 +346,31 @@ static bool retention_check(struct crash_run *run, uint64_t done)
     return true;
 }
 
+/* --- a checkpoint: the WAL grows beyond what the writer lets it --- */
+
+static enum poly_status large_step(struct crash_run *run, unsigned number)
+{
+    static char data[3 << 20];
+    struct poly_event event = {.type = "Large"};
+    struct poly_txn *txn = begin(run, NULL);
+    enum poly_status status;
+
+    if (txn == NULL)
+        return run->err.status;
+    memset(data, 'x', sizeof(data) - 1);
+    data[0] = data[sizeof(data) - 2] = '"';
+    event.data = poly_json(data);
+    status = crash_add(run, txn, "step-1", number, 1);
+    if (status == POLY_OK)
+        status = poly_append(txn, "large-1", POLY_ANY, &event, 1, &run->err);
+    return finish(run, txn, status);
+}
+
+static bool large_check(struct crash_run *run, uint64_t done)
+{
+    return crash_stream_is(run, "large-1", done);
+}
+
 /* --- the list --- */
 
 static const struct crash_workload fresh = {
@@ -399,7 +423,28 @@ static const struct crash_workload recovery_follower = {.name = "recovery of a f
                                                         .step = streams_step,
                                                         .check = streams_check};
 
-const struct crash_workload *const crash_workloads[] = {
-    &fresh,     &single,    &streams,  &interactive, &keys,
-    &acks,      &group,     &colocated, &follower,   &rebuild,
-    &rebuild_follower, &retention, &recovery, &recovery_follower, NULL};
+static const struct crash_workload checkpoint = {
+    .name = "checkpoint", .steps = 7, .step = large_step, .check = large_check};
+
+const struct crash_workload *const crash_workloads[] = {&fresh,
+                                                        &single,
+                                                        &streams,
+                                                        &interactive,
+                                                        &keys,
+                                                        &acks,
+                                                        &group,
+                                                        &colocated,
+                                                        &follower,
+                                                        &rebuild,
+                                                        &rebuild_follower,
+                                                        &retention,
+                                                        &recovery,
+                                                        &recovery_follower,
+                                                        &checkpoint,
+                                                        &crash_records,
+                                                        &crash_records_followed,
+                                                        &crash_records_recovery,
+                                                        &crash_retention,
+                                                        &crash_retention_followed,
+                                                        &crash_migrations,
+                                                        NULL};
