@@ -13,8 +13,6 @@
 #define POLY_MAX_OPERATIONS 10000            /* operations and events in one transaction */
 #define POLY_MAX_TXN_BYTES (64 * 1024 * 1024) /* of one transaction, staged */
 #define POLY_MAX_QUEUE 4096                  /* transactions waiting for the writer */
-#define POLY_MAX_GROUP 1024                  /* transactions in one group commit */
-#define POLY_MAX_GROUP_RECORDS 20000         /* records after which a group is committed */
 #define POLY_MAX_COLUMNS 256                 /* of a domain's table */
 #define POLY_MAX_DOMAINS 256
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */

@@ -18,6 +18,7 @@ GOOD = {
                                   'X(OK, 200, 0, "done")\n#endif\n',
     'docs/errors.md': '| `OK` | 200 | 0 | done |\n',
     'src/core/a.c': '#include "base/limits.h"\n\nint a(int b)\n{\n    return b;\n}\n',
+    'src/core/b.c': 'char name[POLY_MAX_NAME];\n',
 }
 
 
@@ -57,6 +58,7 @@ BROKEN = [
     ('src__core__a_dot_h', '#ifndef A_H\n#define A_H\n#endif\n', 'guard is not POLY_CORE_A_H'),
     ('docs__limits_dot_md', '| `POLY_MAX_NAME` | 129 | bytes |\n', 'is 128, not 129'),
     ('docs__limits_dot_md', '\n', 'POLY_MAX_NAME (src/base/limits.h) is not documented'),
+    ('src__core__b_dot_c', '/* nothing */\n', 'POLY_MAX_NAME limits nothing'),
     ('docs__errors_dot_md', '| `OK` | 200 | 1 | done |\n', 'OK is not documented'),
     ('README_dot_md', 'see [this](docs/gone.md)\n', "link to 'docs/gone.md'"),
     ('README_dot_md', 'see [this](docs/errors.md#gone)\n', 'no such heading'),
