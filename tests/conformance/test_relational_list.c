@@ -260,6 +260,37 @@ static void cursors(void **state)
     poly_session_close(yours);
 }
 
+/* A page over the session's memory, and a search of rows over its time, say so. */
+static void bounds(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_session_options small = {.tenant = "mine", .memory_max = 16 * 1024};
+    struct poly_session_options brief = {.tenant = "mine", .deadline_ms = 1};
+    struct poly_value value = poly_str("x");
+    struct poly_filter filter = {"data", "$.n", POLY_EQ, &value, 1};
+    struct poly_list_query query = {.domain = "items", .limit = ITEMS};
+    enum poly_status status = POLY_OK;
+    struct poly_session *session;
+    struct poly_page page;
+    struct poly_error err;
+
+    assert_ok(poly_session_open(f->instance, &small, &session, &err));
+    assert_fails(poly_list(session, &query, &page, &err), POLY_LIMIT);
+    assert_message("fewer records");
+    poly_session_close(session);
+
+    fixture_foreign(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <"
+                       " 20000) INSERT INTO items(id, tenant_id, data)"
+                       " SELECT 100000 + i, 'mine', '{\"n\": 1}' FROM n");
+    query.filters = &filter;
+    query.filter_count = 1;
+    assert_ok(poly_session_open(f->instance, &brief, &session, &err));
+    for (int i = 0; i < 100 && status == POLY_OK; i++)
+        status = poly_list(session, &query, &page, &err);
+    assert_int_equal(status, POLY_TIMEOUT);
+    poly_session_close(session);
+}
+
 /* A column of no known type keeps what it is given, and numbers do not meet texts. */
 static void any_type(void **state)
 {
@@ -295,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filters), cmocka_unit_test(json_paths), cmocka_unit_test(refused),
         cmocka_unit_test(pages),   cmocka_unit_test(cursors),    cmocka_unit_test(any_type),
+        cmocka_unit_test(bounds),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

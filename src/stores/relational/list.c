@@ -22,8 +22,7 @@ enum {
     PATH_MAX_BYTES = 256,
     DIGEST = 8,
     CURSOR_VALUE_MAX = 1024, /* bytes of an order value that a cursor carries */
-    CURSOR_MAX = DIGEST + 1 + 4 + CURSOR_VALUE_MAX + POLY_MAX_KEY,
-    PARAMETERS_MAX = 8 + POLY_MAX_FILTERS * 3 + POLY_MAX_IN
+    CURSOR_MAX = DIGEST + 1 + 4 + CURSOR_VALUE_MAX + POLY_MAX_KEY
 };
 
 struct cursor {
@@ -44,7 +43,7 @@ struct listing {
     bool has_after;
     struct poly_buffer sql;
     struct poly_value *parameters; /* ?1, ?2 … */
-    int parameter_count;
+    int parameter_count, parameter_room;
 };
 
 /* --- texts --- */
@@ -52,7 +51,7 @@ struct listing {
 /* The number of a new parameter with that value. */
 static int bind(struct listing *l, const struct poly_value *value)
 {
-    if (l->parameter_count == PARAMETERS_MAX) {
+    if (l->parameter_count == l->parameter_room) {
         l->sql.failed = true;
         return 0;
     }
@@ -612,10 +611,11 @@ static enum poly_status run(struct listing *l, struct poly_db *db, struct poly_p
     sqlite3_progress_handler(poly_db_handle(db), 0, NULL, NULL);
     sqlite3_finalize(statement);
     if (status == POLY_TIMEOUT)
-        return poly_fail(err, POLY_TIMEOUT,
-                         "domain '%s': the list ran beyond the deadline; filter by a column with an "
-                         "index",
-                         l->query->domain);
+        return poly_fail(
+            err, POLY_TIMEOUT,
+            "domain '%s': the list ran beyond the deadline; filter by a column with an "
+            "index",
+            l->query->domain);
     return status;
 }
 
@@ -640,7 +640,12 @@ static enum poly_status check(struct listing *l, struct poly_error *err)
                          query->order, known);
     }
     digest(l);
-    l->parameters = poly_arena_array(l->arena, PARAMETERS_MAX, sizeof(*l->parameters));
+    l->parameter_room = 4; /* tenant, and three of the cursor */
+    for (size_t i = 0; i < query->filter_count; i++)
+        l->parameter_room +=
+            3 +
+            (int)(query->filters[i].value_count > POLY_MAX_IN ? 0 : query->filters[i].value_count);
+    l->parameters = poly_arena_array(l->arena, (size_t)l->parameter_room, sizeof(*l->parameters));
     if (l->parameters == NULL)
         return poly_no_memory(err);
     return query->cursor == NULL ? POLY_OK : read_cursor(l, err);
