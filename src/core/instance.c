@@ -51,6 +51,21 @@ static enum poly_status open_log(struct poly_instance *self, struct poly_error *
     return poly_writer_open(self->log, &hooks, &self->writer, err);
 }
 
+static enum poly_status open_rest(struct poly_instance *self, struct poly_error *err)
+{
+    enum poly_status status = open_file(self, err);
+
+    if (status == POLY_OK)
+        status = open_log(self, err);
+    if (status == POLY_OK)
+        status = poly_stores_start(self, err);
+    if (status == POLY_OK)
+        status = poly_projections_open(self, err);
+    if (status == POLY_OK)
+        status = poly_keeper_start(self, err);
+    return status;
+}
+
 static enum poly_status open_all(struct poly_instance *self, const struct poly_options *options,
                                  struct poly_error *err)
 {
@@ -64,17 +79,11 @@ static enum poly_status open_all(struct poly_instance *self, const struct poly_o
         return poly_no_memory(err);
     status =
         poly_lock_take(self->data, options->lock_note, options->lock_wait_ms, &self->lock_fd, err);
-    if (status == POLY_OK)
-        status = open_file(self, err);
-    if (status == POLY_OK)
-        status = open_log(self, err);
-    if (status == POLY_OK)
-        status = poly_stores_start(self, err);
-    if (status == POLY_OK)
-        status = poly_projections_open(self, err);
-    if (status == POLY_OK)
-        status = poly_keeper_start(self, err);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    status = open_rest(self, err);
+    return status == POLY_OK ? POLY_OK
+                             : poly_fail_in(err, status, "data folder '%s'", self->data);
 }
 
 enum poly_status poly_open(const struct poly_options *options, struct poly_instance **instance,
