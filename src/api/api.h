@@ -88,7 +88,8 @@ enum poly_status api_query(char *query, struct api_parameter *parameters, size_t
 
 /*
  * Runs an operation. Checks rights, parameters and body by the table first.
- * The session's arena is used; the caller resets it afterwards. An error after begin is told in
+ * The session's arena is used, and long exports and imports reset it on the way: nothing of the
+ * request may lie in it. The caller resets it afterwards. An error after begin is told in
  * band by the handler, and is returned for the caller's log only.
  */
 enum poly_status api_call(struct poly_session *session, const struct api_request *request,
