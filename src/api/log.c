@@ -224,8 +224,9 @@ static bool is_blank(const char *line, size_t size)
 
 static enum poly_status import_lines(struct import *import, struct poly_error *err)
 {
-    const char *line = import->context->request->body;
-    const char *end = line + import->context->request->body_size;
+    const struct api_request *request = import->context->request;
+    const char *line = request->body == NULL ? "" : request->body;
+    const char *end = line + request->body_size;
     enum poly_status status = POLY_OK;
 
     while (status == POLY_OK && line < end) {
