@@ -68,7 +68,8 @@ static enum poly_status single_step(struct crash_run *run, unsigned number)
 {
     struct poly_txn *txn = begin(run, NULL);
 
-    return txn == NULL ? run->err.status : finish(run, txn, crash_add(run, txn, "step-1", number, 1));
+    return txn == NULL ? run->err.status
+                       : finish(run, txn, crash_add(run, txn, "step-1", number, 1));
 }
 
 /* --- several streams in one transaction --- */
@@ -194,7 +195,8 @@ static enum poly_status acks_work(struct crash_run *run)
 static bool acks_check(struct crash_run *run, uint64_t done)
 {
     int64_t kept = lab_foreign_number(
-        run->data, "SELECT coalesce(max(position), 0) FROM poly_subscription WHERE name = 'reader'");
+        run->data,
+        "SELECT coalesce(max(position), 0) FROM poly_subscription WHERE name = 'reader'");
     uint64_t position = (uint64_t)kept;
 
     (void)done;
