@@ -35,6 +35,8 @@ struct poly_db {
     size_t cache_size, cache_used;
     uint64_t tick;        /* counts what was handed out */
     struct poly_db *next; /* in the pool */
+    bool lost; /* the open transaction must not be committed */
+    sqlite3_stmt *rollback; /* made at open: it must work with hardly any memory */
 };
 
 /* The schema is trusted: the triggers use json_object(), which SQLite 3.40 does not call innocuous.
@@ -56,7 +58,7 @@ static const char pragmas_derived[] = "PRAGMA journal_mode=WAL;"
 /* Readers live by the page cache of the kernel: a small cache of their own keeps an idle
  * daemon small. */
 static const char pragmas_read[] = "PRAGMA query_only=ON;"
-                                   "PRAGMA cache_size=-4096;";
+                                   "PRAGMA cache_size=-2048;";
 
 bool poly_db_temporary(int code)
 {
@@ -152,6 +154,13 @@ static enum poly_status configure(struct poly_db *db, enum poly_db_mode mode,
     status = poly_db_exec(db, pragmas, err);
     if (status == POLY_OK)
         status = poly_db_exec(db, own, err);
+    if (status == POLY_OK) {
+        int code = sqlite3_prepare_v3(db->handle, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT,
+                                      &db->rollback, NULL);
+
+        if (code != SQLITE_OK)
+            status = poly_db_fail(db, code, "cannot prepare a statement", err);
+    }
     return status;
 }
 
@@ -192,6 +201,7 @@ void poly_db_close(struct poly_db *db)
     for (size_t i = 0; i < db->cache_size; i++)
         sqlite3_finalize(db->cache[i].statement);
     free(db->cache);
+    sqlite3_finalize(db->rollback);
     sqlite3_close(db->handle);
     free(db);
 }
@@ -280,6 +290,30 @@ enum poly_status poly_db_exec(struct poly_db *db, const char *sql, struct poly_e
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 
     return code == SQLITE_OK ? POLY_OK : poly_db_fail(db, code, "cannot run a statement", err);
+}
+
+void poly_db_roll_back(struct poly_db *db)
+{
+    if (sqlite3_get_autocommit(db->handle) != 0) {
+        db->lost = false;
+        return;
+    }
+    sqlite3_step(db->rollback);
+    sqlite3_reset(db->rollback);
+    db->lost = sqlite3_get_autocommit(db->handle) == 0;
+}
+
+bool poly_db_in_transaction(const struct poly_db *db)
+{
+    return sqlite3_get_autocommit(db->handle) == 0 && !db->lost;
+}
+
+bool poly_db_back_to(struct poly_db *db, const char *sql)
+{
+    if (sqlite3_get_autocommit(db->handle) == 0 &&
+        sqlite3_exec(db->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        poly_db_roll_back(db);
+    return poly_db_in_transaction(db);
 }
 
 enum poly_status poly_db_row(struct poly_db *db, sqlite3_stmt *statement, bool *row,
@@ -473,8 +507,9 @@ void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
 
     if (reader == NULL)
         return;
+    poly_db_roll_back(reader); /* a COMMIT may have failed: the next one must not get its snapshot */
     pthread_mutex_lock(&file->lock);
-    keep = file->idle_count < POLY_MAX_READERS;
+    keep = file->idle_count < POLY_MAX_READERS && sqlite3_get_autocommit(reader->handle) != 0;
     if (keep) {
         reader->next = file->idle;
         file->idle = reader;

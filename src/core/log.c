@@ -35,8 +35,7 @@ static const char schema[] =
     " data,"
     " meta TEXT,"
     " salt BLOB NOT NULL DEFAULT (randomblob(16)));"
-    /* The key first: it tells most rows apart, so that a search compares one column. */
-    "CREATE UNIQUE INDEX IF NOT EXISTS poly_log_key ON poly_log(key, domain, tenant, version);"
+    "CREATE UNIQUE INDEX IF NOT EXISTS poly_log_key ON poly_log(domain, tenant, key, version);"
     "CREATE INDEX IF NOT EXISTS poly_log_domain ON poly_log(domain);"
     "CREATE INDEX IF NOT EXISTS poly_log_type ON poly_log(type);"
     "CREATE TRIGGER IF NOT EXISTS poly_log_update BEFORE UPDATE ON poly_log BEGIN"
@@ -152,8 +151,8 @@ static enum poly_status setup(struct poly_log *log, struct poly_db *db, struct p
     /* A mark that another program left behind would give its name to foreign writes. */
     if (status == POLY_OK)
         status = poly_db_exec(db, "DELETE FROM poly_writing; COMMIT", err);
-    if (status != POLY_OK && !sqlite3_get_autocommit(poly_db_handle(db)))
-        (void)poly_db_exec(db, "ROLLBACK", NULL);
+    if (status != POLY_OK)
+        poly_db_roll_back(db);
     return status;
 }
 

@@ -168,9 +168,10 @@ static enum poly_status apply(struct poly_projection *projection, struct poly_db
         return status == POLY_OK ? poly_fail(err, POLY_INTERNAL, "the transaction is gone")
                                  : status;
     }
-    if (status != POLY_OK)
-        (void)poly_db_exec(db, "ROLLBACK TO poly_apply", &ignored);
-    (void)poly_db_exec(db, "RELEASE poly_apply", &ignored);
+    if (status == POLY_OK)
+        (void)poly_db_exec(db, "RELEASE poly_apply", &ignored);
+    else if (!poly_db_back_to(db, "ROLLBACK TO poly_apply; RELEASE poly_apply"))
+        batch->temporary = true;
     return status;
 }
 
@@ -469,7 +470,7 @@ static enum poly_status group_command(struct poly_projection *projection, struct
                                       struct poly_error *err)
 {
     struct poly_progress before = projection->work;
-    struct poly_error failed = {POLY_OK, -1, ""}, ignored;
+    struct poly_error failed = {POLY_OK, -1, ""};
     enum poly_command command = take_command(projection);
     enum poly_status status;
 
@@ -480,11 +481,13 @@ static enum poly_status group_command(struct poly_projection *projection, struct
         return status;
     projection->command_status = run_command(projection, db, command, &failed);
     projection->command_error = failed;
-    if (projection->command_status != POLY_OK) {
-        projection->work = before;
-        (void)poly_db_exec(db, "ROLLBACK TO poly_command", &ignored);
-    }
-    return poly_db_exec(db, "RELEASE poly_command", err);
+    if (projection->command_status == POLY_OK)
+        return poly_db_exec(db, "RELEASE poly_command", err);
+    projection->work = before;
+    if (poly_db_back_to(db, "ROLLBACK TO poly_command; RELEASE poly_command"))
+        return POLY_OK;
+    *err = failed;
+    return failed.status;
 }
 
 enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,

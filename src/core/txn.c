@@ -40,6 +40,7 @@ struct poly_txn {
 
 static const char mark_put[] = "INSERT INTO poly_writing(id, txn, meta) VALUES (1, ?1, ?2)"
                                " ON CONFLICT (id) DO UPDATE SET txn = ?1, meta = ?2";
+static const char back_to[] = "ROLLBACK TO poly_operation; RELEASE poly_operation";
 static const char mark_clear[] = "DELETE FROM poly_writing";
 
 /* --- beginning --- */
@@ -67,8 +68,8 @@ static enum poly_status meta_build(struct poly_txn *txn, const struct poly_txn_o
     if (buffer.size > 0)
         poly_buffer_char(&buffer, '}');
 
-    bool fits = poly_buffer_ok(&buffer);
-    const char *meta = fits ? poly_arena_copy(txn->session->arena, buffer.data, buffer.size) : NULL;
+    bool fits = !buffer.over;
+    const char *meta = poly_buffer_ok(&buffer) ? poly_arena_copy(txn->session->arena, buffer.data, buffer.size) : NULL;
 
     txn->write.meta = (struct poly_text){meta, buffer.size};
     poly_buffer_release(&buffer);
@@ -379,6 +380,19 @@ static enum poly_status enter(struct poly_txn *txn, struct poly_error *err)
                      "the interactive transaction passed its deadline and was rolled back");
 }
 
+/* A full disk or no memory makes SQLite roll back by itself: nothing more may run then, for it
+ * would be a transaction of its own. */
+static enum poly_status enter_alive(struct poly_txn *txn, struct poly_error *err)
+{
+    enum poly_status status = enter(txn, err);
+
+    if (status != POLY_OK || poly_db_in_transaction(txn->write.db))
+        return status;
+    pthread_mutex_unlock(&txn->lock);
+    return poly_fail(err, POLY_UNAVAILABLE,
+                     "the interactive transaction was rolled back after an error; begin again");
+}
+
 static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *operation,
                                 struct poly_error *err)
 {
@@ -386,21 +400,21 @@ static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *ope
     uint64_t head = log->head;
     bool marked = txn->write.marked;
     struct poly_error ignored;
-    enum poly_status status = enter(txn, err);
+    enum poly_status status = enter_alive(txn, err);
 
     if (status != POLY_OK)
         return status;
     status = poly_db_exec(txn->write.db, "SAVEPOINT poly_operation", err);
-    if (status == POLY_OK)
+    if (status == POLY_OK) {
         status = run_operation(txn, operation, err);
-    if (status != POLY_OK && !sqlite3_get_autocommit(poly_db_handle(txn->write.db))) {
-        (void)poly_db_exec(txn->write.db, "ROLLBACK TO poly_operation", &ignored);
-        poly_log_rewind(log, head);
-        forget_streams(txn);
-        txn->write.marked = marked;
+        if (status == POLY_OK) {
+            (void)poly_db_exec(txn->write.db, "RELEASE poly_operation", &ignored);
+        } else if (poly_db_back_to(txn->write.db, back_to)) {
+            poly_log_rewind(log, head);
+            forget_streams(txn);
+            txn->write.marked = marked;
+        }
     }
-    if (!sqlite3_get_autocommit(poly_db_handle(txn->write.db)))
-        (void)poly_db_exec(txn->write.db, "RELEASE poly_operation", &ignored);
     pthread_mutex_unlock(&txn->lock);
     return status;
 }
@@ -436,7 +450,7 @@ enum poly_status poly_txn_run(struct poly_txn *txn,
     if (!txn->interactive)
         return poly_fail(err, POLY_UNSUPPORTED,
                          "a batch transaction cannot read: use an interactive one");
-    status = enter(txn, err);
+    status = enter_alive(txn, err);
     if (status == POLY_OK) {
         status = fn(arg, &txn->write, err);
         pthread_mutex_unlock(&txn->lock);

@@ -29,6 +29,10 @@ enum {
     CHECKPOINT_PAGES = 4000 /* of the WAL: 16 MiB */
 };
 
+static const char savepoint[] = "SAVEPOINT poly_request";
+static const char release[] = "RELEASE poly_request";
+static const char back_to[] = "ROLLBACK TO poly_request; RELEASE poly_request";
+
 struct batch {
     struct poly_request *first, **end;
     unsigned count;
@@ -85,6 +89,11 @@ static void note_error(struct poly_writer *writer, enum poly_status status,
     pthread_mutex_unlock(&writer->lock);
 }
 
+static bool transaction_lost(struct poly_writer *writer)
+{
+    return !poly_db_in_transaction(writer->db);
+}
+
 /* The transaction is gone, by us or by SQLite itself: everything back to what is on disk. */
 static void roll_back(struct poly_writer *writer)
 {
@@ -92,53 +101,48 @@ static void roll_back(struct poly_writer *writer)
     enum poly_status status;
 
     poly_wal_vfs_discard(poly_db_handle(writer->db));
-    if (!sqlite3_get_autocommit(poly_db_handle(writer->db)))
-        (void)poly_db_exec(writer->db, "ROLLBACK", NULL);
-    status = poly_log_reload(writer->log, writer->db, &err);
+    poly_db_roll_back(writer->db);
+    if (sqlite3_get_autocommit(poly_db_handle(writer->db))) {
+        status = poly_log_reload(writer->log, writer->db, &err);
+    } else { /* begin() tries again */
+        writer->log->stale = true;
+        status = poly_no_memory(&err);
+    }
     if (status != POLY_OK)
         note_error(writer, status, &err, status == POLY_CORRUPT);
     writer->hooks.published(writer->hooks.arg, 0, false);
+}
+
+static enum poly_status run_sql(struct poly_db *db, const char *sql, struct poly_error *err)
+{
+    sqlite3_stmt *statement = poly_db_prepare(db, sql, err);
+
+    return statement == NULL ? err->status : poly_db_done(db, statement, err);
 }
 
 static enum poly_status run_one(struct poly_writer *writer, struct poly_request *request,
                                 struct poly_error *err)
 {
     uint64_t head = writer->log->head;
-    enum poly_status status = POLY_OK;
+    struct poly_error ignored;
+    enum poly_status status =
+        request->single ? POLY_OK : run_sql(writer->db, savepoint, err);
 
-    if (!request->single) {
-        sqlite3_stmt *savepoint = poly_db_prepare(writer->db, "SAVEPOINT poly_request", err);
-
-        status = savepoint == NULL ? err->status : poly_db_done(writer->db, savepoint, err);
-    }
-    if (status == POLY_OK)
-        status = request->run(writer->db, request->arg, err);
+    if (status != POLY_OK)
+        return status;
+    status = request->run(writer->db, request->arg, err);
     if (sqlite3_get_autocommit(poly_db_handle(writer->db)))
         return status == POLY_OK
                    ? poly_fail(err, POLY_INTERNAL, "a request has ended the transaction")
                    : status;
     if (status != POLY_OK) {
-        struct poly_error ignored;
-
-        if (!request->single)
-            (void)poly_db_exec(writer->db, "ROLLBACK TO poly_request", &ignored);
         poly_log_rewind(writer->log, head);
-    }
-    if (!request->single) {
-        struct poly_error broken;
-        enum poly_status end = poly_db_exec(writer->db, "RELEASE poly_request", &broken);
-
-        if (end != POLY_OK && status == POLY_OK) {
-            *err = broken;
-            return end;
-        }
+        if (!request->single)
+            (void)poly_db_back_to(writer->db, back_to);
+    } else if (!request->single) { /* one that stays open ends with the transaction */
+        (void)run_sql(writer->db, release, &ignored);
     }
     return status;
-}
-
-static bool transaction_lost(struct poly_writer *writer)
-{
-    return sqlite3_get_autocommit(poly_db_handle(writer->db)) != 0;
 }
 
 /* Seal, co-located projections, commit. */
@@ -182,6 +186,12 @@ static enum poly_status begin(struct poly_writer *writer, struct poly_error *err
                          writer->status.error);
     if (begin == NULL)
         return err->status;
+    if (!sqlite3_get_autocommit(poly_db_handle(writer->db))) { /* no memory to roll the last back */
+        poly_wal_vfs_discard(poly_db_handle(writer->db));
+        poly_db_roll_back(writer->db);
+        if (!sqlite3_get_autocommit(poly_db_handle(writer->db)))
+            return poly_no_memory(err);
+    }
     status = poly_db_done(writer->db, begin, err);
     if (status == POLY_OK)
         status = poly_log_begin(writer->log, writer->db, err);

@@ -363,6 +363,8 @@ static enum poly_status build(struct listing *l, struct poly_error *err)
     }
     poly_sql_name(&l->sql, l->table->columns[l->table->key].name);
     poly_buffer_printf(&l->sql, "%s LIMIT %u", direction, l->limit + 1);
+    if (status == POLY_OK && l->sql.failed && !l->sql.over)
+        return poly_no_memory(err);
     if (status == POLY_OK && !poly_buffer_ok(&l->sql))
         return poly_fail(err, POLY_LIMIT, "domain '%s': the filters have too many values",
                          l->query->domain);

@@ -17,7 +17,6 @@ enum { APPLY_MEMORY = 256 * 1024 * 1024 };
 static const char sql_begin_write[] = "BEGIN IMMEDIATE";
 static const char sql_begin_read[] = "BEGIN";
 static const char sql_commit[] = "COMMIT";
-static const char sql_rollback[] = "ROLLBACK";
 
 static struct poly_embedded *embedded(struct poly_store *store)
 {
@@ -146,9 +145,8 @@ static enum poly_status end(struct poly_db *db, enum poly_status status, struct 
 {
     if (status == POLY_OK)
         status = run(db, sql_commit, err);
-    if (status != POLY_OK && sqlite3_get_autocommit(poly_db_handle(db)) == 0 &&
-        run(db, sql_rollback, NULL) != POLY_OK)
-        return poly_fail_in(err, status, "search: cannot roll back");
+    if (status != POLY_OK)
+        poly_db_roll_back(db);
     return status;
 }
 
@@ -163,6 +161,7 @@ static enum poly_status write_job(struct poly_embedded *self, struct poly_db *db
         status = job->run(self, db, job, err);
     } else {
         db = poly_sqlite_writer(self->file);
+        poly_db_roll_back(db); /* what the last one had no memory to roll back */
         status = run(db, sql_begin_write, err);
         if (status == POLY_OK)
             status = end(db, job->run(self, db, job, err), err);

@@ -105,6 +105,8 @@ static enum poly_status find_api(struct poly_db *db, fts5_api **api, struct poly
 {
     sqlite3_stmt *statement = poly_db_prepare(db, sql_api, err);
 
+    if (statement == NULL && err != NULL && err->status == POLY_NO_MEMORY)
+        return POLY_NO_MEMORY;
     if (statement == NULL)
         return poly_fail(err, POLY_UNSUPPORTED, "search: this SQLite was built without FTS5");
     *api = NULL;
