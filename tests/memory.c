@@ -3,6 +3,8 @@
 #include "memory.h"
 
 #include <jansson.h>
+#include <pthread.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,25 +16,32 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 char *__wrap_strdup(const char *text);
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long left; /* allocations until one fails; 0: none does */
 static bool stays, failed;
 
 void memory_fail_at(unsigned long nth, bool persistent)
 {
     json_set_alloc_funcs(__wrap_malloc, free);
+    pthread_mutex_lock(&lock);
     left = nth;
     stays = persistent;
     failed = false;
+    pthread_mutex_unlock(&lock);
 }
 
 bool memory_failed(void)
 {
-    return failed;
+    pthread_mutex_lock(&lock);
+    bool now = failed;
+
+    pthread_mutex_unlock(&lock);
+    return now;
 }
 
 bool memory_next(struct memory_walk *walk)
 {
-    bool again = walk->nth == 0 || failed;
+    bool again = walk->nth == 0 || memory_failed();
 
     memory_fail_at(again ? ++walk->nth : 0, false);
     return again;
@@ -40,12 +49,13 @@ bool memory_next(struct memory_walk *walk)
 
 static bool hit(void)
 {
-    if (stays && failed)
-        return true;
-    if (left == 0 || --left > 0)
-        return false;
-    failed = true;
-    return true;
+    bool now;
+
+    pthread_mutex_lock(&lock);
+    now = (stays && failed) || (left > 0 && --left == 0);
+    failed |= now;
+    pthread_mutex_unlock(&lock);
+    return now;
 }
 
 void *__wrap_malloc(size_t size)
@@ -69,4 +79,30 @@ char *__wrap_strdup(const char *text)
     char *copy = __wrap_malloc(size);
 
     return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+/* --- SQLite --- */
+
+static sqlite3_mem_methods original;
+
+static void *sqlite_malloc(int size)
+{
+    return hit() ? NULL : original.xMalloc(size);
+}
+
+static void *sqlite_realloc(void *memory, int size)
+{
+    return hit() ? NULL : original.xRealloc(memory, size);
+}
+
+void memory_include_sqlite(void)
+{
+    sqlite3_mem_methods ours;
+
+    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &original);
+    ours = original;
+    ours.xMalloc = sqlite_malloc;
+    ours.xRealloc = sqlite_realloc;
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
+        abort();
 }

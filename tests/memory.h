@@ -3,7 +3,7 @@
  * calloc, realloc and strdup of our own code then comes through here, and jansson's too.
  * Sanitizers still see each one, so what is lost on the way shows as a leak.
  *
- * One thread at a time.
+ * Allocations of all threads are counted as one row; arm and disarm from one thread.
  */
 #ifndef POLY_TEST_MEMORY_H
 #define POLY_TEST_MEMORY_H
@@ -15,6 +15,8 @@
 void memory_fail_at(unsigned long nth, bool persistent);
 /* Has one failed since? */
 bool memory_failed(void);
+/* SQLite's allocations count too. Call it before SQLite is used for the first time. */
+void memory_include_sqlite(void);
 
 /*
  * struct memory_walk walk = {0}; while (memory_next(&walk)) { … }: runs the block
