@@ -45,30 +45,33 @@ static bool decode(char *text, bool plus)
     return poly_utf8_valid(text, (size_t)(to - text));
 }
 
-/* Does an encoded segment fit the template's? A parameter takes any but "", "." and "..". */
-static bool fits(const char *template, size_t template_size, const char *segment, size_t size)
+/* May an encoded segment be a parameter? Any but "", "." and "..". */
+static bool fits(const char *segment, size_t size)
 {
-    if (template[0] != '{')
-        return template_size == size && memcmp(template, segment, size) == 0;
     return size > 0 && !(size == 1 && segment[0] == '.') &&
            !(size == 2 && segment[0] == '.' && segment[1] == '.');
 }
 
+/* Byte by byte: it runs over the whole table for every request, and most rows part early. */
 static bool matches(const char *template, const char *path)
 {
-    for (;;) {
-        if (*template != '/' || *path != '/')
-            return *template == '\0' && *path == '\0';
-        template ++;
-        path++;
+    while (*template != '\0') {
+        size_t size = 0;
 
-        size_t template_size = strcspn(template, "/"), size = strcspn(path, "/");
-
-        if (!fits(template, template_size, path, size))
+        if (*template != '{') {
+            if (*template ++ != *path++)
+                return false;
+            continue;
+        }
+        while (path[size] != '/' && path[size] != '\0')
+            size++;
+        if (!fits(path, size))
             return false;
-        template += template_size;
+        while (*template != '/' && *template != '\0')
+            template ++;
         path += size;
     }
+    return *path == '\0';
 }
 
 /* The name of a path parameter, from the table's own list: it outlives the request. */

@@ -66,7 +66,7 @@ static bool reserve(struct poly_buffer *buffer, size_t size)
     return fits || grow(buffer, size);
 }
 
-void poly_buffer_add(struct poly_buffer *buffer, const void *data, size_t size)
+void poly_buffer_add_slow(struct poly_buffer *buffer, const void *data, size_t size)
 {
     if (!reserve(buffer, size))
         return;
@@ -79,14 +79,6 @@ void poly_buffer_add(struct poly_buffer *buffer, const void *data, size_t size)
 void poly_buffer_text(struct poly_buffer *buffer, const char *text)
 {
     poly_buffer_add(buffer, text, strlen(text));
-}
-
-void poly_buffer_char(struct poly_buffer *buffer, char c)
-{
-    if (!reserve(buffer, 1))
-        return;
-    buffer->data[buffer->size++] = c;
-    buffer->data[buffer->size] = '\0';
 }
 
 void poly_buffer_printf(struct poly_buffer *buffer, const char *format, ...)

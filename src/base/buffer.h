@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct poly_buffer {
     char *data; /* ends in NUL when not NULL */
@@ -20,9 +21,24 @@ void poly_buffer_init(struct poly_buffer *buffer, size_t max);
 void poly_buffer_release(struct poly_buffer *buffer); /* frees; may be used again after init */
 void poly_buffer_clear(struct poly_buffer *buffer);   /* keeps the memory, forgets a failure */
 
-void poly_buffer_add(struct poly_buffer *buffer, const void *data, size_t size);
+/* Where there is room already: inline, every printer lives by it. */
+void poly_buffer_add_slow(struct poly_buffer *buffer, const void *data, size_t size);
+static inline void poly_buffer_add(struct poly_buffer *buffer, const void *data, size_t size)
+{
+    if (buffer->failed || size == 0 || size >= buffer->capacity - buffer->size ||
+        size > buffer->max - buffer->size) {
+        poly_buffer_add_slow(buffer, data, size);
+        return;
+    }
+    memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    buffer->data[buffer->size] = '\0';
+}
+static inline void poly_buffer_char(struct poly_buffer *buffer, char c)
+{
+    poly_buffer_add(buffer, &c, 1);
+}
 void poly_buffer_text(struct poly_buffer *buffer, const char *text);
-void poly_buffer_char(struct poly_buffer *buffer, char c);
 void poly_buffer_printf(struct poly_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

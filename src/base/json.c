@@ -106,6 +106,37 @@ static const char *infinity_name(double number)
     return number > 0 ? "{\"$float\":\"Infinity\"}" : "{\"$float\":\"-Infinity\"}";
 }
 
+/*
+ * Prices and measures: a whole number of ten-thousandths. Such a quotient of two whole numbers is
+ * the double nearest to its decimal, so the digits read back, and printf need not be asked.
+ */
+static bool print_decimal(struct poly_buffer *buffer, double number)
+{
+    double scaled = number * 1e4;
+    int64_t whole;
+    char digits[4];
+    int count = 4;
+
+    if (fabs(scaled) >= 1e15 || fabs(number) < 1e-4)
+        return false;
+    whole = (int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+    if ((double)whole / 1e4 != number)
+        return false;
+    if (whole < 0) {
+        poly_buffer_char(buffer, '-');
+        whole = -whole;
+    }
+    print_integer(buffer, whole / 10000);
+    whole %= 10000;
+    for (int i = 3; i >= 0; i--, whole /= 10)
+        digits[i] = (char)('0' + whole % 10);
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
+    poly_buffer_char(buffer, '.');
+    poly_buffer_add(buffer, digits, (size_t)count);
+    return true;
+}
+
 void poly_json_number(struct poly_buffer *buffer, double number)
 {
     char text[48];
@@ -118,7 +149,7 @@ void poly_json_number(struct poly_buffer *buffer, double number)
                !(number == 0 && signbit(number))) {
         print_integer(buffer, (int64_t)number);
         poly_buffer_add(buffer, ".0", 2);
-    } else {
+    } else if (!print_decimal(buffer, number)) {
         for (int digits = 15; digits <= 17; digits++) {
             snprintf(text, sizeof(text), "%.*g", digits, number);
             if (strtod(text, NULL) == number)

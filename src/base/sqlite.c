@@ -58,7 +58,7 @@ static const char pragmas_derived[] = "PRAGMA journal_mode=WAL;"
 /* Readers live by the page cache of the kernel: a small cache of their own keeps an idle
  * daemon small. */
 static const char pragmas_read[] = "PRAGMA query_only=ON;"
-                                   "PRAGMA cache_size=-2048;";
+                                   "PRAGMA cache_size=-4096;";
 
 bool poly_db_temporary(int code)
 {

@@ -53,6 +53,7 @@ struct poly_session {
     struct poly_freshness freshness;
     struct poly_db *reader; /* while a read is open */
     unsigned reading;
+    bool snapshot; /* the reader has one open */
 };
 
 /* keeper.c */

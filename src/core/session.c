@@ -154,6 +154,9 @@ enum poly_status poly_session_wall(struct poly_session *session, const struct po
     return POLY_OK;
 }
 
+static const char begin[] = "BEGIN";
+static const char commit[] = "COMMIT";
+
 static enum poly_status snapshot(struct poly_db *db, const char *sql, struct poly_error *err)
 {
     sqlite3_stmt *statement = poly_db_prepare(db, sql, err);
@@ -161,30 +164,49 @@ static enum poly_status snapshot(struct poly_db *db, const char *sql, struct pol
     return statement == NULL ? err->status : poly_db_done(db, statement, err);
 }
 
-enum poly_status poly_session_read(struct poly_session *session, struct poly_db **db,
+/* A reader for the session, with a snapshot or without. */
+static enum poly_status read_begin(struct poly_session *session, bool with_snapshot,
                                    struct poly_error *err)
+{
+    session->reader = poly_sqlite_take(session->instance->file, err);
+    if (session->reader == NULL)
+        return err->status;
+    session->freshness.applied = atomic_load(&session->instance->log->durable);
+    session->freshness.wanted = session->after;
+    session->freshness.stale = false;
+    session->snapshot = with_snapshot;
+    if (!with_snapshot || snapshot(session->reader, begin, err) == POLY_OK)
+        return POLY_OK;
+    poly_sqlite_give(session->instance->file, session->reader);
+    session->reader = NULL;
+    return err->status;
+}
+
+static enum poly_status read_start(struct poly_session *session, bool with_snapshot,
+                                   struct poly_db **db, struct poly_error *err)
 {
     enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
 
+    if (status == POLY_OK && session->reading == 0)
+        status = read_begin(session, with_snapshot, err);
     if (status != POLY_OK)
         return status;
-    if (session->reading == 0) {
-        session->reader = poly_sqlite_take(session->instance->file, err);
-        if (session->reader == NULL)
-            return err->status;
-        status = snapshot(session->reader, "BEGIN", err);
-        if (status != POLY_OK) {
-            poly_sqlite_give(session->instance->file, session->reader);
-            session->reader = NULL;
-            return status;
-        }
-        session->freshness.applied = atomic_load(&session->instance->log->durable);
-        session->freshness.wanted = session->after;
-        session->freshness.stale = false;
-    }
+    poly_assert(session->snapshot || !with_snapshot);
     session->reading++;
     *db = session->reader;
     return POLY_OK;
+}
+
+enum poly_status poly_session_read(struct poly_session *session, struct poly_db **db,
+                                   struct poly_error *err)
+{
+    return read_start(session, true, db, err);
+}
+
+enum poly_status poly_session_read_one(struct poly_session *session, struct poly_db **db,
+                                       struct poly_error *err)
+{
+    return read_start(session, false, db, err);
 }
 
 void poly_session_read_end(struct poly_session *session)
@@ -194,7 +216,8 @@ void poly_session_read_end(struct poly_session *session)
     poly_assert(session->reading > 0);
     if (--session->reading > 0)
         return;
-    (void)snapshot(session->reader, "COMMIT", &ignored);
+    if (session->snapshot)
+        (void)snapshot(session->reader, commit, &ignored);
     poly_sqlite_give(session->instance->file, session->reader);
     session->reader = NULL;
 }

@@ -225,7 +225,8 @@ static enum poly_status read_names(struct poly_wall *wall, struct poly_error *er
             wall->name_count++;
     }
     sqlite3_reset(statement);
-    qsort(wall->names, wall->name_count, sizeof(*wall->names), by_name);
+    if (wall->name_count > 0)
+        qsort(wall->names, wall->name_count, sizeof(*wall->names), by_name);
     return status;
 }
 

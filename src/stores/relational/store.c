@@ -78,7 +78,7 @@ enum poly_status poly_get(struct poly_session *session, const char *domain, cons
     status = prepare_get(session, domain, key, &get, err);
     if (status != POLY_OK)
         return status;
-    status = poly_session_read(session, &db, err);
+    status = poly_session_read_one(session, &db, err);
     if (status != POLY_OK)
         return status;
     status = poly_record_get(db, get.table, get.tenant, &get.key, get.arena, document, err);
