@@ -6,10 +6,12 @@
 
 #include "crash.h"
 
+static uint64_t all_points;
+
 /* Points for one workload with one fault. */
 static uint64_t share(void)
 {
-    return lab_long() ? 200 : 16;
+    return lab_long() ? 300 : 16;
 }
 
 static void sweep_all(enum fault fault, struct crash_tally *tally)
@@ -33,6 +35,7 @@ static void survives(enum fault fault, const char *what)
     print_message("%s: %llu points of %llu calls, %llu bad\n", what,
                   (unsigned long long)tally.points, (unsigned long long)tally.calls,
                   (unsigned long long)tally.bad);
+    all_points += tally.points;
     if (tally.bad > 0)
         fail_msg("%s", tally.first);
     assert_true(tally.points > 0);
@@ -80,6 +83,16 @@ static void without_syncs_it_is_noticed(void **state)
     assert_true(tally.bad > 0);
 }
 
+static void there_were_enough_points(void **state)
+{
+    uint64_t wanted = lab_long() ? 5000 : 500;
+
+    (void)state;
+    print_message("crash points: %llu\n", (unsigned long long)all_points);
+    if (getenv("POLY_TEST_WORKLOAD") == NULL)
+        assert_true(all_points >= wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +101,7 @@ int main(void)
         cmocka_unit_test(a_power_cut_loses_nothing),
         cmocka_unit_test(a_power_cut_that_keeps_some_loses_nothing),
         cmocka_unit_test(without_syncs_it_is_noticed),
+        cmocka_unit_test(there_were_enough_points),
     };
 
     fault_install();
