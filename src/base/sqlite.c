@@ -507,7 +507,8 @@ void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
 
     if (reader == NULL)
         return;
-    poly_db_roll_back(reader); /* a COMMIT may have failed: the next one must not get its snapshot */
+    /* Its COMMIT may have failed: whoever takes it next must not get its snapshot. */
+    poly_db_roll_back(reader);
     pthread_mutex_lock(&file->lock);
     keep = file->idle_count < POLY_MAX_READERS && sqlite3_get_autocommit(reader->handle) != 0;
     if (keep) {

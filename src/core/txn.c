@@ -69,7 +69,9 @@ static enum poly_status meta_build(struct poly_txn *txn, const struct poly_txn_o
         poly_buffer_char(&buffer, '}');
 
     bool fits = !buffer.over;
-    const char *meta = poly_buffer_ok(&buffer) ? poly_arena_copy(txn->session->arena, buffer.data, buffer.size) : NULL;
+    const char *meta = poly_buffer_ok(&buffer)
+                           ? poly_arena_copy(txn->session->arena, buffer.data, buffer.size)
+                           : NULL;
 
     txn->write.meta = (struct poly_text){meta, buffer.size};
     poly_buffer_release(&buffer);

@@ -577,7 +577,10 @@ static void walk_all(const char *with)
     make_template(with);
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
         for (int persistent = 0; persistent < 2; persistent++) {
-            struct walk walk = {scenarios[i].name, scenarios[i].run, with, persistent == 1, 0, false};
+            struct walk walk = {.name = scenarios[i].name,
+                                .run = scenarios[i].run,
+                                .config = with,
+                                .persistent = persistent == 1};
             unsigned long nth = 1;
 
             if (only != NULL && strcmp(only, walk.name) != 0)

@@ -146,7 +146,8 @@ static enum poly_status repair_or_note(struct poly_db *db, struct poly_table *ta
     status = repair(db, table, start, &why);
     if (status == POLY_OK)
         return poly_db_exec(db, "RELEASE poly_table", err);
-    if (!poly_db_back_to(db, "ROLLBACK TO poly_table; RELEASE poly_table") || !start || (status != POLY_INVALID && status != POLY_EXISTS))
+    if (!poly_db_back_to(db, "ROLLBACK TO poly_table; RELEASE poly_table") || !start ||
+        (status != POLY_INVALID && status != POLY_EXISTS))
         return poly_fail(err, status, "%s", why.message);
     table->status = POLY_UNAVAILABLE;
     table->problem = poly_arena_printf(table->arena, "%s", why.message);
