@@ -49,7 +49,8 @@ static void add_headers(struct server_request *request, struct MHD_Response *res
         add(response, "Allow", request->allow);
     if (request->refused == MHD_HTTP_UNAUTHORIZED)
         add(response, "WWW-Authenticate", "Bearer realm=\"polystore\"");
-    if (atomic_load_explicit(&request->server->stopping, memory_order_relaxed))
+    if (request->headers.malformed ||
+        atomic_load_explicit(&request->server->stopping, memory_order_relaxed))
         add(response, "Connection", "close");
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "server/rate.h"
 #include "server/request.h"
 
@@ -27,13 +28,39 @@ static bool is(const char *name, size_t size, const char *known, size_t known_si
     return size == known_size && strncasecmp(name, known, size) == 0;
 }
 
+/* How long the body is must be said once, in one way: proxies in front may read another of them. */
 static void read_length(struct server_headers *headers, const char *value)
 {
     char *end;
+    if (headers->length_given || headers->chunked)
+        headers->malformed = true;
+    headers->length_given = true;
     errno = 0;
     headers->content_length = strtoull(value, &end, 10);
     if (errno != 0 || *end != '\0' || value[0] < '0' || value[0] > '9')
         headers->malformed = true;
+}
+
+static void read_coding(struct server_headers *headers, const char *value)
+{
+    if (headers->length_given || headers->chunked || strcasecmp(value, "chunked") != 0)
+        headers->malformed = true;
+    headers->chunked = true;
+}
+
+static bool is_name(const char *name, size_t size)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789!#$%&'*+-.^_`|~";
+    return size > 0 && strspn(name, allowed) == size;
+}
+
+/* What decides who asks for what comes once. */
+static void read_once(struct server_headers *headers, const char **place, const char *value)
+{
+    if (*place != NULL || !poly_utf8_valid(value, strlen(value)))
+        headers->malformed = true;
+    *place = value;
 }
 
 static enum MHD_Result read_header(void *arg, enum MHD_ValueKind kind, const char *name,
@@ -45,33 +72,35 @@ static enum MHD_Result read_header(void *arg, enum MHD_ValueKind kind, const cha
 
     (void)kind;
     headers->size += size + value_size + 4;
-    if (value == NULL || strlen(value) != value_size) {
+    if (value == NULL || strlen(value) != value_size || !is_name(name, size)) {
         headers->malformed = true;
         return MHD_NO;
     }
 #define IS(known) is(name, size, known, sizeof(known) - 1)
     if (IS("Authorization"))
-        headers->authorization = value;
+        read_once(headers, &headers->authorization, value);
     else if (IS("Polystore-Token"))
-        api->token = value;
+        read_once(headers, &api->token, value);
     else if (IS("Polystore-Consistency"))
-        api->consistency = value;
+        read_once(headers, &api->consistency, value);
     else if (IS("Polystore-Tenant"))
-        headers->tenant = value;
+        read_once(headers, &headers->tenant, value);
     else if (IS("Polystore-Request-Id"))
-        headers->request_id = value;
+        read_once(headers, &headers->request_id, value);
     else if (IS("Idempotency-Key"))
-        api->idempotency_key = value;
+        read_once(headers, &api->idempotency_key, value);
     else if (IS("If-Match"))
-        api->if_match = value;
+        read_once(headers, &api->if_match, value);
     else if (IS("If-None-Match"))
-        api->if_none_match = value;
+        read_once(headers, &api->if_none_match, value);
     else if (IS("Last-Event-ID"))
-        api->last_event_id = value;
+        read_once(headers, &api->last_event_id, value);
     else if (IS("Content-Length"))
         read_length(headers, value);
     else if (IS("Transfer-Encoding"))
-        headers->chunked = true;
+        read_coding(headers, value);
+    else if (IS("Host"))
+        read_once(headers, &headers->host, value);
 #undef IS
     return MHD_YES;
 }
@@ -116,7 +145,7 @@ static bool check_headers(struct server_request *request)
     const struct server_headers *headers = &request->headers;
 
     if (headers->malformed) {
-        poly_fail(&request->error, POLY_INVALID, "a header is malformed");
+        poly_fail(&request->error, POLY_INVALID, "a header is malformed, or comes again");
         return refuse(request, MHD_HTTP_BAD_REQUEST, "malformed-header");
     }
     if (headers->size + request->uri.size - strlen(request->path) > POLY_MAX_HTTP_HEADER) {
@@ -179,7 +208,7 @@ static bool check_parameters(struct server_request *request, char *query)
                   &request->error) != POLY_OK)
         return false;
     for (size_t i = 0; i < api->parameter_count && rows_max > 0; i++)
-        if (strcmp(api->parameters[i].name, "limit") == 0 &&
+        if (strcmp(api->parameters[i].name, "limit") == 0 && api->parameters[i].value[0] != '-' &&
             strtoull(api->parameters[i].value, NULL, 10) > rows_max) {
             poly_fail(&request->error, POLY_LIMIT, "limit %.20s: at most %u rows (limits.rows)",
                       api->parameters[i].value, rows_max);

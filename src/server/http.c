@@ -24,7 +24,8 @@ static enum MHD_Result begin(struct server_request *request, struct MHD_Connecti
     request->counted = true;
     atomic_fetch_add(&request->server->in_flight, 1);
     read = server_request_read(request, method);
-    if (!read && (request->headers.content_length > 0 || request->headers.chunked))
+    if (!read && (request->headers.content_length > 0 || request->headers.chunked ||
+                  request->headers.malformed))
         return server_request_answer(request);
     request->rejected = !read;
     server_watch_within(&connection->watched, request->server->settings.request_timeout_ms);

@@ -42,9 +42,10 @@ struct server_connection {
 };
 
 struct server_headers {
-    const char *authorization, *tenant, *request_id;
+    const char *authorization, *tenant, *request_id, *host;
     uint64_t content_length;
-    bool chunked, malformed;
+    bool length_given, chunked;
+    bool malformed; /* where the next request begins is not sure: the connection ends */
     size_t size;
 };
 
