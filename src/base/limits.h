@@ -20,6 +20,7 @@
 #define POLY_MAX_IN 1000                     /* values of one IN */
 #define POLY_MAX_PAGE 10000                  /* rows of one page, records of one read */
 #define POLY_MAX_SQL 1000000                 /* bytes of one statement */
+#define POLY_MAX_SQL_MEMORY (128UL * 1024 * 1024) /* bytes of SQLite's for one statement */
 #define POLY_MAX_SQL_VALUES 1000             /* parameters of one statement */
 #define POLY_MAX_QUERY 4096                  /* bytes of a search query */
 #define POLY_MAX_QUERY_TERMS 64              /* words and phrases of a search query */

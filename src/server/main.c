@@ -15,8 +15,10 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/clock.h"
 #include "server/auth.h"
 #include "server/http.h"
@@ -350,6 +352,8 @@ static void prepare_process(struct daemon *daemon)
     struct rlimit files;
     sigset_t set;
 
+    umask(077); /* temporary files and sockets too are for the owner's eyes only */
+    (void)poly_budget_install(); /* nobody has used SQLite yet */
     mallopt(M_ARENA_MAX, 4);
     mallopt(M_MMAP_THRESHOLD, 256 * 1024); /* large answers go back to the system at once */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

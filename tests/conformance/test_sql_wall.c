@@ -4,6 +4,7 @@
  * it must fail, and with the wall switched off, where it must succeed; an attack
  * that fails without the wall would prove nothing.
  */
+#include "base/budget.h"
 #include "fixture.h"
 #include "stores/relational/driver.h"
 
@@ -174,6 +175,21 @@ static const struct attack {
     {"SELECT sqlite_source_id()", ROWS},
     {"SELECT sqlite_compileoption_get(1)", ROWS},
     {"SELECT fts3_tokenizer('simple') WHERE 0", WORKS},
+    {"VALUES ((SELECT title FROM main.documents WHERE id = 'y1'))", LEAKS},
+    {"SELECT m.title FROM documents AS d NATURAL JOIN main.documents AS m", LEAKS},
+    {"SELECT json_group_array(title) FILTER (WHERE 1) FROM main . documents", LEAKS},
+    {"SELECT title FROM main.[documents] GROUP BY 1 HAVING count(*) > 0 ORDER BY 1 DESC", LEAKS},
+    {"SELECT lag(title, 1) OVER (ORDER BY id DESC) FROM `main`.`documents`", LEAKS},
+    {"SELECT (SELECT title FROM main.documents AS i WHERE i.price = o.price AND i.tenant_id <>"
+     " o.tenant_id) FROM documents AS o",
+     LEAKS},
+    {"SELECT oid FROM main.documents WHERE _rowid_ > 2", COUNTS},
+    {"SELECT * FROM documents WHERE (SELECT count(*) FROM main.documents) > 2", ROWS},
+    {"SELECT CASE WHEN EXISTS (SELECT 1 FROM main.private) THEN 3 END", COUNTS},
+    {"WITH a AS (SELECT * FROM b), b AS (SELECT title FROM main.documents) SELECT * FROM a", LEAKS},
+    {"SELECT 'y1' IN (SELECT id FROM main.documents)", ROWS},
+    {"SELECT 1 WHERE (1, 'x') NOT IN main.private", ROWS},
+    {"SELECT j.value FROM main.documents AS d, json_each(json_array(d.title)) AS j", LEAKS},
     {"SELECT total_changes()", ROWS},
     {"SELECT last_insert_rowid()", ROWS},
 };
@@ -296,6 +312,14 @@ static void greed(void **state)
         ("SELECT length(group_concat(hex(zeroblob(1000000)))) FROM (WITH RECURSIVE n(i) AS"
          " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT i FROM n)"),
         "SELECT trim(title, hex(zeroblob(1000))) FROM documents",
+        /* doubles in size with each table expression, before it runs */
+        ("WITH a AS (SELECT 1 x), b AS (SELECT 1 FROM a, a), c AS (SELECT 1 FROM b, b), d AS"
+         " (SELECT 1 FROM c, c), e AS (SELECT 1 FROM d, d), f AS (SELECT 1 FROM e, e), g AS"
+         " (SELECT 1 FROM f, f), h AS (SELECT 1 FROM g, g), i AS (SELECT 1 FROM h, h), j AS"
+         " (SELECT 1 FROM i, i), k AS (SELECT 1 FROM j, j), l AS (SELECT 1 FROM k, k, k, k), m AS"
+         " (SELECT 1 FROM l, l, l, l), n AS (SELECT 1 FROM m, m, m, m) SELECT 1 FROM n, n, n, n"),
+        ("SELECT replace(hex(zeroblob(8000000)), '0', 'a') LIKE '%aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'"
+         " || replace(hex(zeroblob(60)), '0', 'a')"),
     };
     struct poly_session *session;
     struct answer answer;
@@ -358,9 +382,17 @@ static void honest(void **state)
         ask(session, "SELECT data ->> '$.tags[0]', upper(title) FROM documents", &answer, &err));
     assert_ok(ask(session,
                   "SELECT replace('aXbX', 'X', 'yy') || instr('zürich', 'r')"
-                  " || trim('  é  ') || trim('xxüxx', 'x')",
+                  " || trim('  é  ') || trim('xxüxx', 'x') || ltrim('xax', 'x')"
+                  " || rtrim('xax', 'x')",
                   &answer, &err));
-    assert_string_equal(answer.text, "ayybyy3éü");
+    assert_string_equal(answer.text, "ayybyy3éüaxxa");
+    assert_ok(ask(session,
+                  "SELECT ('Zürich' LIKE 'zÜ%') || ('Zürich' LIKE 'z_RI%') || ('a%b' LIKE 'a\\%b'"
+                  " ESCAPE '\\') || ('axb' LIKE 'a\\%b' ESCAPE '\\') || ('abc' GLOB 'a[b-d]*') ||"
+                  " ('abc' GLOB 'A*') || coalesce(NULL LIKE 'a', 'n') ||"
+                  " coalesce('a' LIKE NULL, 'n')",
+                  &answer, &err));
+    assert_string_equal(answer.text, "011010nn");
     memset(&answer, 0, sizeof(answer));
     assert_ok(poly_sql_read(session, "SELECT id FROM documents WHERE title = ?1", &value, 1, look,
                             &answer, &err));
@@ -465,6 +497,7 @@ static void guarded(void **state)
 
 int main(void)
 {
+    assert_true(poly_budget_install());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(honest),  cmocka_unit_test(with_wall), cmocka_unit_test(without_wall),
         cmocka_unit_test(writes),  cmocka_unit_test(greed),     cmocka_unit_test(others),

@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "stores/relational/driver.h"
 
-enum { STEPS = 4000 /* of SQLite's machine between two looks at the clock */ };
+enum { STEPS = 500 /* of SQLite's machine between two looks at the clock */ };
 
 /* --- what both have --- */
 
@@ -84,6 +85,25 @@ static enum poly_status bind_values(sqlite3_stmt *statement, const struct poly_v
     return POLY_OK;
 }
 
+static enum poly_status too_late(struct poly_error *err)
+{
+    return poly_fail(err, POLY_TIMEOUT, "SQL: the statement ran beyond the deadline");
+}
+
+/* The end of a budget; a statement that has overdrawn it is told so. */
+static enum poly_status within_budget(enum poly_status status, struct poly_error *err)
+{
+    enum poly_status why = poly_budget_end();
+
+    if (status == POLY_OK || why == POLY_OK)
+        return status;
+    if (why == POLY_TIMEOUT)
+        return too_late(err);
+    return poly_fail(err, POLY_LIMIT,
+                     "SQL: the statement needs more than %lu MiB of memory (POLY_MAX_SQL_MEMORY)",
+                     POLY_MAX_SQL_MEMORY >> 20);
+}
+
 struct rows {
     struct poly_field *fields;
     enum poly_type *types;
@@ -124,7 +144,7 @@ static enum poly_status step_all(struct rows *rows, struct poly_db *db, sqlite3_
         if (code == SQLITE_DONE)
             return POLY_OK;
         if ((code & 0xff) == SQLITE_INTERRUPT)
-            return poly_fail(err, POLY_TIMEOUT, "SQL: the statement ran beyond the deadline");
+            return too_late(err);
         if (code != SQLITE_ROW)
             return poly_db_fail(db, code, "SQL", err);
         rows->visited++;
@@ -152,6 +172,8 @@ static enum poly_status run_read(struct reading *r, struct poly_wall *wall, stru
     enum poly_status status;
 
     wall->deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(r->session) * 1000;
+    if (wall->closed)
+        poly_budget_begin(POLY_MAX_SQL_MEMORY, wall->deadline);
     status = prepare(wall->db, r->sql, wall->refused, &statement, err);
     if (status == POLY_OK && wall->closed && wall->kind != POLY_WALL_ADMIN &&
         sqlite3_stmt_isexplain(statement) != 0)
@@ -166,6 +188,7 @@ static enum poly_status run_read(struct reading *r, struct poly_wall *wall, stru
     if (status == POLY_OK)
         status = step_all(&r->rows, wall->db, statement, err);
     sqlite3_finalize(statement);
+    status = within_budget(status, err);
     if (status != POLY_OK)
         poly_wall_clean(wall, err);
     return status;
@@ -280,7 +303,6 @@ static enum poly_status run_guarded(struct sql_operation *op, struct poly_write 
     if (status != POLY_OK)
         return status;
     guard->level = GUARD_SQL;
-    op->deadline = poly_clock_monotonic() + (int64_t)op->deadline_ms * 1000;
     sqlite3_progress_handler(poly_db_handle(write->db), STEPS, expired, op);
     status = step_all(&op->rows, write->db, *statement, err);
     sqlite3_progress_handler(poly_db_handle(write->db), 0, NULL, NULL);
@@ -296,6 +318,9 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     enum poly_status status;
 
     op->rows.visited = 0;
+    op->deadline = poly_clock_monotonic() + (int64_t)op->deadline_ms * 1000;
+    if (!op->admin) /* whose statements may change a table of any size */
+        poly_budget_begin(POLY_MAX_SQL_MEMORY, op->deadline);
     status = run_guarded(op, write, &statement, err);
     if (status == POLY_OK) {
         operation->result.key = poly_text("");
@@ -305,7 +330,7 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
                                       : sqlite3_changes64(poly_db_handle(write->db));
     }
     sqlite3_finalize(statement);
-    return status;
+    return within_budget(status, err);
 }
 
 static const struct poly_operation_type sql_type = {"sql", false, run};

@@ -3,15 +3,32 @@
  * between two steps of SQLite's machine, not within one: instr() and replace()
  * compare at every offset there, so two long texts of equal letters hold a
  * thread for hours. These search in linear time. trim() of a set of letters
- * does the same by set; that set is bounded.
+ * does the same by set; that set is bounded, and so is the work of LIKE and
+ * GLOB. Whoever calls one of them beyond the deadline is told so at once: a
+ * look every few steps is too late when each of these takes its time.
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "stores/relational/sql_function.h"
 
-enum { TRIM_SET_MAX = 64 };
+enum {
+    TRIM_SET_MAX = 64,
+    PATTERN_MAX = 200,             /* bytes, as the wall's connections have it */
+    PATTERN_WORK = 256 * 1024 * 1024 /* bytes of the text times bytes of the pattern */
+};
+
+/* True: the deadline has passed, and the statement ends. */
+static bool late(sqlite3_context *context)
+{
+    const struct poly_wall *wall = sqlite3_user_data(context);
+
+    if (poly_clock_monotonic() <= wall->deadline)
+        return false;
+    sqlite3_result_error_code(context, SQLITE_INTERRUPT);
+    return true;
+}
 
 static void tenant(sqlite3_context *context, int count, sqlite3_value **values)
 {
@@ -61,7 +78,7 @@ static void instr(sqlite3_context *context, int count, sqlite3_value **values)
     size_t hay_size, needle_size;
 
     (void)count;
-    if (sqlite3_value_type(values[0]) == SQLITE_NULL ||
+    if (late(context) || sqlite3_value_type(values[0]) == SQLITE_NULL ||
         sqlite3_value_type(values[1]) == SQLITE_NULL)
         return;
     hay = blobs ? sqlite3_value_blob(values[0]) : (const char *)sqlite3_value_text(values[0]);
@@ -127,7 +144,7 @@ static void replace(sqlite3_context *context, int count, sqlite3_value **values)
     size_t size;
 
     (void)count;
-    if (text.data == NULL || from.data == NULL || to.data == NULL)
+    if (late(context) || text.data == NULL || from.data == NULL || to.data == NULL)
         return;
     if (from.size == 0) {
         sqlite3_result_value(context, values[0]);
@@ -161,24 +178,23 @@ static bool in_set(struct poly_text set, const char *s, size_t size)
     return false;
 }
 
-/* user data: 1 left, 2 right, 3 both */
-static void trim(sqlite3_context *context, int count, sqlite3_value **values)
+enum { LEFT = 1, RIGHT = 2 };
+
+static void trim_sides(sqlite3_context *context, sqlite3_value **values, int sides)
 {
-    intptr_t sides = (intptr_t)sqlite3_user_data(context);
     struct poly_text text = text_of(values[0]), set = text_of(values[1]);
     const char *s = text.data, *end;
 
-    (void)count;
-    if (text.data == NULL || set.data == NULL)
+    if (late(context) || text.data == NULL || set.data == NULL)
         return;
     if (set.size > TRIM_SET_MAX) {
         sqlite3_result_error(context, "trim: the set of letters is too long", -1);
         return;
     }
     end = s + text.size;
-    while ((sides & 1) != 0 && s < end && in_set(set, s, letter(s, end)))
+    while ((sides & LEFT) != 0 && s < end && in_set(set, s, letter(s, end)))
         s += letter(s, end);
-    while ((sides & 2) != 0 && s < end) {
+    while ((sides & RIGHT) != 0 && s < end) {
         const char *last = end - 1;
 
         while (last > s && ((unsigned char)*last & 0xc0) == 0x80)
@@ -190,20 +206,90 @@ static void trim(sqlite3_context *context, int count, sqlite3_value **values)
     sqlite3_result_text64(context, s, (sqlite3_uint64)(end - s), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
+static void trim(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    trim_sides(context, values, LEFT | RIGHT);
+}
+
+static void ltrim(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    trim_sides(context, values, LEFT);
+}
+
+static void rtrim(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    trim_sides(context, values, RIGHT);
+}
+
+/* --- patterns --- */
+
+/* Both are there, and their work is bounded. */
+static bool fits(sqlite3_context *context, struct poly_text pattern, struct poly_text text)
+{
+    if (late(context) || pattern.data == NULL || text.data == NULL)
+        return false;
+    if (pattern.size <= PATTERN_MAX && text.size * pattern.size <= PATTERN_WORK)
+        return true;
+    sqlite3_result_error(context, "LIKE or GLOB: the pattern is too long for this text", -1);
+    return false;
+}
+
+static void like(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    struct poly_text pattern = text_of(values[0]), text = text_of(values[1]), escape = {"", 0};
+
+    if (count == 3)
+        escape = text_of(values[2]);
+    if (escape.data == NULL || !fits(context, pattern, text))
+        return;
+    if (count == 3 && (escape.size != 1 || escape.data[0] == '%' || escape.data[0] == '_'))
+        sqlite3_result_error(context, "ESCAPE: give one ASCII character other than % and _", -1);
+    else
+        sqlite3_result_int(
+            context, sqlite3_strlike(pattern.data, text.data, (unsigned char)escape.data[0]) == 0);
+}
+
+static void glob(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    struct poly_text pattern = text_of(values[0]), text = text_of(values[1]);
+
+    (void)count;
+    if (fits(context, pattern, text))
+        sqlite3_result_int(context, sqlite3_strglob(pattern.data, text.data) == 0);
+}
+
+/* --- */
+
+struct function {
+    const char *name;
+    int count;
+    void (*call)(sqlite3_context *context, int count, sqlite3_value **values);
+};
+
 enum poly_status poly_function_register(struct poly_wall *wall, struct poly_error *err)
 {
-    sqlite3 *db = poly_db_handle(wall->db);
-    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
-    int code =
-        sqlite3_create_function_v2(db, "poly_tenant", 0, flags, wall, tenant, NULL, NULL, NULL);
-    static const char *const trims[] = {"ltrim", "rtrim", "trim"};
+    static const struct function all[] = {
+        {"poly_tenant", 0, tenant}, {"instr", 2, instr}, {"replace", 3, replace},
+        {"trim", 2, trim},          {"ltrim", 2, ltrim}, {"rtrim", 2, rtrim},
+    };
+    /* An administrator keeps SQLite's own: those can use an index. */
+    static const struct function patterns[] = {{"like", 2, like}, {"like", 3, like},
+                                               {"glob", 2, glob}};
+    enum {
+        FUNCTIONS = sizeof(all) / sizeof(all[0]),
+        PATTERNS = sizeof(patterns) / sizeof(patterns[0])
+    };
+    size_t total = FUNCTIONS + (wall->kind == POLY_WALL_ADMIN ? 0 : PATTERNS);
+    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, code = SQLITE_OK;
 
-    if (code == SQLITE_OK)
-        code = sqlite3_create_function_v2(db, "instr", 2, flags, NULL, instr, NULL, NULL, NULL);
-    if (code == SQLITE_OK)
-        code = sqlite3_create_function_v2(db, "replace", 3, flags, NULL, replace, NULL, NULL, NULL);
-    for (intptr_t i = 0; i < 3 && code == SQLITE_OK; i++)
-        code = sqlite3_create_function_v2(db, trims[i], 2, flags, (void *)(i + 1), trim, NULL, NULL,
-                                          NULL);
+    for (size_t i = 0; i < total && code == SQLITE_OK; i++) {
+        const struct function *f = i < FUNCTIONS ? &all[i] : &patterns[i - FUNCTIONS];
+
+        code = sqlite3_create_function_v2(poly_db_handle(wall->db), f->name, f->count, flags, wall,
+                                          f->call, NULL, NULL, NULL);
+    }
     return code == SQLITE_OK ? POLY_OK : poly_db_fail(wall->db, code, "SQL functions", err);
 }

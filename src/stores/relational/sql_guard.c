@@ -59,7 +59,6 @@ static const char *const functions[] = {
     "json_group_object",
     "json_insert",
     "json_object",
-    "json_patch",
     "json_quote",
     "json_remove",
     "json_replace",

@@ -30,7 +30,7 @@
 
 _Atomic bool poly_control_wall = true;
 
-enum { IDLE_MAX = 8, STEPS = 1000 /* of SQLite's machine between two looks at the clock */ };
+enum { IDLE_MAX = 8, STEPS = 50 /* of SQLite's machine between two looks at the clock */ };
 
 static const char sql_open[] = "PRAGMA query_only=OFF; PRAGMA temp_store=FILE;"
                                "PRAGMA cache_size=-2048;";
@@ -191,7 +191,7 @@ static void limits(sqlite3 *db)
     sqlite3_limit(db, SQLITE_LIMIT_COLUMN, 2 * POLY_MAX_COLUMNS);
     sqlite3_limit(db, SQLITE_LIMIT_EXPR_DEPTH, 200);
     sqlite3_limit(db, SQLITE_LIMIT_COMPOUND_SELECT, 100);
-    sqlite3_limit(db, SQLITE_LIMIT_VDBE_OP, 250000);
+    sqlite3_limit(db, SQLITE_LIMIT_VDBE_OP, 50000);
     sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200);
     sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, POLY_MAX_SQL_VALUES);
