@@ -112,13 +112,34 @@ static void print_lists(struct poly_buffer *out, const struct poly_status_report
     poly_buffer_char(out, ']');
 }
 
+/* What may name records of other tenants, or places on the machine, is for administrators. */
+static void hide(struct poly_status_report *report, struct poly_projection_status *projections)
+{
+    for (size_t i = 0; i < report->projection_count; i++) {
+        projections[i] = report->projections[i];
+        projections[i].error = poly_text("");
+        projections[i].error_position = 0;
+    }
+    report->projections = projections;
+    report->data = report->last_error = poly_text("");
+}
+
 enum poly_status api_status(struct api_context *context, struct poly_error *err)
 {
+    bool admin = (poly_session_rights(context->session) & POLY_RIGHT_ADMIN) != 0;
+    struct poly_projection_status *projections = NULL;
     struct poly_status_report report;
     enum poly_status status = poly_status_read(context->session, &report, err);
 
+    if (status == POLY_OK && !admin)
+        projections =
+            poly_arena_array(context->arena, report.projection_count + 1, sizeof(*projections));
+    if (status == POLY_OK && !admin && projections == NULL)
+        status = poly_no_memory(err);
     if (status != POLY_OK)
         return status;
+    if (!admin)
+        hide(&report, projections);
     poly_buffer_char(&context->out, '{');
     print_log(&context->out, &report);
     print_lists(&context->out, &report);

@@ -10,10 +10,12 @@
  */
 #include "base/sqlite.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/limits.h"
@@ -164,6 +166,17 @@ static enum poly_status configure(struct poly_db *db, enum poly_db_mode mode,
     return status;
 }
 
+/* For its owner's eyes only; SQLite gives the files beside it the same mode. */
+static void make_private(const char *path)
+{
+    int fd = strcmp(path, ":memory:") == 0
+                 ? -1
+                 : open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        close(fd);
+}
+
 enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct poly_db **db,
                               struct poly_error *err)
 {
@@ -177,6 +190,8 @@ enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct p
         return poly_no_memory(err);
     if (mode == POLY_DB_WRITE)
         poly_wal_vfs_register();
+    if (mode != POLY_DB_READ)
+        make_private(path);
     code = sqlite3_open_v2(path, &self->handle, flags, mode == POLY_DB_WRITE ? POLY_WAL_VFS : NULL);
     if (code != SQLITE_OK) {
         code = self->handle == NULL ? code : sqlite3_extended_errcode(self->handle);
