@@ -99,6 +99,7 @@ PYTEST = '==== 1 failed, 12 passed, 2 skipped, 1 error in 3.21s ====\n'
     ('FAIL', CMOCKA, (2, 1, 0)),
     ('FAIL', PYTEST, (12, 2, 2)),
     ('OK', '12 passed, 1 warning in 0.10s\n', (12, 0, 0)),
+    ('OK', 'SKIPPED [1] tests/a.py:7: no network\n3 passed, 1 skipped in 0.1s\n', (3, 0, 1)),
     ('OK', '', (1, 0, 0)),
     ('FAIL', '[  PASSED  ] 3 test(s).\nLeakSanitizer: detected memory leaks\n', (3, 1, 0)),
     ('TIMEOUT', '', (0, 1, 0)),
