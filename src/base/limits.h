@@ -46,6 +46,7 @@
 #define POLY_MAX_WORKERS 16                  /* threads for requests that may take long */
 #define POLY_MAX_WORK 256                    /* requests that wait for one of them */
 #define POLY_MAX_STREAMS 256                 /* server-sent event streams, a thread each */
+#define POLY_MAX_SENDERS 64                  /* answers that are sent while they are made */
 #define POLY_MAX_STREAM_BUFFER 65536         /* bytes between a streamed answer and its client */
 #define POLY_MAX_CALLERS 1024                /* API keys (and tenants named with them) remembered */
 #define POLY_MAX_IDLE_SESSIONS 256           /* kept open for the next request */

@@ -132,6 +132,7 @@ static void make_new(struct server_request *request)
     request->error.status = POLY_OK;
     request->error.message[0] = '\0';
     request->error.position = -1;
+    request->unsent = POLY_OK;
     request->refused = 0;
     request->retry_s = 0;
     request->allow[0] = '\0';

@@ -72,6 +72,7 @@ struct server_request {
 
     struct api_head head;
     bool begun;
+    enum poly_status unsent; /* why the answer cannot be sent while it is made; POLY_OK: it can */
     struct poly_buffer out;
     struct server_stream *stream;
     struct poly_error error;

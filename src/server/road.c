@@ -191,7 +191,13 @@ static bool start_stream(struct server_request *request)
     struct server_stream *stream = server_stream_new(mhd);
 
     if (stream == NULL)
+        request->unsent = POLY_NO_MEMORY;
+    else if (!is_events(request->api.operation) && !server_workers_send(request->server->workers))
+        request->unsent = POLY_LIMIT;
+    if (request->unsent != POLY_OK) {
+        server_stream_free(stream);
         return false;
+    }
     request->stream = stream;
     atomic_store(&request->phase, SERVER_STREAMING);
     MHD_resume_connection(mhd);
@@ -229,6 +235,17 @@ static bool gone_worker(struct api_sink *sink)
            (request->stream != NULL && server_stream_gone(request->stream));
 }
 
+/* Nothing has been sent yet, so it can still be a problem. */
+static void say_unsent(struct server_request *request)
+{
+    take_back(request);
+    if (request->unsent == POLY_NO_MEMORY)
+        poly_no_memory(&request->error);
+    else
+        poly_fail(&request->error, POLY_LIMIT, "%d long answers are being sent already "
+                  "(POLY_MAX_SENDERS); try again", POLY_MAX_SENDERS);
+}
+
 static void run_job(struct server_job *job)
 {
     struct server_request *request =
@@ -247,6 +264,8 @@ static void run_job(struct server_job *job)
         server_request_release(request);
         return;
     }
+    if (request->unsent != POLY_OK)
+        say_unsent(request);
     atomic_store(&request->phase, SERVER_READY);
     server_request_release(request);
     MHD_resume_connection(mhd);

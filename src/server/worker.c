@@ -19,7 +19,7 @@ struct server_workers {
     pthread_mutex_t lock;
     pthread_cond_t work, left;
     struct server_job *first, **last;
-    size_t waiting, threads, idle, streams;
+    size_t waiting, threads, idle, streams, senders;
     bool stopping;
 };
 
@@ -27,6 +27,8 @@ struct stream_start {
     struct server_workers *workers;
     struct server_job *job;
 };
+
+static _Thread_local bool sending; /* this worker is counted as a sender, and as no worker */
 
 struct server_workers *server_workers_new(void)
 {
@@ -47,7 +49,7 @@ void server_workers_free(struct server_workers *workers)
     pthread_mutex_lock(&workers->lock);
     workers->stopping = true;
     pthread_cond_broadcast(&workers->work);
-    while (workers->threads > 0 || workers->streams > 0)
+    while (workers->threads > 0 || workers->streams > 0 || workers->senders > 0)
         pthread_cond_wait(&workers->left, &workers->lock);
     pthread_mutex_unlock(&workers->lock);
     pthread_cond_destroy(&workers->work);
@@ -77,18 +79,34 @@ static struct server_job *next_job(struct server_workers *workers)
     return job;
 }
 
+/* With the lock held. False: others have taken the place of a worker that was sending. */
+static bool come_back(struct server_workers *workers)
+{
+    if (!sending)
+        return true;
+    sending = false;
+    workers->senders--;
+    if (workers->threads >= POLY_MAX_WORKERS)
+        return false;
+    workers->threads++;
+    return true;
+}
+
 static void *work(void *arg)
 {
     struct server_workers *workers = arg;
     struct server_job *job;
+    bool member = true;
 
     pthread_mutex_lock(&workers->lock);
-    while ((job = next_job(workers)) != NULL) {
+    while (member && (job = next_job(workers)) != NULL) {
         pthread_mutex_unlock(&workers->lock);
         job->run(job);
         pthread_mutex_lock(&workers->lock);
+        member = come_back(workers);
     }
-    workers->threads--;
+    if (member)
+        workers->threads--;
     pthread_cond_broadcast(&workers->left);
     pthread_mutex_unlock(&workers->lock);
     return NULL;
@@ -151,6 +169,23 @@ out:
     return status;
 }
 
+bool server_workers_send(struct server_workers *workers)
+{
+    bool room;
+
+    pthread_mutex_lock(&workers->lock);
+    room = workers->senders < POLY_MAX_SENDERS;
+    if (room) {
+        sending = true;
+        workers->senders++;
+        workers->threads--;
+        if (workers->waiting > workers->idle && start_thread(work, workers))
+            workers->threads++;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return room;
+}
+
 enum poly_status server_workers_stream(struct server_workers *workers, struct server_job *job,
                                        struct poly_error *err)
 {
@@ -182,6 +217,7 @@ struct server_worker_counts server_workers_count(struct server_workers *workers)
     counts.threads = workers->threads;
     counts.waiting = workers->waiting;
     counts.streams = workers->streams;
+    counts.senders = workers->senders;
     pthread_mutex_unlock(&workers->lock);
     return counts;
 }

@@ -3,10 +3,13 @@
  * POLY_MAX_WORKERS and leave after 30 idle seconds, so that a daemon at rest
  * has none. Event streams wait for as long as their client stays and would use
  * these up; each gets a thread of its own instead, POLY_MAX_STREAMS at most.
+ * An answer that is sent while it is made lasts as long as its client likes
+ * too: its worker leaves the others, and a new one may take its place.
  */
 #ifndef POLY_SERVER_WORKER_H
 #define POLY_SERVER_WORKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "polystore.h"
@@ -30,8 +33,11 @@ enum poly_status server_workers_submit(struct server_workers *workers, struct se
 enum poly_status server_workers_stream(struct server_workers *workers, struct server_job *job,
                                        struct poly_error *err);
 
+/* From within a job, once: it will wait for its client. False: POLY_MAX_SENDERS do already. */
+bool server_workers_send(struct server_workers *workers);
+
 struct server_worker_counts {
-    size_t threads, waiting, streams;
+    size_t threads, waiting, streams, senders;
 };
 struct server_worker_counts server_workers_count(struct server_workers *workers);
 
