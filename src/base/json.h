@@ -36,7 +36,8 @@ enum poly_status poly_json_parse_time(const char *text, int64_t *microseconds,
 /*
  * One JSON text, whole: depth up to POLY_MAX_JSON_DEPTH, no duplicate names,
  * no NUL in strings, no bytes after it. POLY_INVALID with line and column in
- * the message and the byte offset in err->position. Give back with json_decref().
+ * the message and the byte offset in err->position. POLY_LIMIT: it would take more memory than
+ * POLY_MAX_JSON_TREE. Give back with json_decref().
  */
 enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
                                  struct poly_error *err);
@@ -44,6 +45,9 @@ enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
  * one thing that only poly_json_parse() finds. Numbers that 64-bit integers or doubles cannot hold
  * are POLY_INVALID in both. */
 enum poly_status poly_json_check(const char *text, size_t size, struct poly_error *err);
+/* The same, and how many bytes the tree of poly_json_parse() takes, about. */
+enum poly_status poly_json_measure(const char *text, size_t size, size_t *tree,
+                                   struct poly_error *err);
 /* POLY_INVALID: "JSON, line 2, column 7: problem", for a problem at that offset. */
 enum poly_status poly_json_fail(struct poly_error *err, const char *text, size_t offset,
                                 const char *problem);

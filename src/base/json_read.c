@@ -1,6 +1,7 @@
 /*
- * The reader. jansson builds the tree, after poly_json_check() has made sure
- * that it is shallow and that every number is kept as it was written.
+ * The reader. jansson builds the tree, after poly_json_measure() has made sure
+ * that it is shallow and not much larger than its text, and that every number
+ * is kept as it was written.
  */
 #include <math.h>
 #include <string.h>
@@ -11,11 +12,17 @@
 enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
                                  struct poly_error *err)
 {
-    enum poly_status status = poly_json_check(text, size, err);
+    size_t bytes;
+    enum poly_status status = poly_json_measure(text, size, &bytes, err);
     json_error_t error;
 
     if (status != POLY_OK)
         return status;
+    if (bytes > POLY_MAX_JSON_TREE)
+        return poly_fail(err, POLY_LIMIT,
+                         "JSON: so many values would take %zu MiB of memory, the limit is %d "
+                         "(POLY_MAX_JSON_TREE); send less at a time",
+                         bytes >> 20, POLY_MAX_JSON_TREE >> 20);
 
     json_t *tree = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 

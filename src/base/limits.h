@@ -28,6 +28,7 @@
 #define POLY_MAX_HITS 1000                   /* of one search */
 #define POLY_MAX_HITS_OFFSET 10000
 #define POLY_MAX_JSON_DEPTH 64
+#define POLY_MAX_JSON_TREE (64 * 1024 * 1024) /* bytes of memory for one JSON text's values */
 #define POLY_MAX_SESSION_MEMORY (64UL * 1024 * 1024) /* bytes of one answer, by default */
 #define POLY_MAX_ANSWER (128UL * 1024 * 1024) /* bytes of an answer that are held back at a time */
 #define POLY_MAX_SUBSCRIPTIONS 1024          /* open at a time */

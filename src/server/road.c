@@ -7,6 +7,7 @@
  * rows, waits for a projection, administration). On a thread of its own: event
  * streams, which last as long as their client.
  */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,6 +257,8 @@ static void run_job(struct server_job *job)
     request->sink = (struct api_sink){begin_worker, write_worker, gone_worker};
     enum poly_status status =
         api_call(request->caller.session, &request->api, &request->sink, &request->error);
+    if (request->body.size > LARGE_BODY)
+        (void)malloc_trim(0); /* many small values leave much behind */
     conclude(request, status);
     stream = request->stream;
     if (stream != NULL) {

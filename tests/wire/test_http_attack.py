@@ -173,3 +173,19 @@ def test_secrets_stay_secret(make):  # S2-22
     for secret in secrets:
         assert all(secret not in text for text in said + [log])
     daemon.stop()
+
+
+# --- JSON that is much larger than its text ---
+
+@pytest.mark.parametrize('value', [b'{},', b'[],', b'0,', b'"",', b'{"a":0},'])
+def test_many_small_values_take_little(make, value):
+    daemon = make().start()
+    body = b'{"events":[{"type":"A","data":[' + value * (16_000_000 // len(value)) + b'0]}]}'
+    answer = daemon.post('/v1/streams/many-1', data=body)
+    assert 'POLY_MAX_JSON_TREE' in problem(answer, 429)['detail']
+    body = b'{"events":[{"type":"A","data":[' + value * 100_000 + b'0]}]}'
+    assert daemon.post('/v1/streams/many-1', data=body).status_code == 200
+    with open('/proc/%d/status' % daemon.process.pid) as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith('VmHWM'))
+    assert peak < 256 * 1024
+    daemon.stop()
