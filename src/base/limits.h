@@ -32,6 +32,7 @@
 #define POLY_MAX_SESSION_MEMORY (64UL * 1024 * 1024) /* bytes of one answer, by default */
 #define POLY_MAX_ANSWER (128UL * 1024 * 1024) /* bytes of an answer that are held back at a time */
 #define POLY_MAX_SUBSCRIPTIONS 1024          /* open at a time */
+#define POLY_MAX_NAMED 10000                 /* subscriptions of a tenant whose position is kept */
 #define POLY_MAX_READERS 64                  /* idle read connections kept */
 #define POLY_MAX_MIGRATION (4 * 1024 * 1024) /* bytes of one migration file */
 #define POLY_MAX_CONFIG (1024 * 1024)        /* bytes of polystore.yaml */

@@ -28,7 +28,8 @@ struct poly_subscription {
 static const char position_get[] =
     "SELECT position FROM poly_subscription WHERE tenant = ?1 AND name = ?2";
 static const char position_new[] =
-    "INSERT INTO poly_subscription(tenant, name, position) VALUES (?1, ?2, ?3)"
+    "INSERT INTO poly_subscription(tenant, name, position) SELECT ?1, ?2, ?3"
+    " WHERE (SELECT count(*) FROM poly_subscription WHERE tenant = ?1) < ?4"
     " ON CONFLICT (tenant, name) DO NOTHING";
 static const char position_put[] = "UPDATE poly_subscription SET position = max(position, ?3)"
                                    " WHERE tenant = ?1 AND name = ?2";
@@ -68,15 +69,17 @@ static enum poly_status get_place(struct poly_db *db, struct place *place, struc
     return status;
 }
 
-/* On the writer: the name's position, made when it is new. */
+/* On the writer: the name's position, made when it is new. Not known: there is no room for it. */
 static enum poly_status open_place(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct place *place = arg;
     sqlite3_stmt *put;
     enum poly_status status = bind_place(db, position_new, place, &put, err);
 
-    if (status == POLY_OK)
+    if (status == POLY_OK) {
+        sqlite3_bind_int(put, 4, POLY_MAX_NAMED);
         status = poly_db_done(db, put, err);
+    }
     return status == POLY_OK ? get_place(db, place, err) : status;
 }
 
@@ -219,6 +222,9 @@ enum poly_status poly_subscribe(struct poly_session *session,
 
         status = poly_writer_run(self->instance->writer, open_place, &place, false, err);
         self->position = place.position;
+        if (status == POLY_OK && !place.known)
+            status = poly_fail(err, POLY_LIMIT, "a tenant has at most %d named subscriptions",
+                               POLY_MAX_NAMED);
     }
     if (status != POLY_OK)
         poly_subscription_close(self);

@@ -232,9 +232,27 @@ static void a_newer_format_does_not_open(void **state)
     place_open(p);
 }
 
+/* A name is kept for ever, and opening one needs no more than READ. */
+static void names_have_a_limit(void **state)
+{
+    struct place *p = *state;
+    struct poly_subscription_options fresh = {.name = "fresh"}, known = {.name = "n7"};
+    struct poly_subscription *subscription;
+
+    foreign(p, "INSERT INTO poly_subscription(tenant, name, position) WITH RECURSIVE n(i) AS"
+               " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+               " SELECT 'acme', 'n' || i, 0 FROM n");
+    assert_int_equal(poly_subscribe(p->acme, &fresh, &subscription, &err), POLY_LIMIT);
+    assert_ok(poly_subscribe(p->acme, &known, &subscription, &err));
+    poly_subscription_close(subscription);
+    assert_ok(poly_subscribe(p->session, &fresh, &subscription, &err)); /* another's room */
+    poly_subscription_close(subscription);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        PLACED(names_have_a_limit),
         PLACED(the_log_is_append_only),
         PLACED(edited_data),
         PLACED(edited_type),
