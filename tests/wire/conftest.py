@@ -13,6 +13,14 @@ import requests
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 POLYSTORED = os.environ.get('POLYSTORED', os.path.join(ROOT, 'build/src/server/polystored'))
 
+
+
+def sanitized():
+    """A build with a sanitizer: its memory says nothing."""
+    with open(POLYSTORED, 'rb') as file:
+        return re.search(rb'__(asan|tsan)_init', file.read()) is not None
+
+
 MIGRATION = """
 CREATE TABLE documents (id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, title TEXT, body TEXT,
                         state TEXT, size INTEGER) STRICT;

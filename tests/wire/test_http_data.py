@@ -4,6 +4,7 @@ import uuid
 
 import requests
 
+from conftest import sanitized
 from test_http_auth import problem
 
 
@@ -147,7 +148,7 @@ def test_stream_of_many_records_takes_constant_memory(shared):
             held = max(held, shared.metrics()['polystore_http_held_bytes'])
     assert count == 40000
     assert held < 1 << 20
-    assert shared.metrics()['process_resident_memory_bytes'] - before < 24 << 20
+    assert shared.metrics()['process_resident_memory_bytes'] - before < 24 << 20 or sanitized()
 
 
 def test_client_that_leaves_a_stream_frees_its_worker(shared):

@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from conftest import wait_for
+from conftest import Daemon, sanitized, wait_for
 from test_http_auth import problem
 
 
@@ -35,7 +35,6 @@ def head(daemon, method='GET', path='/v1/status', *more):
 
 @pytest.fixture(scope='module')
 def small(tmp_path_factory):
-    from conftest import Daemon
     config = 'limits: {body: 64KiB, request_timeout: 2s, rows: 50}\n'
     with Daemon(str(tmp_path_factory.mktemp('small')), config).start() as one:
         yield one
@@ -177,7 +176,7 @@ def test_reader_that_stops_holds_little_memory(make):
     time.sleep(1)
     now = daemon.metrics()
     # each has a reader's cache of 4 MiB, and what is on its way
-    assert now['process_resident_memory_bytes'] - before < 72 << 20
+    assert now['process_resident_memory_bytes'] - before < 72 << 20 or sanitized()
     assert daemon.put('/v1/records/notes/1', json={'text': 'x'}).status_code == 200
     for connection in held:
         connection.close()
