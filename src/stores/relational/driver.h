@@ -124,8 +124,6 @@ struct poly_record_operation {
 };
 
 extern const struct poly_operation_type poly_record_types[4]; /* by verb */
-/* The same, one statement that cannot half happen. */
-extern const struct poly_operation_type poly_record_single_types[4];
 
 /* POLY_NOT_FOUND. */
 enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *table,

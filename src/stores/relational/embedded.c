@@ -363,7 +363,6 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     return operation->result.key.data == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
+/* Never without a savepoint: a change is a mark, the statement, and what is read back after it. */
 const struct poly_operation_type poly_record_types[4] = {
     {"put", false, run}, {"patch", false, run}, {"delete", false, run}, {"check", true, run}};
-const struct poly_operation_type poly_record_single_types[4] = {
-    {"put", true, run}, {"patch", true, run}, {"delete", true, run}, {"check", true, run}};

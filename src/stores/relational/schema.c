@@ -23,10 +23,6 @@ static const char sql_table[] = "SELECT type, wr, name FROM pragma_table_list"
 static const char sql_columns[] =
     "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1)";
 
-static const char sql_triggers[] =
-    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger'"
-    " AND tbl_name = ?1 COLLATE NOCASE AND substr(name, 1, 5) <> 'poly_'";
-
 static const char sql_version[] = "PRAGMA main.schema_version";
 
 enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 16 * 1024 * 1024 };
@@ -282,23 +278,6 @@ static enum poly_status read_columns(struct reading *r, struct poly_error *err)
             status = poly_no_memory(err);
     }
     sqlite3_reset(statement);
-    return status;
-}
-
-static enum poly_status read_triggers(struct reading *r, struct poly_error *err)
-{
-    sqlite3_stmt *statement = poly_db_prepare(r->db, sql_triggers, err);
-    bool row = false;
-    enum poly_status status;
-
-    if (statement == NULL)
-        return err == NULL ? POLY_INTERNAL : err->status;
-    poly_bind_text(statement, 1, poly_text(r->table->domain->table));
-    status = poly_db_row(r->db, statement, &row, err);
-    if (status == POLY_OK)
-        r->table->triggers = row && sqlite3_column_int(statement, 0) > 0;
-    sqlite3_reset(statement);
-    poly_buffer_printf(&r->signature, "triggers %d\n", r->table->triggers);
     return status;
 }
 
@@ -560,8 +539,6 @@ static enum poly_status load(struct reading *r, struct poly_error *err)
 
     if (status == POLY_OK && table->exists)
         status = read_columns(r, err);
-    if (status == POLY_OK && table->exists)
-        status = read_triggers(r, err);
     if (status != POLY_OK)
         return status;
     if (table->problem == NULL)

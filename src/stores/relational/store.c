@@ -280,8 +280,7 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb, str
     if (op->tenant.data == NULL)
         return poly_no_memory(err);
     place_key(op);
-    op->base.type =
-        op->table->triggers ? &poly_record_types[verb] : &poly_record_single_types[verb];
+    op->base.type = &poly_record_types[verb];
     digest(w);
     return poly_txn_add(w->txn, &op->base, err);
 }
