@@ -62,11 +62,27 @@ static void done(const struct looking *l, sqlite3_stmt *statement)
         sqlite3_reset(statement);
 }
 
+static enum poly_status read_image(struct looking *l, const char *sql,
+                                   const struct poly_record_key *key, struct poly_error *err)
+{
+    sqlite3_stmt *image = NULL;
+    enum poly_status status = prepare(l, sql, &image, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_bind_value(image, 1, &key->value);
+    poly_bind_text(image, 2, l->record->tenant);
+    status = one_text(l->db, image, l->arena, &l->json, err);
+    done(l, image);
+    return status;
+}
+
 /* The row, if the record is its last change. */
 static enum poly_status from_row(struct looking *l, struct poly_error *err)
 {
     struct poly_record_key key;
-    sqlite3_stmt *version = NULL, *image = NULL;
+    struct poly_buffer sql;
+    sqlite3_stmt *version = NULL;
     bool row = false, last;
     enum poly_status status = poly_record_key(l->table, l->record->key, l->arena, &key, err);
 
@@ -81,20 +97,20 @@ static enum poly_status from_row(struct looking *l, struct poly_error *err)
     done(l, version);
     if (status != POLY_OK || !last)
         return status;
-    status = prepare(l, l->table->sql.image, &image, err);
-    if (status != POLY_OK)
-        return status;
-    poly_bind_value(image, 1, &key.value);
-    poly_bind_text(image, 2, l->record->tenant);
-    status = one_text(l->db, image, l->arena, &l->json, err);
-    done(l, image);
+    if (!l->passing)
+        return read_image(l, l->table->sql.image, &key, err);
+    poly_buffer_init(&sql, 8 * 1024 * 1024);
+    status = poly_table_image_sql(l->db, l->table, &sql, err);
+    if (status == POLY_OK)
+        status = read_image(l, sql.data, &key, err);
+    poly_buffer_release(&sql);
     return status;
 }
 
 /*
- * The image must have the columns that the row has on this connection: a
- * migration's own transaction, a snapshot from before one, and a table that
- * another program has altered all see other columns than the schema in memory.
+ * The image must have the columns that the triggers gave it: a migration's own
+ * transaction, a snapshot from before one, and a table that another program has
+ * altered all see other columns than the schema in memory.
  */
 static enum poly_status from_table(struct looking *l, struct poly_instance *instance,
                                    const struct poly_domain *domain, struct poly_error *err)

@@ -61,7 +61,6 @@ struct poly_table {
     bool key_made;              /* INTEGER PRIMARY KEY: SQLite gives a number */
     enum poly_type tenant_type; /* POLY_NULL: the domain has no tenants */
     bool tenant_in_key;         /* the primary key has the tenant's column */
-    bool triggers;              /* it has triggers of the application */
     struct poly_table_sql sql;
 };
 
@@ -114,6 +113,10 @@ void poly_table_log_sql(struct poly_table *table, struct poly_buffer *scratch, b
  */
 enum poly_status poly_table_triggers_fit(struct poly_db *db, const struct poly_table *table,
                                          bool *fit, int *present, struct poly_error *err);
+/* What reads the image of the row with key ?1 of tenant ?2 as those in the database make it:
+ * somebody may have altered the table since. */
+enum poly_status poly_table_image_sql(struct poly_db *db, const struct poly_table *table,
+                                      struct poly_buffer *sql, struct poly_error *err);
 /* Drops them; large images go to history first, by the expression that the triggers had. */
 enum poly_status poly_table_detach(struct poly_db *db, const struct poly_table *table,
                                    struct poly_error *err);

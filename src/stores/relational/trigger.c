@@ -374,6 +374,18 @@ static void keep_triggers(struct poly_table *table, struct poly_buffer *b, bool 
     keep(table, &table->sql.delete_trigger, b, failed);
 }
 
+/* The row with key ?1 of tenant ?2. */
+static void add_image_source(struct poly_buffer *b, const struct poly_table *table)
+{
+    poly_buffer_text(b, " FROM main.");
+    poly_sql_name(b, table->domain->table);
+    poly_buffer_text(b, " AS t WHERE ");
+    add_column(b, "t", table->columns[table->key].name);
+    poly_buffer_text(b, " = ?1 AND ");
+    add_tenant(b, table, "t");
+    poly_buffer_text(b, " = ?2");
+}
+
 void poly_table_log_sql(struct poly_table *table, struct poly_buffer *scratch, bool *failed)
 {
     struct poly_buffer *b = scratch;
@@ -385,13 +397,7 @@ void poly_table_log_sql(struct poly_table *table, struct poly_buffer *scratch, b
     keep(table, &table->sql.log_gone, b, failed);
     poly_buffer_text(b, "SELECT ");
     add_image(b, table, "t");
-    poly_buffer_text(b, " FROM main.");
-    poly_sql_name(b, table->domain->table);
-    poly_buffer_text(b, " AS t WHERE ");
-    add_column(b, "t", table->columns[table->key].name);
-    poly_buffer_text(b, " = ?1 AND ");
-    add_tenant(b, table, "t");
-    poly_buffer_text(b, " = ?2");
+    add_image_source(b, table);
     keep(table, &table->sql.image, b, failed);
 }
 
@@ -470,6 +476,28 @@ static void add_old_image(struct poly_buffer *b, const char *from, const char *t
     }
 }
 
+/* The image as the triggers in the database make it, of a row t; empty: there are none. */
+static enum poly_status old_image(struct poly_db *db, const struct poly_table *table,
+                                  struct poly_buffer *image, struct poly_error *err)
+{
+    struct poly_buffer text;
+    enum poly_status status;
+
+    poly_buffer_init(&text, 4 * 1024 * 1024);
+    status = stored(db, table, 0, &text, err);
+    if (status == POLY_OK && text.size > 0) {
+        const char *from = strstr(text.data, image_begin);
+        const char *to = from == NULL ? NULL : strstr(from, image_end);
+
+        if (to != NULL)
+            add_old_image(image, from, to);
+        if (!poly_buffer_ok(image))
+            status = poly_no_memory(err);
+    }
+    poly_buffer_release(&text);
+    return status;
+}
+
 /*
  * Large images into history, by the expression that the trigger has: the
  * columns may be others by now. When it no longer runs (a column is gone) the
@@ -478,31 +506,42 @@ static void add_old_image(struct poly_buffer *b, const char *from, const char *t
 static enum poly_status freeze(struct poly_db *db, const struct poly_table *table,
                                struct poly_error *err)
 {
-    struct poly_buffer text, image, sql;
+    struct poly_buffer image, sql;
     enum poly_status status;
 
-    poly_buffer_init(&text, 4 * 1024 * 1024);
     poly_buffer_init(&image, 4 * 1024 * 1024);
     poly_buffer_init(&sql, 8 * 1024 * 1024);
-    status = stored(db, table, 0, &text, err);
-    if (status == POLY_OK && text.size > 0) {
-        const char *from = strstr(text.data, image_begin);
-        const char *to = from == NULL ? NULL : strstr(from, image_end);
-
-        if (to != NULL) {
-            add_old_image(&image, from, to);
-            add_freeze(&sql, table, image.data, image.size);
-        }
-        if (!poly_buffer_ok(&sql) || !poly_buffer_ok(&image))
-            status = poly_no_memory(err);
-        else if (to != NULL)
-            status = poly_db_exec(db, sql.data, err);
+    status = old_image(db, table, &image, err);
+    if (status == POLY_OK && image.size > 0) {
+        add_freeze(&sql, table, image.data, image.size);
+        status = poly_buffer_ok(&sql) ? poly_db_exec(db, sql.data, err) : poly_no_memory(err);
         if (status == POLY_INVALID)
             status = POLY_OK;
     }
     poly_buffer_release(&sql);
     poly_buffer_release(&image);
-    poly_buffer_release(&text);
+    return status;
+}
+
+enum poly_status poly_table_image_sql(struct poly_db *db, const struct poly_table *table,
+                                      struct poly_buffer *sql, struct poly_error *err)
+{
+    struct poly_buffer image;
+    enum poly_status status;
+
+    poly_buffer_init(&image, 4 * 1024 * 1024);
+    status = old_image(db, table, &image, err);
+    if (status == POLY_OK) {
+        poly_buffer_text(sql, "SELECT ");
+        if (image.size > 0)
+            poly_buffer_add(sql, image.data, image.size);
+        else
+            add_image(sql, table, "t");
+        add_image_source(sql, table);
+        if (!poly_buffer_ok(sql))
+            status = poly_no_memory(err);
+    }
+    poly_buffer_release(&image);
     return status;
 }
 
