@@ -12,7 +12,10 @@
 #include "stores/events/driver.h"
 
 #define WHERE " WHERE domain = ?1 AND tenant = ?2 AND key = ?3"
-#define PATH " AND (?6 IS NULL OR (typeof(data) = 'text' AND json_extract(data, ?6) IS ?7))"
+/* Another program may have written what is no JSON: that must not fail the others. */
+#define PATH                                                                                       \
+    " AND (?6 IS NULL OR CASE WHEN typeof(data) = 'text' AND json_valid(data)"                     \
+    " THEN json_extract(data, ?6) IS ?7 END)"
 
 static const char forwards[] = "SELECT " POLY_LOG_COLUMNS " FROM poly_log" WHERE
                                " AND version >= ?4" PATH " ORDER BY version LIMIT ?5";

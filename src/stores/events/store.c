@@ -133,13 +133,19 @@ static enum poly_status text_as_json(struct poly_arena *arena, struct poly_value
     struct poly_buffer buffer;
     const char *copy = NULL;
 
-    poly_buffer_init(&buffer, (size_t)POLY_MAX_VALUE * 6);
+    bool over;
+
+    poly_buffer_init(&buffer, POLY_MAX_VALUE);
     poly_json_string(&buffer, data->text.data, data->text.size);
     if (poly_buffer_ok(&buffer))
         copy = poly_arena_copy(arena, buffer.data, buffer.size);
     data->type = POLY_JSON;
     data->text = (struct poly_text){copy, buffer.size};
+    over = buffer.over;
     poly_buffer_release(&buffer);
+    if (over)
+        return poly_fail(err, POLY_LIMIT, "data: the text has over %d bytes as JSON",
+                         POLY_MAX_VALUE);
     return copy == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
