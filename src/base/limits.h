@@ -38,6 +38,7 @@
 #define POLY_MAX_CONFIG (1024 * 1024)        /* bytes of polystore.yaml */
 #define POLY_MAX_CONFIG_DEPTH 16             /* nested mappings and lists of polystore.yaml */
 #define POLY_MAX_CONFIG_ENTRIES 1024         /* of one mapping or list there */
+#define POLY_MAX_IMAGE (1000UL * 1000 * 1000) /* bytes of a row as JSON: SQLite's own limit */
 #define POLY_LARGE_VALUE 4096                /* bytes: larger row images are kept once */
 
 /* the daemon */

@@ -24,7 +24,8 @@ enum { FORMAT = 1, STREAMS_CACHED = 200000 };
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS poly_meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS poly_log("
-    " position INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " position INTEGER PRIMARY KEY AUTOINCREMENT"
+    "  CHECK (position > 0 AND position < 4611686018427387904),"
     " txn INTEGER NOT NULL DEFAULT 0,"
     " tenant TEXT NOT NULL DEFAULT '',"
     " domain TEXT NOT NULL,"
@@ -425,18 +426,19 @@ void poly_log_stream_forget(struct poly_log *log, struct poly_text tenant, struc
 
 /* --- sealing --- */
 
-static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint64_t count,
-                                 struct poly_error *err)
+/* Up to last: as many leaves as there are positions, or none for a gap. */
+static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint64_t last,
+                                 size_t count, struct poly_error *err)
 {
     sqlite3_stmt *put = poly_db_prepare(db, seal_put, err);
-    uint64_t first = log->sealed + 1, last = log->sealed + count;
+    uint64_t first = log->sealed + 1;
     uint8_t hash[POLY_HASH];
     enum poly_status status;
 
     if (put == NULL)
         return err->status;
     memcpy(hash, log->hash, POLY_HASH);
-    poly_seal_next(hash, first, last, log->leaves);
+    poly_seal_next(hash, first, last, log->leaves, count * POLY_LEAF);
     sqlite3_bind_int64(put, 1, (int64_t)last);
     sqlite3_bind_int64(put, 2, (int64_t)first);
     sqlite3_bind_blob(put, 3, log->leaves, (int)(count * POLY_LEAF), SQLITE_STATIC);
@@ -445,21 +447,31 @@ static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint6
     sqlite3_clear_bindings(put);
     if (status != POLY_OK)
         return status;
+    if (log->leafed < last)
+        log->leafed = last;
     memmove(log->leaves, log->leaves + count * POLY_LEAF, (log->leafed - last) * POLY_LEAF);
     memcpy(log->hash, hash, POLY_HASH);
     log->sealed = last;
     return POLY_OK;
 }
 
-/* A hole in the positions (somebody's explicit rowid) is sealed as missing: an empty leaf. */
+/*
+ * A hole in the positions (somebody's explicit rowid) is sealed as missing: an
+ * empty leaf for each. *gap: one that is too long for that ends at the position
+ * before this one.
+ */
 static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqlite3_stmt *get,
-                                  struct poly_arena *arena, struct poly_error *err)
+                                  struct poly_arena *arena, uint64_t *gap, struct poly_error *err)
 {
     static const uint8_t nothing[POLY_LEAF];
     struct poly_record record;
     bool large;
 
     poly_log_row(get, &record, &large);
+    if (record.position - log->leafed > POLY_SEAL_MAX) {
+        *gap = record.position - 1;
+        return POLY_OK;
+    }
     while (log->leafed + 1 < record.position) {
         if (!leaves_reserve(log))
             return poly_no_memory(err);
@@ -471,9 +483,10 @@ static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqli
         enum poly_status status =
             poly_stores_large(log->owner, db, &record, arena, &record.data.text, err);
 
-        if (status != POLY_OK)
+        if (status != POLY_OK && poly_log_temporary(status))
             return status;
-        record.data.type = POLY_JSON;
+        /* Kept nowhere: sealed without, and verifying the log will say so. */
+        record.data.type = status == POLY_OK ? POLY_JSON : POLY_NULL;
     }
     if (!leaves_reserve(log))
         return poly_no_memory(err);
@@ -483,7 +496,7 @@ static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqli
 
 /* Leaves for records that triggers or other programs have written. */
 static enum poly_status leaves_read(struct poly_log *log, struct poly_db *db, uint64_t max,
-                                    struct poly_error *err)
+                                    uint64_t *gap, struct poly_error *err)
 {
     sqlite3_stmt *get = poly_db_prepare(db, unsealed, err);
     struct poly_arena *arena;
@@ -492,7 +505,7 @@ static enum poly_status leaves_read(struct poly_log *log, struct poly_db *db, ui
 
     if (get == NULL)
         return err->status;
-    arena = poly_arena_new(POLY_MAX_VALUE * 2);
+    arena = poly_arena_new(2 * POLY_MAX_IMAGE);
     if (arena == NULL)
         return poly_no_memory(err);
     sqlite3_bind_int64(get, 1, (int64_t)log->leafed);
@@ -501,8 +514,8 @@ static enum poly_status leaves_read(struct poly_log *log, struct poly_db *db, ui
         status = poly_db_row(db, get, &row, err);
         if (status != POLY_OK || !row)
             break;
-        status = leaf_read(log, db, get, arena, err);
-        if (log->leafed - log->sealed >= max)
+        status = leaf_read(log, db, get, arena, gap, err);
+        if (log->leafed - log->sealed >= max || *gap != 0)
             break;
         poly_arena_reset(arena);
     }
@@ -518,22 +531,24 @@ enum poly_status poly_log_seal(struct poly_log *log, struct poly_db *db, uint64_
     uint64_t until = log->head - log->sealed > max ? log->sealed + max : log->head;
 
     while (status == POLY_OK && log->sealed < until) {
-        uint64_t count = until - log->sealed;
+        uint64_t count = until - log->sealed, gap = 0;
 
         if (count > POLY_SEAL_MAX)
             count = POLY_SEAL_MAX;
         if (log->leafed - log->sealed < count) {
             uint64_t before = log->leafed;
 
-            status = leaves_read(log, db, count, err);
-            if (status == POLY_OK && log->leafed == before)
+            status = leaves_read(log, db, count, &gap, err);
+            if (status == POLY_OK && log->leafed == before && gap == 0)
                 return poly_fail(err, POLY_CORRUPT, "record %llu is missing from the log",
                                  (unsigned long long)log->leafed + 1);
         }
         if (log->leafed - log->sealed < count)
             count = log->leafed - log->sealed;
-        if (status == POLY_OK)
-            status = seal_run(log, db, count, err);
+        if (status == POLY_OK && count > 0)
+            status = seal_run(log, db, log->sealed + count, count, err);
+        if (status == POLY_OK && gap != 0)
+            status = seal_run(log, db, gap, 0, err);
     }
     return status;
 }

@@ -95,13 +95,16 @@ struct poly_scan {
     uint64_t upto;           /* no record beyond; 0: no bound */
     uint32_t limit;
     struct poly_arena *arena; /* for large images; rewound after each record */
+    poly_record_fn *wants;    /* asked before a large image is fetched; NULL: all are wanted */
     poly_record_fn *visit;
     void *arg;
     uint64_t last; /* out: last position looked at; untouched when there was none */
     bool more;     /* out: stopped at the limit */
     bool stopped;  /* out: the visitor wanted no further one */
+    uint64_t failed; /* out: position of the record whose data cannot be had; 0: none */
 };
-/* In the order of the query. */
+/* In the order of the query. POLY_NOT_FOUND and others with failed: that record's data is not
+ * kept any more; what came before it was visited. */
 enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
 
 /* A row of SELECT poly_log_columns … into a record of views. *large: data is kept elsewhere. */
@@ -115,6 +118,9 @@ bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,
 /* Leaf of one record, and the chain's next hash: the canonical form stands in seal.c. */
 void poly_seal_leaf(const struct poly_record *record, const uint8_t *salt, size_t salt_size,
                     uint8_t leaf[POLY_LEAF]);
-void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, const uint8_t *leaves);
+void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, const uint8_t *leaves,
+                    size_t size);
+/* Could reading succeed another time, unchanged? Else what was to be read is not there. */
+bool poly_log_temporary(enum poly_status status);
 
 #endif

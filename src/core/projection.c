@@ -15,7 +15,8 @@
 #include "base/clock.h"
 #include "core/projector.h"
 
-enum { RECORDS_MAX = 4 * POLY_MAX_VALUE };
+/* A batch stops long before, but for one record. */
+static const size_t records_max = 2 * POLY_MAX_IMAGE;
 
 static const char load[] = "SELECT generation, previous, building, stopped, position, reason, time,"
                            " setup FROM poly_projection WHERE store = ?1";
@@ -53,6 +54,7 @@ static void digest_setup(struct poly_projection *projection)
         add_text(&state, "");
         for (size_t f = 0; f < domain->search.filter_count; f++)
             add_text(&state, domain->search.filters[f]);
+        add_text(&state, "");
     }
     crypto_generichash_final(&state, projection->setup, sizeof(projection->setup));
 }
@@ -165,7 +167,8 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     if (status != POLY_OK)
         return status;
     bool lost = work->active.number != 0 && work->active.applied == 0 && head > 0;
-    bool beyond = work->active.applied > head || work->building.applied > head;
+    bool beyond = work->active.applied > head || work->building.applied > head ||
+                  work->previous.applied > head;
 
     if (!fits || lost || beyond)
         status = start_over(projection, on, err);
@@ -206,8 +209,8 @@ static struct poly_projection *projection_new(struct poly_instance *instance,
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->commanded, NULL);
     poly_signal_init(&self->applied);
-    self->records = poly_arena_new(RECORDS_MAX);
-    self->scratch = poly_arena_new(RECORDS_MAX);
+    self->records = poly_arena_new(records_max);
+    self->scratch = poly_arena_new(records_max);
     if (self->records == NULL || self->scratch == NULL) {
         projection_free(self);
         return NULL;

@@ -80,14 +80,21 @@ static bool skipped(const struct poly_projection *projection, uint64_t position)
     return false;
 }
 
+static bool wanted(void *arg, const struct poly_record *record)
+{
+    const struct collector *collector = arg;
+    const struct poly_projection *projection = collector->projection;
+
+    return projection->driver->wants(projection->store, record->domain) &&
+           !skipped(projection, record->position);
+}
+
 static bool collect_one(void *arg, const struct poly_record *record)
 {
     struct collector *collector = arg;
-    struct poly_projection *projection = collector->projection;
-    struct poly_arena *arena = projection->records;
+    struct poly_arena *arena = collector->projection->records;
 
-    if (!projection->driver->wants(projection->store, record->domain) ||
-        skipped(projection, record->position))
+    if (!wanted(arg, record))
         return true;
     if (!poly_record_copy(arena, record, &collector->records[collector->count])) {
         collector->no_memory = true;
@@ -97,7 +104,11 @@ static bool collect_one(void *arg, const struct poly_record *record)
     return collector->count < BATCH_RECORDS && poly_arena_used(arena) < BATCH_BYTES;
 }
 
-/* Records in (after, upto] that the store wants; batch->last says how far it looked. */
+/*
+ * Records in (after, upto] that the store wants; batch->last says how far it
+ * looked. One whose data is not to be had ends the batch before it; where it is
+ * the first of interest, collecting fails, and batch->failed names it.
+ */
 static enum poly_status collect(struct poly_projection *projection, struct poly_db *db,
                                 uint64_t after, uint64_t upto, struct poly_batch *batch,
                                 struct poly_error *err)
@@ -110,10 +121,12 @@ static enum poly_status collect(struct poly_projection *projection, struct poly_
                              .limit = BATCH_LOOKED,
                              .arena = projection->scratch,
                              .visit = collect_one,
+                             .wants = wanted,
                              .last = after};
     struct collector collector = {.projection = projection};
     enum poly_status status;
 
+    *batch = (struct poly_batch){.records = NULL};
     poly_arena_reset(projection->records);
     poly_arena_reset(projection->scratch);
     collector.records =
@@ -124,10 +137,13 @@ static enum poly_status collect(struct poly_projection *projection, struct poly_
     status = poly_log_scan(db, &scan, err);
     if (status == POLY_OK && collector.no_memory)
         status = poly_no_memory(err);
-    if (status != POLY_OK)
+    if (status != POLY_OK && (scan.failed == 0 || collector.count == 0)) {
+        batch->failed = scan.failed;
         return status;
-    /* Nothing more below upto, holes included. */
-    if (!scan.more && !scan.stopped)
+    }
+    if (status != POLY_OK) /* the next batch begins with it */
+        scan.last = scan.failed - 1;
+    else if (!scan.more && !scan.stopped) /* nothing more below upto, holes included */
         scan.last = upto;
     *batch = (struct poly_batch){
         .records = collector.records, .count = collector.count, .last = scan.last};
@@ -146,8 +162,7 @@ static void remember_error(struct poly_progress *work, uint64_t position,
 
 static bool temporary(enum poly_status status, const struct poly_batch *batch)
 {
-    return batch->temporary || status == POLY_NO_MEMORY || status == POLY_UNAVAILABLE ||
-           status == POLY_TIMEOUT;
+    return batch->temporary || poly_log_temporary(status);
 }
 
 /* On the writer's connection a failed batch must leave nothing behind. */
@@ -187,6 +202,11 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
     enum poly_status status = collect(projection, db, generation->applied, upto, &batch, err);
 
     *failed = 0;
+    if (status != POLY_OK && batch.failed != 0) {
+        generation->applied = batch.failed - 1;
+        *failed = batch.failed;
+        return POLY_OK;
+    }
     if (status != POLY_OK)
         return status;
     if (batch.count > 0 || batch.last - generation->stored >= POSITION_LAG) {
@@ -425,11 +445,36 @@ static void finish_command(struct poly_projection *projection, enum poly_status 
     pthread_mutex_unlock(&projection->lock);
 }
 
+static enum poly_status nothing(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    (void)db;
+    (void)arg;
+    (void)err;
+    return POLY_OK;
+}
+
+/* A group of the writer takes the command. Where there was none, it is taken back. */
+static enum poly_status ask_writer(struct poly_projection *projection, struct poly_error *err)
+{
+    enum poly_status status =
+        poly_writer_run(projection->instance->writer, nothing, NULL, true, err);
+
+    if (status == POLY_OK)
+        return POLY_OK;
+    pthread_mutex_lock(&projection->lock);
+    if (projection->command == POLY_COMMAND_NONE)
+        status = POLY_OK; /* it was taken, and is answered */
+    projection->command = POLY_COMMAND_NONE;
+    pthread_cond_broadcast(&projection->commanded);
+    pthread_mutex_unlock(&projection->lock);
+    return status;
+}
+
 enum poly_status poly_projector_command(struct poly_projection *projection,
                                         enum poly_command command, const char *reason,
                                         const char *by, struct poly_error *err)
 {
-    enum poly_status status;
+    enum poly_status status = POLY_OK;
 
     pthread_mutex_lock(&projection->lock);
     while (projection->command != POLY_COMMAND_NONE || projection->command_running ||
@@ -442,7 +487,9 @@ enum poly_status poly_projector_command(struct poly_projection *projection,
     if (projection->follower)
         poly_signal_poke(&projection->instance->head);
     else
-        poly_writer_kick(projection->instance->writer);
+        status = ask_writer(projection, err);
+    if (status != POLY_OK)
+        return status;
     pthread_mutex_lock(&projection->lock);
     while (!projection->command_done)
         pthread_cond_wait(&projection->commanded, &projection->lock);
@@ -635,13 +682,15 @@ void *poly_projector_thread(void *arg)
     struct poly_instance *instance = projection->instance;
     int64_t backoff = 0;
 
-    while (!atomic_load(&instance->closing)) {
+    for (;;) {
         unsigned seen = poly_signal_seen(&instance->head);
         uint64_t head = atomic_load(&instance->head.value);
         struct poly_error err = {POLY_OK, -1, ""};
         enum poly_status status;
         bool moved;
 
+        if (atomic_load(&instance->closing)) /* after seen: closing pokes once */
+            break;
         follow_command(projection);
         status = follow_step(projection, head, &moved, &err);
         follow_publish(projection, status, &err);

@@ -61,6 +61,11 @@ void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *lar
         record->data = poly_null();
 }
 
+bool poly_log_temporary(enum poly_status status)
+{
+    return status == POLY_NO_MEMORY || status == POLY_UNAVAILABLE || status == POLY_TIMEOUT;
+}
+
 static size_t count_of(const char *const *names)
 {
     size_t count = 0;
@@ -152,6 +157,10 @@ static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, struct poly_
     bool large;
 
     poly_log_row(get, &record, &large);
+    if (large && scan->wants != NULL && !scan->wants(scan->arg, &record)) {
+        scan->last = record.position;
+        return POLY_OK;
+    }
     if (!large) {
         scan->stopped = !scan->visit(scan->arg, &record);
         scan->last = record.position;
@@ -163,6 +172,8 @@ static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, struct poly_
         record.data.type = POLY_JSON;
         scan->stopped = !scan->visit(scan->arg, &record);
         scan->last = record.position;
+    } else if (!poly_log_temporary(status)) {
+        scan->failed = record.position;
     }
     poly_arena_rewind(scan->arena, mark);
     return status;
@@ -181,6 +192,7 @@ enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struc
     bind_range(get, scan);
     status = bind_filter(get, scan, filter, err);
     scan->more = scan->stopped = false;
+    scan->failed = 0;
     while (status == POLY_OK && !scan->stopped) {
         status = poly_db_row(db, get, &row, err);
         if (status != POLY_OK || !row)

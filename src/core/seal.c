@@ -5,7 +5,9 @@
  * the chain still verifies, while nobody can guess short payloads from it.
  *
  * hash(n) = BLAKE2b-256(hash(n-1), first, last, leaves): leaves are kept, so an
- * edit underneath is pinned to its position and not only to its batch.
+ * edit underneath is pinned to its position and not only to its batch. A seal
+ * without leaves says that there is no record between first and last: somebody
+ * has left out more positions than are worth a leaf each.
  *
  * Canonical form: numbers as 8 bytes little endian, texts with their length
  * before them, in the order of the columns.
@@ -107,7 +109,8 @@ void poly_seal_leaf(const struct poly_record *record, const uint8_t *salt, size_
         crypto_generichash(leaf, POLY_LEAF, form.bytes, form.size, NULL, 0);
 }
 
-void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, const uint8_t *leaves)
+void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, const uint8_t *leaves,
+                    size_t size)
 {
     crypto_generichash_state state;
 
@@ -115,6 +118,6 @@ void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, cons
     crypto_generichash_update(&state, hash, POLY_HASH);
     put_number(&state, first);
     put_number(&state, last);
-    crypto_generichash_update(&state, leaves, (last - first + 1) * POLY_LEAF);
+    crypto_generichash_update(&state, leaves, size);
     crypto_generichash_final(&state, hash, POLY_HASH);
 }

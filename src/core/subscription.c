@@ -135,8 +135,8 @@ static struct poly_subscription *subscription_new(struct poly_session *session,
     self->batch = options->batch == 0 ? 256 : options->batch;
     self->position = options->after;
     self->options = poly_arena_new(POLY_MAX_IN * POLY_MAX_NAME * 4);
-    self->records = poly_arena_new(4 * (size_t)POLY_MAX_VALUE);
-    self->scratch = poly_arena_new(4 * (size_t)POLY_MAX_VALUE);
+    self->records = poly_arena_new(2 * POLY_MAX_IMAGE); /* take() stops long before, but for one */
+    self->scratch = poly_arena_new(2 * POLY_MAX_IMAGE);
     memcpy(self->tenant, session->tenant, sizeof(self->tenant));
     self->all_tenants = session->tenant[0] == '\0' && (session->rights & POLY_RIGHT_ADMIN) != 0;
     if (options->name != NULL)
@@ -167,6 +167,9 @@ static enum poly_status check(struct poly_session *session,
         (options->name[0] == '\0' || strlen(options->name) > POLY_MAX_NAME))
         return poly_fail(err, POLY_INVALID, "a subscription's name has 1 to %d bytes",
                          POLY_MAX_NAME);
+    if (options->after > atomic_load(&session->instance->head.value))
+        return poly_fail(err, POLY_INVALID, "position %llu is beyond the end of the log",
+                         (unsigned long long)options->after);
     if (options->batch > POLY_MAX_PAGE)
         return poly_fail(err, POLY_LIMIT, "batch: at most %d records", POLY_MAX_PAGE);
     return POLY_OK;

@@ -26,6 +26,7 @@ struct walk {
     uint8_t leaves[POLY_SEAL_MAX * POLY_LEAF];
     uint64_t first, last; /* of the seal */
     uint64_t retained;    /* change records up to here may be gone */
+    bool gap;             /* the seal says that there are none */
     bool end;
 };
 
@@ -58,15 +59,17 @@ static enum poly_status next_seal(struct walk *walk, struct poly_db *db, struct 
 
     walk->last = (uint64_t)sqlite3_column_int64(get, 0);
     walk->first = (uint64_t)sqlite3_column_int64(get, 1);
+    walk->gap = size == 0;
     if (walk->first != expected || walk->last < walk->first ||
-        walk->last - walk->first >= POLY_SEAL_MAX ||
-        size != (walk->last - walk->first + 1) * POLY_LEAF ||
-        sqlite3_column_bytes(get, 3) != POLY_HASH) {
+        sqlite3_column_bytes(get, 3) != POLY_HASH ||
+        (size > 0 && (walk->last - walk->first >= POLY_SEAL_MAX ||
+                      size != (walk->last - walk->first + 1) * POLY_LEAF))) {
         bad(walk, expected, "the seal of this record is damaged or missing");
     } else {
-        memcpy(walk->leaves, sqlite3_column_blob(get, 2), size);
+        if (size > 0)
+            memcpy(walk->leaves, sqlite3_column_blob(get, 2), size);
         memcpy(hash, sqlite3_column_blob(get, 3), POLY_HASH);
-        poly_seal_next(walk->hash, walk->first, walk->last, walk->leaves);
+        poly_seal_next(walk->hash, walk->first, walk->last, walk->leaves, size);
         if (memcmp(hash, walk->hash, POLY_HASH) != 0)
             bad(walk, walk->first, "the hash chain breaks at the seal of this record");
     }
@@ -78,7 +81,7 @@ static void missing(struct walk *walk, uint64_t from, uint64_t upto)
 {
     static const uint8_t nothing[POLY_LEAF];
 
-    for (uint64_t p = from; p < upto; p++) {
+    for (uint64_t p = from; p < upto && !walk->gap; p++) {
         const uint8_t *leaf = walk->leaves + (p - walk->first) * POLY_LEAF;
 
         if (p > walk->retained && memcmp(leaf, nothing, POLY_LEAF) != 0)
@@ -98,11 +101,15 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
 
     poly_log_row(get, &record, &large);
     *position = record.position;
+    if (walk->gap) {
+        bad(walk, record.position, "the record was added after its place was sealed as empty");
+        return POLY_OK;
+    }
     if (large) {
         status =
             poly_stores_large(walk->session->instance, db, &record, arena, &record.data.text, err);
         record.data.type = POLY_JSON;
-        if (status == POLY_NOT_FOUND || status == POLY_CORRUPT) {
+        if (status != POLY_OK && !poly_log_temporary(status)) {
             bad(walk, record.position, "its large value is kept nowhere");
             return POLY_OK;
         }

@@ -216,7 +216,10 @@ static enum poly_status run_all(struct poly_writer *writer, struct batch *batch,
         r->status = run_one(writer, r, &r->error);
         if (transaction_lost(writer)) {
             *err = r->error;
-            return r->status;
+            return poly_log_temporary(r->status)
+                       ? r->status
+                       : poly_fail(err, POLY_UNAVAILABLE,
+                                   "another request made the database roll back; try again");
         }
     }
     return POLY_OK;
@@ -261,8 +264,8 @@ static void checkpoint(struct poly_writer *writer)
     note_error(writer, err.status, &err, poly_db_broken(code));
 }
 
-/* One group, without the lock. */
-static void lead(struct poly_writer *writer, struct batch *batch)
+/* One group, without the lock. Returns whether it was committed. */
+static bool lead(struct poly_writer *writer, struct batch *batch)
 {
     struct poly_error err = {POLY_OK, -1, ""};
     enum poly_status status = begin(writer, &err);
@@ -279,20 +282,22 @@ static void lead(struct poly_writer *writer, struct batch *batch)
         writer->hooks.published(writer->hooks.arg, writer->log->head, true);
     }
     complete(batch);
+    return status == POLY_OK;
 }
 
 /* Called with the lock; leads one group; returns with the lock. */
 static void lead_one(struct poly_writer *writer)
 {
     struct batch *batch = &writer->batch[writer->filling];
+    bool committed;
 
     writer->filling = !writer->filling;
     poly_assert(writer->batch[writer->filling].first == NULL);
     writer->kicked = false;
     pthread_mutex_unlock(&writer->lock);
-    lead(writer, batch);
+    committed = lead(writer, batch);
     pthread_mutex_lock(&writer->lock);
-    writer->status.commits++;
+    writer->status.commits += committed;
     writer->status.requests += batch->count;
     batch_init(batch);
     atomic_fetch_add(&batch->epoch, 1);

@@ -93,9 +93,9 @@ EDIT(deleted_row, "DELETE FROM poly_log WHERE position = 5", 5, "missing")
 EDIT(deleted_first, "DELETE FROM poly_log WHERE position = 1", 1, "missing")
 EDIT(deleted_last, "DELETE FROM poly_log WHERE position = 11", 11, "missing")
 EDIT(swapped_rows,
-     "UPDATE poly_log SET position = -1 WHERE position = 4;"
+     "UPDATE poly_log SET position = 999 WHERE position = 4;"
      "UPDATE poly_log SET position = 4 WHERE position = 5;"
-     "UPDATE poly_log SET position = 5 WHERE position = -1",
+     "UPDATE poly_log SET position = 5 WHERE position = 999",
      4, "changed")
 EDIT(edited_leaf, "UPDATE poly_seal SET leaves = zeroblob(length(leaves)) WHERE last = 6", 6,
      "hash chain breaks")
