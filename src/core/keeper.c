@@ -7,6 +7,9 @@
  * Our own commits write to the WAL too. The keeper then looks once, and sleeps
  * for a tenth of a second whatever comes, so a busy writer costs ten looks a
  * second and a foreign commit is seen within that time.
+ *
+ * What has to wait for the writer is done by a helper: the writer may be held
+ * by the very transaction that the keeper is to end.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -25,6 +28,7 @@ enum {
     REST_US = 100000,
     POLL_US = 500000,   /* without inotify */
     QUIET_US = 5000000, /* without a write: memory is given back */
+    AGAIN_US = 10000,   /* a transaction past its deadline is still running a statement */
     RETENTION_US = 600000000
 };
 
@@ -92,6 +96,45 @@ struct times {
     int64_t rest; /* until then the WAL is not looked at */
 };
 
+struct helper {
+    struct poly_instance *instance;
+    pthread_t thread;
+    bool runs; /* to be joined */
+    bool retention, memory;
+    _Atomic bool busy;
+};
+
+static void *help(void *arg)
+{
+    struct helper *helper = arg;
+
+    if (helper->retention)
+        poly_retention_run(helper->instance);
+    if (helper->memory)
+        give_memory_back(helper->instance);
+    atomic_store(&helper->busy, false);
+    return NULL;
+}
+
+static void join(struct helper *helper)
+{
+    if (helper->runs)
+        pthread_join(helper->thread, NULL);
+    helper->runs = false;
+}
+
+/* Without a thread it is left for the next time. */
+static void start(struct helper *helper)
+{
+    join(helper);
+    atomic_store(&helper->busy, true);
+    helper->runs = pthread_create(&helper->thread, NULL, help, helper) == 0;
+    if (helper->runs)
+        pthread_setname_np(helper->thread, "poly-helper");
+    else
+        atomic_store(&helper->busy, false);
+}
+
 static void look(struct poly_instance *instance, struct times *times, int64_t now)
 {
     if (instance->keeper_watch >= 0) {
@@ -103,29 +146,43 @@ static void look(struct poly_instance *instance, struct times *times, int64_t no
         poly_writer_kick(instance->writer);
 }
 
-static void work(struct poly_instance *instance, struct times *times, int64_t now)
+static void work(struct helper *helper, struct times *times, int64_t now)
 {
-    poly_txn_expire(instance, now);
-    if (now >= times->retention) {
-        poly_retention_run(instance);
+    poly_txn_expire(helper->instance, now);
+    if (atomic_load(&helper->busy)) { /* what it does not do now is due again later */
+        times->retention = now >= times->retention ? now + RETENTION_US : times->retention;
+        times->memory = times->memory >= 0 && now >= times->memory ? now + QUIET_US : times->memory;
+        return;
+    }
+    helper->retention = now >= times->retention;
+    helper->memory = times->memory >= 0 && now >= times->memory;
+    if (helper->retention)
         times->retention = now + RETENTION_US;
-    }
-    if (times->memory >= 0 && now >= times->memory) {
-        give_memory_back(instance);
+    if (helper->memory)
         times->memory = -1;
-    }
+    if (helper->retention || helper->memory)
+        start(helper);
+}
+
+/* The next deadline of an interactive transaction, or when to look again at one that is past it. */
+static int64_t deadline(struct poly_instance *instance, int64_t now)
+{
+    int64_t at = poly_txn_deadline(instance);
+
+    return at >= 0 && at <= now ? now + AGAIN_US : at;
 }
 
 static void *keep(void *arg)
 {
     struct poly_instance *instance = arg;
     struct times times = {poly_clock_monotonic() + RETENTION_US, -1, 0};
+    struct helper helper = {.instance = instance};
 
     while (!atomic_load(&instance->closing)) {
         struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
                                 {.fd = instance->keeper_watch, .events = POLLIN}};
         int64_t now = poly_clock_monotonic();
-        int64_t until = sooner(sooner(times.retention, times.memory), poly_txn_deadline(instance));
+        int64_t until = sooner(sooner(times.retention, times.memory), deadline(instance, now));
         bool resting = times.rest > now;
 
         if (resting) {
@@ -140,8 +197,11 @@ static void *keep(void *arg)
             drain(instance->keeper_wake);
         if (!resting && ((fds[1].revents & POLLIN) != 0 || instance->keeper_watch < 0))
             look(instance, &times, now);
-        work(instance, &times, now);
+        work(&helper, &times, now);
     }
+    /* The helper may wait for a transaction that somebody has forgotten. */
+    poly_txn_expire(instance, INT64_MAX);
+    join(&helper);
     return NULL;
 }
 

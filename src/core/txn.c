@@ -306,8 +306,11 @@ static enum poly_status run_operations(struct poly_txn *txn, struct poly_error *
                 forget_streams(txn);
         }
     }
-    if (status == POLY_OK)
+    if (status == POLY_OK) {
         status = clear_mark(&txn->write, err);
+        if (status != POLY_OK)
+            forget_streams(txn);
+    }
     if (status == POLY_OK)
         last_position(txn);
     return status;
@@ -399,13 +402,14 @@ static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *ope
                                 struct poly_error *err)
 {
     struct poly_log *log = txn->session->instance->log;
-    uint64_t head = log->head;
     bool marked = txn->write.marked;
     struct poly_error ignored;
     enum poly_status status = enter_alive(txn, err);
+    uint64_t head;
 
     if (status != POLY_OK)
         return status;
+    head = log->head; /* not before: it is the writer's */
     status = poly_db_exec(txn->write.db, "SAVEPOINT poly_operation", err);
     if (status == POLY_OK) {
         status = run_operation(txn, operation, err);
@@ -486,7 +490,8 @@ static enum poly_status answer(struct poly_txn *txn, struct poly_commit *commit,
     return POLY_OK;
 }
 
-/* The keeper must not look at it any more. */
+/* The keeper must not look at it any more: were it to interrupt the writer's connection after the
+ * writer has gone to somebody else, it would hit those. */
 static void let_go(struct poly_txn *txn)
 {
     struct poly_instance *instance = txn->session->instance;
@@ -495,17 +500,18 @@ static void let_go(struct poly_txn *txn)
     if (instance->held == txn)
         instance->held = NULL;
     pthread_mutex_unlock(&instance->lock);
-    pthread_mutex_destroy(&txn->lock);
 }
 
 static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struct poly_error *err)
 {
     struct poly_instance *instance = txn->session->instance;
-    enum poly_status status = enter(txn, err);
+    enum poly_status status;
 
+    let_go(txn);
+    status = enter(txn, err);
     if (status == POLY_OK) {
         txn->over = true;
-        if (commit)
+        if (commit && poly_db_in_transaction(txn->write.db))
             status = clear_mark(&txn->write, err);
         if (status != POLY_OK) {
             struct poly_error ignored;
@@ -517,7 +523,7 @@ static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struc
         }
         pthread_mutex_unlock(&txn->lock);
     }
-    let_go(txn);
+    pthread_mutex_destroy(&txn->lock);
     return status;
 }
 
@@ -594,18 +600,18 @@ void poly_txn_expire(struct poly_instance *instance, int64_t now)
     struct poly_error ignored;
     struct poly_txn *txn;
 
-    /* Its owner cannot let go of it, and so free it, while we have the instance's lock. */
+    /* Its owner cannot let go of it, and so free it, while we have the instance's lock. When the
+     * owner has its lock, a statement runs: it was interrupted, and we come again. */
     pthread_mutex_lock(&instance->lock);
     txn = instance->held;
     if (txn != NULL && txn->deadline <= now) {
         sqlite3_interrupt(poly_db_handle(txn->write.db));
-        pthread_mutex_lock(&txn->lock);
-        if (!txn->over) {
+        if (pthread_mutex_trylock(&txn->lock) == 0) {
             txn->over = true;
             (void)poly_writer_release(instance->writer, false, &ignored);
+            pthread_mutex_unlock(&txn->lock);
+            instance->held = NULL;
         }
-        pthread_mutex_unlock(&txn->lock);
-        instance->held = NULL;
     }
     pthread_mutex_unlock(&instance->lock);
 }
