@@ -194,7 +194,7 @@ const struct api_operation api_operations[] = {
         .description = "By the key, or by a column. The cursor of a page asks for the next one; "
                        "pages stay right while others write.",
         .rights = POLY_RIGHT_READ,
-        .flags = API_READS,
+        .flags = API_READS | API_WIDE,
         .success = 200,
         .errors = IF(NOT_FOUND),
         .parameters = FIELDS(
@@ -353,7 +353,7 @@ const struct api_operation api_operations[] = {
             "that was not acknowledged comes again; Last-Event-ID counts the first time only. One "
             "reader for each name. A comment every 15 s keeps the connection alive.",
         .rights = POLY_RIGHT_READ,
-        .flags = API_STREAMS | API_LONG,
+        .flags = API_STREAMS | API_LONG | API_EVENTS,
         .success = 200,
         .errors = IF(CONFLICT) | IF(EXISTS),
         .parameters = FIELDS(PATH_SUBSCRIPTION, SUBSCRIPTION_QUERY),
@@ -381,7 +381,7 @@ const struct api_operation api_operations[] = {
         .summary = "Follow the log without a name",
         .description = "As under a name, but the position is the caller's: Last-Event-ID or after.",
         .rights = POLY_RIGHT_READ,
-        .flags = API_STREAMS | API_LONG,
+        .flags = API_STREAMS | API_LONG | API_EVENTS,
         .success = 200,
         .parameters = FIELDS(SUBSCRIPTION_QUERY),
         .answer = &api_schema_record,
@@ -398,7 +398,7 @@ const struct api_operation api_operations[] = {
             "Several domains give one ranked answer. A query that cannot be read answers 400 with "
             "the place in position.",
         .rights = POLY_RIGHT_READ,
-        .flags = API_READS,
+        .flags = API_READS | API_WIDE,
         .success = 200,
         .errors = IF(NOT_FOUND),
         .parameters =
@@ -468,7 +468,7 @@ const struct api_operation api_operations[] = {
         .path = "/ready",
         .summary = "Can requests be sent here?",
         .description = "503 unless everything is ok or behind. For a load balancer.",
-        .flags = API_OPEN,
+        .flags = API_OPEN | API_READY,
         .success = 200,
         .answer = &api_schema_ready,
         .run = api_ready,
@@ -480,6 +480,7 @@ const struct api_operation api_operations[] = {
         .summary = "Metrics for Prometheus",
         .description = "From the same report as the status.",
         .rights = POLY_RIGHT_READ,
+        .flags = API_METRICS,
         .success = 200,
         .answer_type = "text/plain; version=0.0.4; charset=utf-8",
         .run = api_metrics_text,
@@ -581,6 +582,7 @@ const struct api_operation api_operations[] = {
         .summary = "Revoke an API key",
         .description = "From now on it is refused.",
         .rights = POLY_RIGHT_ADMIN,
+        .flags = API_REVOKES,
         .success = 204,
         .errors = IF(NOT_FOUND),
         .parameters = FIELDS({.name = "id",

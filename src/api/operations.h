@@ -68,6 +68,11 @@ enum api_flag {
     API_OPEN = 1 << 5,        /* needs no API key: in a session with READ */
     API_CONDITIONAL = 1 << 6, /* takes If-Match and If-None-Match, answers with an ETag */
     API_LINES = 1 << 7,       /* the body is JSON lines of the schema */
+    API_EVENTS = 1 << 8,      /* answers with server-sent events, for as long as the client stays */
+    API_WIDE = 1 << 9,        /* may look at many rows, or wait for a store */
+    API_READY = 1 << 10,      /* asks whether requests can be sent here */
+    API_METRICS = 1 << 11,    /* whoever serves adds metrics of its own */
+    API_REVOKES = 1 << 12,    /* API keys that were good may be so no more */
 };
 
 struct api_context;

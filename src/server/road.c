@@ -22,15 +22,9 @@ enum {
 
 enum road { HERE, BY_WRITER, BY_WORKER, BY_ITSELF };
 
-static bool named(const struct server_request *request, const char *name)
+static bool has(const struct server_request *request, enum api_flag flag)
 {
-    return strcmp(request->api.operation->name, name) == 0;
-}
-
-static bool is_events(const struct api_operation *operation)
-{
-    return operation->answer_type != NULL &&
-           strcmp(operation->answer_type, "text/event-stream") == 0;
+    return (request->api.operation->flags & flag) != 0;
 }
 
 /* Reads that may look at many rows, or wait for a projection. */
@@ -38,7 +32,7 @@ static bool may_be_slow(const struct server_request *request)
 {
     const struct api_request *api = &request->api;
 
-    if (named(request, "records.list") || named(request, "search.query"))
+    if (has(request, API_WIDE))
         return true;
     for (size_t i = 0; i < api->parameter_count; i++) {
         const struct api_parameter *p = &api->parameters[i];
@@ -53,7 +47,7 @@ static enum road choose(const struct server_request *request)
 {
     unsigned flags = request->api.operation->flags;
 
-    if (is_events(request->api.operation))
+    if (has(request, API_EVENTS))
         return BY_ITSELF;
     if (request->body.size > LARGE_BODY || (flags & (API_LONG | API_STREAMS)) != 0)
         return BY_WORKER;
@@ -102,7 +96,7 @@ static void conclude(struct server_request *request, enum poly_status status)
     struct server *server = request->server;
     unsigned flags = request->api.operation->flags;
 
-    if (status == POLY_OK && named(request, "keys.revoke"))
+    if (status == POLY_OK && has(request, API_REVOKES))
         server_auth_forget(server->auth);
     if ((flags & API_READS) == 0 &&
         (status == POLY_UNAVAILABLE || status == POLY_INTERNAL || status == POLY_CORRUPT)) {
@@ -128,12 +122,12 @@ static enum MHD_Result run_here(struct server_request *request)
     enum poly_status status;
 
     request->sink = whole;
-    if (named(request, "status.ready") && atomic_load(&server->stopping)) {
+    if (has(request, API_READY) && atomic_load(&server->stopping)) {
         poly_fail(&request->error, POLY_UNAVAILABLE, "the daemon is shutting down");
         return server_request_answer(request);
     }
     status = api_call(request->caller.session, &request->api, &request->sink, &request->error);
-    if (status == POLY_OK && named(request, "status.metrics"))
+    if (status == POLY_OK && has(request, API_METRICS))
         server_metrics_print(server, &request->out);
     conclude(request, status);
     return server_request_answer(request);
@@ -193,7 +187,7 @@ static bool start_stream(struct server_request *request)
 
     if (stream == NULL)
         request->unsent = POLY_NO_MEMORY;
-    else if (!is_events(request->api.operation) && !server_workers_send(request->server->workers))
+    else if (!has(request, API_EVENTS) && !server_workers_send(request->server->workers))
         request->unsent = POLY_LIMIT;
     if (request->unsent != POLY_OK) {
         server_stream_free(stream);
@@ -211,7 +205,7 @@ static bool begin_worker(struct api_sink *sink, const struct api_head *head)
 {
     struct server_request *request = (struct server_request *)sink;
     begin_whole(sink, head);
-    return !is_events(request->api.operation) || start_stream(request);
+    return !has(request, API_EVENTS) || start_stream(request);
 }
 
 static bool write_worker(struct api_sink *sink, const void *bytes, size_t size)
@@ -232,7 +226,7 @@ static bool gone_worker(struct api_sink *sink)
 {
     struct server_request *request = (struct server_request *)sink;
     return atomic_load(&request->connection->watched.left) ||
-           (is_events(request->api.operation) && atomic_load(&request->server->stopping)) ||
+           (has(request, API_EVENTS) && atomic_load(&request->server->stopping)) ||
            (request->stream != NULL && server_stream_gone(request->stream));
 }
 

@@ -107,6 +107,9 @@ static void test_table(void **state)
         assert_non_null(o->summary);
         assert_non_null(o->description);
         assert_int_equal(o->rights == 0, (o->flags & API_OPEN) != 0);
+        assert_int_equal(
+            o->answer_type != NULL && strcmp(o->answer_type, "text/event-stream") == 0,
+            (o->flags & API_EVENTS) != 0);
         for (const struct api_field *f = o->parameters; f != NULL && f->name != NULL; f++) {
             assert_non_null(f->meaning);
             in_path += (f->flags & API_IN_PATH) != 0;
