@@ -46,7 +46,7 @@ const struct poly_config_option poly_config_options[] = {
      "in the log's file and transaction, or in a file of its own that follows the log"},
 
     {"limits.connections", CONFIG_COUNT, AT(config.connections_max), "1000", "1", "65536", NULL,
-     "connections at a time; more are refused"},
+     "connections at a time; more wait until one closes"},
     {"limits.body", CONFIG_SIZE, AT(config.body_max_kib), "16MiB", "1KiB", "1GiB", NULL,
      "size of one request's body"},
     {"limits.request_timeout", CONFIG_MILLISECONDS, AT(config.request_timeout_ms), "30s", "10ms",

@@ -1,4 +1,5 @@
 """Named limits, and clients that are slow, silent, or many."""
+import select
 import socket
 import threading
 import time
@@ -109,12 +110,20 @@ def test_slow_and_silent_clients_are_dropped(small):
 
 
 def test_many_connections_wait_for_room(make):
+    """More than limits.connections are not refused: they are served when others close."""
     daemon = make('limits: {connections: 16}\n').start()
     held = [connect(daemon) for _ in range(64)]
-    for connection in held[:4]:
-        connection.close()
-    for connection in held[4:]:
-        connection.close()
+    for connection in held:
+        connection.sendall(b'GET /live HTTP/1.1\r\nHost: x\r\n\r\n')
+    waiting = list(held)
+    while waiting:
+        ready = select.select(waiting, [], [], 20)[0]
+        assert ready, '%d were never served' % len(waiting)
+        assert len(ready) <= 16
+        for connection in ready:
+            assert connection.recv(65536).startswith(b'HTTP/1.1 200 ')
+            connection.close()
+            waiting.remove(connection)
     wait_for(lambda: daemon.get('/live').status_code == 200, 10)
     daemon.stop()
 
