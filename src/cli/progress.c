@@ -33,21 +33,36 @@ void cli_progress_format(char *text, int size, uint64_t done, uint64_t total, in
                  total == 0 ? 0 : (int)((double)done / (double)total * 100));
 }
 
+/* How long the rest takes at the pace so far: " 3 s left". Not known: nothing. */
+static void format_rest(char *text, size_t size, double seconds, uint64_t done, uint64_t total)
+{
+    text[0] = '\0';
+    if (done == 0 || done > total)
+        return;
+    double left = seconds * ((double)(total - done) / (double)done);
+
+    if (left < 90)
+        snprintf(text, size, "  %d s left", (int)left + (done < total));
+    else
+        snprintf(text, size, "  %.0f min left", left / 60);
+}
+
 void cli_progress_tell(struct cli_progress *progress, uint64_t done, uint64_t total, uint64_t count)
 {
     int64_t now = poly_clock_monotonic();
-    char bar[WIDTH + 16] = "";
+    char bar[WIDTH + 16] = "", rest[48];
 
     if (progress->what == NULL || now < progress->next)
         return;
     progress->next = now + INTERVAL_US;
     progress->shown = true;
-    if (total > 0)
-        cli_progress_format(bar, sizeof(bar), done, total, WIDTH);
     double seconds = (double)(now - progress->started) / SECOND_US;
 
-    fprintf(stderr, "\r%s %s  %" PRIu64 "  %.0f/s\033[K", progress->what, bar, count,
-            seconds > 0 ? (double)count / seconds : 0);
+    if (total > 0)
+        cli_progress_format(bar, sizeof(bar), done, total, WIDTH);
+    format_rest(rest, sizeof(rest), seconds, done, total);
+    fprintf(stderr, "\r%s %s  %" PRIu64 "  %.0f/s%s\033[K", progress->what, bar, count,
+            seconds > 0 ? (double)count / seconds : 0, rest);
     fflush(stderr);
 }
 

@@ -123,6 +123,7 @@ def test_progress_only_on_a_terminal(debs):
     script = subprocess.run(['script', '-qec', '%s import packages Packages' % POLYSTORE, '/dev/null'],
                             cwd=debs.path, env=debs.environment(), capture_output=True, text=True)
     assert script.returncode == 0 and 'import [' in script.stdout
+    assert '100 %' in script.stdout and ' s left' in script.stdout
     quiet = subprocess.run(['script', '-qec', '%s -q import packages Packages' % POLYSTORE, '/dev/null'],
                            cwd=debs.path, env=debs.environment(), capture_output=True, text=True)
     assert quiet.returncode == 0 and quiet.stdout == ''

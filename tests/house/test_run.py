@@ -1,0 +1,202 @@
+"""./run as a newcomer sees it: on a terminal, with a small package index, up to Ctrl-C."""
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+sys.path.insert(0, os.path.join(ROOT, 'tests', 'wire'))
+from cli_fixtures import INDEX  # noqa: E402
+
+BUILD = os.environ.get('POLY_BUILD', os.path.join(ROOT, 'build'))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+class Tree:
+    """Looks like the project, with what was built already and a package index of its own."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        for name in ('tools', 'examples'):
+            os.symlink(os.path.join(ROOT, name), os.path.join(self.path, name))
+        shutil.copy(os.path.join(ROOT, 'run'), self.path)
+        self.file('build/build.ninja', '')
+        os.symlink(os.path.join(BUILD, 'src'), os.path.join(self.path, 'build', 'src'))
+        self.file('Packages', INDEX)
+        self.program('apt-cache', '[ "$*" = dumpavail ] && cat "%s/Packages"' % self.path)
+        self.program('apt-get', 'echo "nobody may call apt-get $*" >&2; exit 1')
+        self.port = free_port()
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith('POLYSTORE')}
+        self.environment.update(PATH='%s/bin:%s' % (self.path, os.environ['PATH']),
+                                POLYSTORE_LISTEN_HTTP='127.0.0.1:%d' % self.port)
+
+    def file(self, name, text):
+        path = os.path.join(self.path, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as file:
+            file.write(text)
+        return path
+
+    def program(self, name, script):
+        os.chmod(self.file('bin/' + name, '#!/bin/sh\n%s\n' % script), 0o755)
+
+    def shell(self, command):
+        environment = {k: v for k, v in self.environment.items() if not k.startswith('POLYSTORE')}
+        return subprocess.run(command, shell=True, cwd=self.path, env=environment, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def tool(self, words):
+        return self.shell('build/src/cli/polystore ' + words)
+
+
+class OnTerminal:
+    """./run on a terminal of its own."""
+
+    def __init__(self, tree):
+        self.said = ''
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(tree.path)
+            os.execve('./run', ['./run'], tree.environment)
+
+    def read(self, seconds):
+        """False: it has nothing to say any more."""
+        if not select.select([self.terminal], [], [], seconds)[0]:
+            return True
+        try:
+            self.said += os.read(self.terminal, 65536).decode()
+            return True
+        except OSError:
+            return False
+
+    def wait_for(self, text):
+        until = time.monotonic() + 60
+        while text not in self.said:
+            assert self.read(1) and time.monotonic() < until, self.said
+
+    def wait(self):
+        until = time.monotonic() + 30
+        while self.read(0.2) and time.monotonic() < until:
+            pass
+        os.close(self.terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def ctrl_c(self):
+        os.write(self.terminal, b'\x03')
+        return self.wait()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    tree = Tree(tmp_path)
+    yield tree
+    note = os.path.join(tree.path, 'build', 'polystored.log')
+    if os.path.exists(note):
+        assert 'Sanitizer' not in open(note).read()
+
+
+def test_loads_once_shows_how_far_and_ends_by_ctrl_c(tree):
+    first = OnTerminal(tree)
+    first.wait_for('polystore status')
+    assert re.search(r'import \[#+\] 100 %.* left', first.said), first.said
+    assert 'packages: 4 rows read, 4 changed' in first.said
+    assert 'Serving on http://127.0.0.1:%d ' % tree.port in first.said
+    assert first.ctrl_c() == 0, first.said
+    assert not os.path.exists(os.path.join(tree.path, 'build', 'packages.index'))
+    tree.program('apt-cache', 'echo "asked again" >&2; exit 1')
+    second = OnTerminal(tree)
+    second.wait_for('polystore status')
+    assert 'rows read' not in second.said and 'import' not in second.said
+    assert second.ctrl_c() == 0, second.said
+
+
+def test_everything_that_it_says_to_try_works_when_pasted(tree):
+    run = OnTerminal(tree)
+    run.wait_for('polystore status\r\n')
+    commands = [line.strip() for line in run.said.splitlines()
+                if line.startswith('  build/src/cli/polystore ')]
+    assert len(commands) == 5, run.said
+    wanted = ['ed', 'bash', 'shells', 'OrderPlaced', 'state     ok']
+    for command, word in zip(commands, wanted):
+        done = tree.shell(command)
+        assert done.returncode == 0 and word in done.stdout, (command, done.stdout)
+    assert run.ctrl_c() == 0
+
+
+def test_ctrl_c_lets_it_finish(tree):
+    """A subscriber is told, not cut: the daemon gets one signal and no second one."""
+    run = OnTerminal(tree)
+    run.wait_for('polystore status\r\n')
+    with subprocess.Popen([os.path.join(BUILD, 'src/cli/polystore'), 'subscribe', '--domain',
+                           'packages'], cwd=tree.path, stdout=subprocess.PIPE, text=True) as reader:
+        for _ in range(4):
+            assert 'packages' in reader.stdout.readline()
+        assert run.ctrl_c() == 0, run.said
+        assert reader.wait(30) == 0
+    assert tree.tool('status').returncode == 0  # the folder is free again
+
+
+def test_is_silent_without_a_terminal(tree):
+    run = subprocess.Popen(['./run'], cwd=tree.path, env=tree.environment, text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = ''
+    while 'polystore status' not in said:
+        line = run.stdout.readline()
+        assert line, said
+        said += line
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(30) == 0
+    assert '%' not in said and '\r' not in said
+
+
+def ends(tree, code):
+    done = subprocess.run(['./run'], cwd=tree.path, env=tree.environment, text=True, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert done.returncode == code and len(lines) == 1, (done.returncode, done.stderr)
+    return lines[0]
+
+
+def test_what_is_wrong_is_one_line_and_an_exit_code(tree):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', tree.port))
+        taken.listen()
+        assert 'is taken by another process' in ends(tree, 9)
+    run = OnTerminal(tree)
+    run.wait_for('polystore status\r\n')
+    tree.environment['POLYSTORE_LISTEN_HTTP'] = '127.0.0.1:%d' % free_port()
+    assert 'daemon 127.0.0.1:%d' % tree.port in ends(tree, 9)
+    assert run.ctrl_c() == 0
+
+
+def test_a_failed_load_ends_it_and_is_made_good(tree):
+    good = open(os.path.join(tree.path, 'Packages')).read()
+    tree.file('Packages', good + '\nrubbish\n')
+    assert 'packages.index:' in ends(tree, 2)
+    tree.file('Packages', good)
+    run = OnTerminal(tree)
+    run.wait_for('polystore status\r\n')
+    assert '4 rows read' in run.said
+    assert run.ctrl_c() == 0
+
+
+def test_a_broken_configuration_is_named(tree):
+    os.unlink(os.path.join(tree.path, 'examples'))
+    shutil.copytree(os.path.join(ROOT, 'examples', 'packages'),
+                    os.path.join(tree.path, 'examples', 'packages'))
+    with open(os.path.join(tree.path, 'examples', 'packages', 'polystore.yaml'), 'a') as file:
+        file.write('limitz: {}\n')
+    assert 'limitz' in ends(tree, 2)
