@@ -25,8 +25,10 @@
 #include "base/wal_vfs.h"
 
 enum {
-    FOREIGN_MAX = 20000,    /* records of others that one group takes in */
-    CHECKPOINT_PAGES = 4000 /* of the WAL: 16 MiB */
+    FOREIGN_MAX = 20000,     /* records of others that one group takes in */
+    CHECKPOINT_PAGES = 4000, /* of the WAL: 16 MiB */
+    PAUSE_FIRST_US = 50000,  /* after a group that failed and that nobody waits for */
+    PAUSE_MAX_US = 2000000
 };
 
 static const char savepoint[] = "SAVEPOINT poly_request";
@@ -51,6 +53,8 @@ struct poly_writer {
     int filling;
     bool busy;   /* somebody leads or holds */
     bool kicked; /* a group is wanted without requests */
+    int64_t again; /* monotonic: such a group has failed, and is tried again then; 0: none has */
+    int64_t pause;
     bool closing;
     unsigned holders; /* waiting to hold */
     int wal_pages;    /* the leader's: length of the WAL after the last commit */
@@ -285,11 +289,23 @@ static bool lead(struct poly_writer *writer, struct batch *batch)
     return status == POLY_OK;
 }
 
+/* With the lock. A group that was wanted without requests has nobody who would ask again: a full
+ * disk or another program's lock must not make us forget it. */
+static void try_again(struct poly_writer *writer)
+{
+    if (writer->status.failed)
+        return;
+    writer->pause = writer->pause == 0 ? PAUSE_FIRST_US : writer->pause * 2;
+    if (writer->pause > PAUSE_MAX_US)
+        writer->pause = PAUSE_MAX_US;
+    writer->again = poly_clock_monotonic() + writer->pause;
+}
+
 /* Called with the lock; leads one group; returns with the lock. */
 static void lead_one(struct poly_writer *writer)
 {
     struct batch *batch = &writer->batch[writer->filling];
-    bool committed;
+    bool owed = writer->kicked || writer->again != 0, committed;
 
     writer->filling = !writer->filling;
     poly_assert(writer->batch[writer->filling].first == NULL);
@@ -299,6 +315,10 @@ static void lead_one(struct poly_writer *writer)
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += committed;
     writer->status.requests += batch->count;
+    if (committed)
+        writer->again = writer->pause = 0;
+    else if (owed)
+        try_again(writer);
     batch_init(batch);
     atomic_fetch_add(&batch->epoch, 1);
     if (atomic_load(&batch->sleeping) > 0) {
@@ -321,7 +341,7 @@ static bool wanted(const struct poly_writer *writer)
 static void step_down(struct poly_writer *writer)
 {
     writer->busy = false;
-    if (wanted(writer) || writer->holders > 0)
+    if (wanted(writer) || writer->again != 0 || writer->holders > 0)
         pthread_cond_broadcast(&writer->wake);
 }
 
@@ -329,6 +349,20 @@ static void step_down(struct poly_writer *writer)
 static bool finished(const struct poly_writer *writer)
 {
     return writer->closing && writer->batch[writer->filling].first == NULL;
+}
+
+/* With the lock: until there may be something to do. */
+static void idle(struct poly_writer *writer)
+{
+    struct timespec until = {writer->again / 1000000, writer->again % 1000000 * 1000};
+
+    if (writer->again == 0) {
+        pthread_cond_wait(&writer->wake, &writer->lock);
+    } else if (pthread_cond_timedwait(&writer->wake, &writer->lock, &until) == ETIMEDOUT &&
+               writer->again != 0) {
+        writer->again = 0;
+        writer->kicked = true;
+    }
 }
 
 static void *thread_main(void *arg)
@@ -348,7 +382,7 @@ static void *thread_main(void *arg)
         }
         if (finished(writer) && !writer->busy)
             break;
-        pthread_cond_wait(&writer->wake, &writer->lock);
+        idle(writer);
     }
     pthread_mutex_unlock(&writer->lock);
     return NULL;
@@ -536,6 +570,8 @@ enum poly_status poly_writer_release(struct poly_writer *writer, bool commit,
         status = finish(writer, err);
     if (commit && status == POLY_OK) {
         writer->hooks.published(writer->hooks.arg, writer->log->head, true);
+        if (writer->wal_pages >= CHECKPOINT_PAGES)
+            checkpoint(writer);
     } else {
         if (status != POLY_OK)
             note_error(writer, status, err, false);
