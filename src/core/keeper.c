@@ -6,7 +6,9 @@
  *
  * Our own commits write to the WAL too. The keeper then looks once, and sleeps
  * for a tenth of a second whatever comes, so a busy writer costs ten looks a
- * second and a foreign commit is seen within that time.
+ * second and a foreign commit is seen within that time. It looks on like that
+ * until the WAL was quiet for a while: another program syncs between its last
+ * write, which we are told of, and the commit, which we are not.
  *
  * What has to wait for the writer is done by a helper: the writer may be held
  * by the very transaction that the keeper is to end.
@@ -92,8 +94,9 @@ static void give_memory_back(struct poly_instance *instance)
 
 /* When there is something to do; monotonic, -1: never. */
 struct times {
-    int64_t retention, memory;
-    int64_t rest; /* until then the WAL is not looked at */
+    int64_t retention;
+    int64_t memory; /* until then the WAL is looked at unasked */
+    int64_t rest;   /* until then it is not */
 };
 
 struct helper {
@@ -135,12 +138,14 @@ static void start(struct helper *helper)
         atomic_store(&helper->busy, false);
 }
 
-static void look(struct poly_instance *instance, struct times *times, int64_t now)
+static void look(struct poly_instance *instance, struct times *times, bool written, int64_t now)
 {
     if (instance->keeper_watch >= 0) {
-        drain(instance->keeper_watch);
+        if (written) {
+            drain(instance->keeper_watch);
+            times->memory = now + QUIET_US;
+        }
         times->rest = now + REST_US;
-        times->memory = now + QUIET_US;
     }
     if (moved(instance))
         poly_writer_kick(instance->writer);
@@ -183,20 +188,23 @@ static void *keep(void *arg)
                                 {.fd = instance->keeper_watch, .events = POLLIN}};
         int64_t now = poly_clock_monotonic();
         int64_t until = sooner(sooner(times.retention, times.memory), deadline(instance, now));
-        bool resting = times.rest > now;
+        bool resting = times.rest > now, written;
 
         if (resting) {
             until = sooner(until, times.rest);
             fds[1].fd = -1;
         } else if (instance->keeper_watch < 0) {
             until = sooner(until, now + POLL_US);
+        } else if (times.memory >= 0) {
+            until = now;
         }
         poll(fds, 2, timeout_ms(now, until));
         now = poly_clock_monotonic();
         if ((fds[0].revents & POLLIN) != 0)
             drain(instance->keeper_wake);
-        if (!resting && ((fds[1].revents & POLLIN) != 0 || instance->keeper_watch < 0))
-            look(instance, &times, now);
+        written = (fds[1].revents & POLLIN) != 0;
+        if (!resting && (written || instance->keeper_watch < 0 || times.memory >= 0))
+            look(instance, &times, written, now);
         work(&helper, &times, now);
     }
     /* The helper may wait for a transaction that somebody has forgotten. */
