@@ -85,5 +85,6 @@ void poly_lock_give(int fd)
     if (ftruncate(fd, 0) != 0) {
         /* The lock says it all the same. */
     }
+    (void)flock(fd, LOCK_UN); /* a child that was forked has the descriptor too */
     close(fd);
 }
