@@ -37,12 +37,16 @@ POLY_API enum poly_status poly_session_open(struct poly_instance *instance,
                                             const struct poly_session_options *options,
                                             struct poly_session **session,
                                             struct poly_error *err) POLY_MUST_USE;
-POLY_API void poly_session_close(struct poly_session *session); /* NULL is accepted */
+/* Rolls back an interactive transaction that is still open. NULL is accepted. */
+POLY_API void poly_session_close(struct poly_session *session);
 
 /* What the session may do: enum poly_right, or'ed. */
 POLY_API unsigned poly_session_rights(const struct poly_session *session);
 
-/* Takes back the memory of everything that the session has answered so far. */
+/*
+ * Takes back the memory of everything that the session has answered so far, and of transactions
+ * that have not ended: none may be used afterwards. No effect while an interactive one is open.
+ */
 POLY_API void poly_session_reset(struct poly_session *session);
 
 /*

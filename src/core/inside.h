@@ -54,6 +54,7 @@ struct poly_session {
     struct poly_db *reader; /* while a read is open */
     unsigned reading;
     bool snapshot; /* the reader has one open */
+    struct poly_txn *holding; /* interactive transaction that has not been ended */
 };
 
 /* keeper.c */

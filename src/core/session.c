@@ -60,13 +60,15 @@ void poly_session_close(struct poly_session *session)
     if (session == NULL)
         return;
     poly_assert(session->reading == 0);
+    poly_txn_abort(session->holding);
     poly_arena_free(session->arena);
     free(session);
 }
 
 void poly_session_reset(struct poly_session *session)
 {
-    poly_arena_reset(session->arena);
+    if (session->holding == NULL) /* it lives there */
+        poly_arena_reset(session->arena);
 }
 
 enum poly_status poly_session_after(struct poly_session *session, const char *token,

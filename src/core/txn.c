@@ -112,6 +112,7 @@ static enum poly_status hold(struct poly_txn *txn, uint32_t deadline_ms, struct 
     pthread_mutex_lock(&instance->lock);
     instance->held = txn;
     pthread_mutex_unlock(&instance->lock);
+    txn->session->holding = txn;
     poly_keeper_poke(instance);
     return POLY_OK;
 }
@@ -507,6 +508,8 @@ static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struc
     struct poly_instance *instance = txn->session->instance;
     enum poly_status status;
 
+    if (txn->session->holding == txn)
+        txn->session->holding = NULL;
     let_go(txn);
     status = enter(txn, err);
     if (status == POLY_OK) {
