@@ -353,7 +353,8 @@ uint64_t poly_projections_floor(struct poly_instance *instance)
                                                &projection->live.building};
 
         for (size_t g = 0; g < 3; g++) {
-            if (all[g]->number != 0 && all[g]->applied < floor)
+            if (all[g]->number != 0 && all[g]->applied < floor &&
+                !(all[g] == &projection->live.previous && projection->live.previous_stopped))
                 floor = all[g]->applied;
         }
         pthread_mutex_unlock(&projection->lock);

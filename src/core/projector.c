@@ -252,6 +252,59 @@ static void swap(struct poly_progress *work)
     work->position = 0;
 }
 
+static bool previous_read(struct poly_projection *projection)
+{
+    bool read;
+
+    pthread_mutex_lock(&projection->lock);
+    read = poly_projector_reads(projection, projection->work.previous.number);
+    pthread_mutex_unlock(&projection->lock);
+    return read;
+}
+
+static enum poly_status drop_previous(struct poly_projection *projection, struct poly_db *db,
+                                      struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    enum poly_status status;
+
+    if (work->previous.number == 0)
+        return POLY_OK;
+    if (previous_read(projection))
+        return poly_fail(err, POLY_UNAVAILABLE,
+                         "the generation before is still being read; try again");
+    status = projection->driver->drop(projection->store, projection->follower ? NULL : db,
+                                      work->previous.number, err);
+    if (status == POLY_OK) {
+        work->previous = (struct poly_generation){0};
+        work->previous_stopped = false;
+    }
+    return status;
+}
+
+/* Leaves nothing behind: a later one may get its number. What cannot be dropped now is dropped
+ * another time. */
+static enum poly_status give_up_previous(struct poly_projection *projection, struct poly_db *db,
+                                         struct poly_error *err)
+{
+    struct poly_error ignored;
+    enum poly_status status;
+
+    if (!projection->work.previous_stopped || previous_read(projection))
+        return POLY_OK;
+    if (projection->follower) {
+        (void)!drop_previous(projection, NULL, &ignored);
+        return POLY_OK;
+    }
+    status = poly_db_exec(db, "SAVEPOINT poly_drop", err);
+    if (status != POLY_OK)
+        return status;
+    status = drop_previous(projection, db, err);
+    if (status == POLY_OK)
+        return poly_db_exec(db, "RELEASE poly_drop", err);
+    return poly_db_back_to(db, "ROLLBACK TO poly_drop; RELEASE poly_drop") ? POLY_OK : status;
+}
+
 /*
  * One batch for each generation that is behind. *moved: there may be more.
  * The previous generation is kept up to date so that it can be swapped back;
@@ -262,7 +315,7 @@ static enum poly_status step_all(struct poly_projection *projection, struct poly
 {
     struct poly_progress *work = &projection->work;
     struct poly_generation *generations[] = {&work->active, &work->previous, &work->building};
-    bool *stops[] = {&work->stopped, NULL, &work->building_stopped};
+    bool *stops[] = {&work->stopped, &work->previous_stopped, &work->building_stopped};
 
     *moved = false;
     for (size_t i = 0; i < 3; i++) {
@@ -270,8 +323,7 @@ static enum poly_status step_all(struct poly_projection *projection, struct poly
         uint64_t failed;
         enum poly_status status;
 
-        if (generation->number == 0 || generation->applied >= head ||
-            (stops[i] != NULL && *stops[i]))
+        if (generation->number == 0 || generation->applied >= head || *stops[i])
             continue;
         status = step(projection, db, generation, head, &failed, err);
         if (status != POLY_OK)
@@ -279,39 +331,14 @@ static enum poly_status step_all(struct poly_projection *projection, struct poly
         *moved = true;
         if (failed == 0)
             continue;
-        if (stops[i] == NULL) {
-            *generation = (struct poly_generation){0};
-            continue;
-        }
         *stops[i] = true;
-        remember_error(work, failed, err);
+        if (generation != &work->previous)
+            remember_error(work, failed, err);
     }
-    return POLY_OK;
+    return give_up_previous(projection, db, err);
 }
 
 /* --- commands: on the writer, in its transaction --- */
-
-static enum poly_status drop_previous(struct poly_projection *projection, struct poly_db *db,
-                                      struct poly_error *err)
-{
-    struct poly_progress *work = &projection->work;
-    enum poly_status status;
-    bool read;
-
-    if (work->previous.number == 0)
-        return POLY_OK;
-    pthread_mutex_lock(&projection->lock);
-    read = poly_projector_reads(projection, work->previous.number);
-    pthread_mutex_unlock(&projection->lock);
-    if (read)
-        return poly_fail(err, POLY_UNAVAILABLE,
-                         "the generation before is still being read; try again");
-    status = projection->driver->drop(projection->store, projection->follower ? NULL : db,
-                                      work->previous.number, err);
-    if (status == POLY_OK)
-        work->previous = (struct poly_generation){0};
-    return status;
-}
 
 static enum poly_status do_rebuild(struct poly_projection *projection, struct poly_db *db,
                                    struct poly_error *err)
@@ -335,17 +362,25 @@ static enum poly_status do_rebuild(struct poly_projection *projection, struct po
     return status;
 }
 
-static enum poly_status do_back(struct poly_projection *projection, struct poly_error *err)
+static enum poly_status do_back(struct poly_projection *projection, struct poly_db *db,
+                                struct poly_error *err)
 {
     struct poly_progress *work = &projection->work;
     struct poly_generation active = work->active;
+    uint64_t stored;
+    enum poly_status status;
 
-    if (work->previous.number == 0)
+    if (work->previous.number == 0 || work->previous_stopped)
         return poly_fail(err, POLY_NOT_FOUND, "%s: there is no generation to go back to",
                          projection->driver->store);
     if (work->previous.applied < active.applied)
         return poly_fail(err, POLY_CONFLICT, "%s: the generation before is not up to date",
                          projection->driver->store);
+    /* A follower drops it in a transaction of its own: it may be gone although we have a row. */
+    status = projection->driver->applied(projection->store, projection->follower ? NULL : db,
+                                         work->previous.number, &stored, err);
+    if (status != POLY_OK)
+        return status;
     work->active = work->previous;
     work->previous = active;
     work->stopped = false;
@@ -413,7 +448,7 @@ static enum poly_status run_command(struct poly_projection *projection, struct p
         status = do_rebuild(projection, db, err);
         break;
     case POLY_COMMAND_BACK:
-        status = do_back(projection, err);
+        status = do_back(projection, db, err);
         break;
     }
     if (status == POLY_OK)
@@ -655,10 +690,10 @@ static void follow_publish(struct poly_projection *projection, enum poly_status 
     bool stopped = projection->work.stopped;
 
     pthread_mutex_lock(&projection->lock);
-    if (status != POLY_OK)
-        remember_error(&projection->work, 0, err);
-    else
+    if (status == POLY_OK)
         projection->checked = poly_clock_wall();
+    else if (!stopped && !projection->work.building_stopped) /* where it stopped is not forgotten */
+        remember_error(&projection->work, 0, err);
     projection->retrying = status != POLY_OK;
     projection->live = projection->work;
     pthread_mutex_unlock(&projection->lock);
@@ -672,7 +707,8 @@ static bool idle(const struct poly_projection *projection, uint64_t head)
     const struct poly_progress *work = &projection->work;
 
     return (work->active.number == 0 || work->stopped || work->active.applied >= head) &&
-           (work->previous.number == 0 || work->previous.applied >= head) &&
+           (work->previous.number == 0 || work->previous_stopped ||
+            work->previous.applied >= head) &&
            (work->building.number == 0 || work->building_stopped);
 }
 

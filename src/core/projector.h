@@ -23,6 +23,7 @@ struct poly_progress {
     bool stopped;      /* of the active generation: an operator must decide */
     uint64_t position; /* of the record that could not be applied; 0: none */
     bool building_stopped;
+    bool previous_stopped; /* given up: dropped when nobody reads it any more */
     char error[256]; /* the last one */
     int64_t error_time;
     uint64_t skipped; /* records left out by an operator, ever */

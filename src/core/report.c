@@ -87,7 +87,7 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     out->follower = projection->follower;
     out->state = judge(&live, retrying, head);
     out->generation = live.active.number;
-    out->previous = live.previous.number;
+    out->previous = live.previous_stopped ? 0 : live.previous.number;
     out->building = live.building.number;
     out->applied = live.active.applied;
     out->building_applied = live.building.applied;
