@@ -105,6 +105,12 @@ POLY_API enum poly_status poly_subscription_ack(struct poly_subscription *subscr
 POLY_API enum poly_status poly_acknowledge(struct poly_session *session, const char *name,
                                            uint64_t position,
                                            struct poly_error *err) POLY_MUST_USE;
+/*
+ * Forgets a name and its position: opened again, it is new. It counts for POLY_MAX_NAMED no more.
+ * POLY_NOT_FOUND: the tenant has none of that name. POLY_CONFLICT: it is open.
+ */
+POLY_API enum poly_status poly_subscription_delete(struct poly_session *session, const char *name,
+                                                   struct poly_error *err) POLY_MUST_USE;
 /* Ends a poly_subscription_next that waits, at once and for ever after: count 0. */
 POLY_API void poly_subscription_wake(struct poly_subscription *subscription);
 POLY_API void poly_subscription_close(struct poly_subscription *subscription);

@@ -42,6 +42,7 @@ RUN(log_verify);
 /* subscriptions.c */
 RUN(subscription_events);
 RUN(subscription_ack);
+RUN(subscription_delete);
 
 /* search.c */
 RUN(search);

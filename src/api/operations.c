@@ -375,6 +375,18 @@ const struct api_operation api_operations[] = {
         .run = api_subscription_ack,
     },
     {
+        .name = "subscriptions.delete",
+        .method = "DELETE",
+        .path = "/v1/subscriptions/{name}",
+        .summary = "Forget a subscription and its position",
+        .description = "Followed again under that name it is new. 412: it is being followed.",
+        .rights = POLY_RIGHT_READ,
+        .success = 204,
+        .errors = IF(NOT_FOUND) | IF(CONFLICT),
+        .parameters = FIELDS(PATH_SUBSCRIPTION),
+        .run = api_subscription_delete,
+    },
+    {
         .name = "subscriptions.follow",
         .method = "GET",
         .path = "/v1/subscribe",

@@ -138,3 +138,11 @@ enum poly_status api_subscription_ack(struct api_context *context, struct poly_e
 
     return status == POLY_OK ? api_answer_finish(context, err) : status;
 }
+
+enum poly_status api_subscription_delete(struct api_context *context, struct poly_error *err)
+{
+    enum poly_status status =
+        poly_subscription_delete(context->session, api_text(context, "name"), err);
+
+    return status == POLY_OK ? api_answer_finish(context, err) : status;
+}

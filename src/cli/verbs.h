@@ -19,6 +19,7 @@
     X(log)                                                                                         \
     X(search)                                                                                      \
     X(subscribe)                                                                                   \
+    X(subscription)                                                                                \
     X(import)                                                                                      \
     X(rebuild)                                                                                     \
     X(projection)                                                                                  \

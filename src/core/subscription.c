@@ -33,6 +33,7 @@ static const char position_new[] =
     " ON CONFLICT (tenant, name) DO NOTHING";
 static const char position_put[] = "UPDATE poly_subscription SET position = max(position, ?3)"
                                    " WHERE tenant = ?1 AND name = ?2";
+static const char position_drop[] = "DELETE FROM poly_subscription WHERE tenant = ?1 AND name = ?2";
 static const char all[] = "SELECT tenant, name, position FROM poly_subscription"
                           " WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name LIMIT 10000";
 
@@ -40,6 +41,7 @@ struct place {
     struct poly_text tenant, name;
     uint64_t position;
     bool known;
+    struct poly_instance *instance; /* to be asked whether it is open */
 };
 
 static enum poly_status bind_place(struct poly_db *db, const char *sql, const struct place *place,
@@ -50,7 +52,7 @@ static enum poly_status bind_place(struct poly_db *db, const char *sql, const st
         return err->status;
     poly_bind_text(*statement, 1, place->tenant);
     poly_bind_text(*statement, 2, place->name);
-    if (sql != position_get)
+    if (sql == position_new || sql == position_put)
         sqlite3_bind_int64(*statement, 3, (int64_t)place->position);
     return POLY_OK;
 }
@@ -221,7 +223,7 @@ enum poly_status poly_subscribe(struct poly_session *session,
     }
     if (self->name[0] != '\0') {
         struct place place = {poly_text(self->tenant), poly_text(self->name), options->after,
-                              false};
+                              false, self->instance};
 
         status = poly_writer_run(self->instance->writer, open_place, &place, false, err);
         self->position = place.position;
@@ -370,7 +372,7 @@ enum poly_status poly_subscription_ack(struct poly_subscription *subscription, u
                                        struct poly_error *err)
 {
     struct place place = {poly_text(subscription->tenant), poly_text(subscription->name), position,
-                          false};
+                          false, subscription->instance};
     struct poly_error local;
 
     err = err == NULL ? &local : err;
@@ -383,7 +385,8 @@ enum poly_status poly_subscription_ack(struct poly_subscription *subscription, u
 enum poly_status poly_acknowledge(struct poly_session *session, const char *name, uint64_t position,
                                   struct poly_error *err)
 {
-    struct place place = {poly_session_tenant(session), poly_text(name), position, false};
+    struct place place = {poly_session_tenant(session), poly_text(name), position, false,
+                          session->instance};
     struct poly_error local;
     enum poly_status status;
 
@@ -392,7 +395,7 @@ enum poly_status poly_acknowledge(struct poly_session *session, const char *name
     return status == POLY_OK ? acknowledge(session->instance, &place, err) : status;
 }
 
-/* --- status --- */
+/* --- forgetting --- */
 
 static bool is_open(struct poly_instance *instance, struct poly_text tenant, struct poly_text name)
 {
@@ -404,6 +407,41 @@ static bool is_open(struct poly_instance *instance, struct poly_text tenant, str
     pthread_mutex_unlock(&instance->lock);
     return open;
 }
+
+/* Asked on the writer: who opens enters the list first and comes to the writer then. */
+static enum poly_status drop_place(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct place *place = arg;
+    sqlite3_stmt *drop;
+    enum poly_status status = POLY_OK;
+
+    if (is_open(place->instance, place->tenant, place->name))
+        return poly_fail(err, POLY_CONFLICT, "subscription '%.128s' is open", place->name.data);
+    status = bind_place(db, position_drop, place, &drop, err);
+    if (status == POLY_OK)
+        status = poly_db_done(db, drop, err);
+    if (status == POLY_OK && sqlite3_changes(poly_db_handle(db)) == 0)
+        status =
+            poly_fail(err, POLY_NOT_FOUND, "there is no subscription '%.128s'", place->name.data);
+    return status;
+}
+
+enum poly_status poly_subscription_delete(struct poly_session *session, const char *name,
+                                          struct poly_error *err)
+{
+    struct place place = {poly_session_tenant(session), poly_text(name), 0, false,
+                          session->instance};
+    struct poly_error local;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    status = poly_session_require(session, POLY_RIGHT_READ, "deleting a subscription", err);
+    return status == POLY_OK
+               ? poly_writer_run(session->instance->writer, drop_place, &place, false, err)
+               : status;
+}
+
+/* --- status --- */
 
 static enum poly_status report_one(struct poly_session *session, sqlite3_stmt *get,
                                    struct poly_subscription_status *status, struct poly_error *err)

@@ -347,6 +347,10 @@ static void test_subscriptions(void **state)
     assert_ok(run("GET", "/v1/subscriptions/mailer/events?limit=1", NULL));
     assert_int_equal(strncmp(sink.out.data, "id: 2\n", 6), 0);
     assert_fails(run("POST", "/v1/subscriptions/mailer/ack", "{\"position\":99}"), POLY_INVALID);
+    assert_ok(run("DELETE", "/v1/subscriptions/mailer", NULL));
+    assert_fails(run("DELETE", "/v1/subscriptions/mailer", NULL), POLY_NOT_FOUND);
+    assert_ok(run("GET", "/v1/subscriptions/mailer/events?limit=1", NULL));
+    assert_int_equal(strncmp(sink.out.data, "id: 1\n", 6), 0);
 }
 
 static void test_keys(void **state)

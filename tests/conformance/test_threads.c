@@ -270,6 +270,35 @@ static void a_name_keeps_its_position(void **state)
     poly_subscription_close(subscription);
 }
 
+/* Not while it is open, not another tenant's, and it is new afterwards. */
+static void a_name_is_forgotten(void **state)
+{
+    struct place *p = *state;
+    struct poly_subscription *subscription = subscribe(p->session, "mail", 0);
+    const struct poly_record *records;
+    size_t count;
+
+    for (int i = 0; i < 3; i++)
+        assert_ok(lab_append(p->session, "order-1", i, i, NULL, &err));
+    poly_subscription_close(subscribe(p->acme, "mail", 0));
+    assert_ok(poly_acknowledge(p->acme, "mail", 2, &err));
+    assert_ok(poly_subscription_ack(subscription, 3, &err));
+    assert_fails(poly_subscription_delete(p->session, "mail", &err), POLY_CONFLICT);
+    assert_message("is open");
+    poly_subscription_close(subscription);
+    assert_ok(poly_subscription_delete(p->session, "mail", &err));
+    assert_fails(poly_subscription_delete(p->session, "mail", &err), POLY_NOT_FOUND);
+    assert_fails(poly_acknowledge(p->session, "mail", 3, &err), POLY_NOT_FOUND);
+    subscription = subscribe(p->session, "mail", 0);
+    assert_ok(poly_subscription_next(subscription, 1000, &records, &count, &err));
+    assert_int_equal(records[0].position, 1);
+    poly_subscription_close(subscription);
+    subscription = subscribe(p->acme, "mail", 0);
+    assert_ok(poly_subscription_next(subscription, 1000, &records, &count, &err));
+    assert_int_equal(records[0].position, 3);
+    poly_subscription_close(subscription);
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -419,6 +448,7 @@ int main(void)
         PLACED(submitted_ones_all_end),
         PLACED(catch_up_and_live_have_no_gap),
         PLACED(a_name_keeps_its_position),
+        PLACED(a_name_is_forgotten),
         PLACED(another_program_reaches_a_subscription),
         PLACED(a_waiting_one_can_be_woken),
         PLACED(readers_run_beside_writers),

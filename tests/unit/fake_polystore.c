@@ -403,6 +403,14 @@ enum poly_status poly_acknowledge(struct poly_session *session, const char *name
     return answer("ack", err);
 }
 
+enum poly_status poly_subscription_delete(struct poly_session *session, const char *name,
+                                          struct poly_error *err)
+{
+    (void)session;
+    note("forget %s;", name);
+    return answer("forget", err);
+}
+
 /* --- running it --- */
 
 const char *poly_state_name(enum poly_state state)

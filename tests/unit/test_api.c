@@ -409,6 +409,9 @@ static void test_events(void **state)
                        (struct api_request){0}));
     assert_string_equal(fake.calls, "ack mailer 9;");
     assert_int_equal(sink.head.http, 204);
+    assert_ok(run_with("DELETE", "/v1/subscriptions/mailer", NULL, (struct api_request){0}));
+    assert_string_equal(fake.calls, "forget mailer;");
+    assert_int_equal(sink.head.http, 204);
 }
 
 /* --- the rest --- */

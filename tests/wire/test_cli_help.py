@@ -69,6 +69,7 @@ def test_every_example_works_when_pasted(prepared, tmp_path):
             shutil.copytree(prepared.path, copy)
             folder = Folder(copy)
             folder.good('append', 'order-1', 'OrderPlaced')
+            folder.good('subscribe', '--name', 'mailer', '--limit', '1')
             env = folder.environment()
             env['PATH'] = '%s:%s' % (tools, env['PATH'])
             done = subprocess.run(['bash', '-ec', command], cwd=copy, env=env, text=True,

@@ -175,6 +175,11 @@ def test_subscribe(notes):
     again = notes.good('subscribe', '--name', 'desk', '--limit', '1', '--json')
     assert again == notes.good('subscribe', '--name', 'desk', '--limit', '1', '--json')
     notes.bad(2, 'subscribe', '--ack', says='--name')
+    assert notes.good('subscription', 'delete', 'door') == 'door: forgotten\n'
+    notes.bad(3, 'subscription', 'delete', 'door', says="no subscription 'door'")
+    assert [s['name'] for s in notes.json('status')['subscriptions']] == ['desk']
+    anew = notes.good('subscribe', '--name', 'door', '--limit', '1', '--json')
+    assert json.loads(anew)['key'] == '0'
 
 
 def test_subscribe_gives_what_comes_and_ends_by_ctrl_c(tmp_path):

@@ -96,7 +96,13 @@ def test_named_one_remembers_what_was_acknowledged(daemon):
     events = Events(daemon, '/v1/subscriptions/mailer/events?domain=clock')
     wait_for(lambda: len(events.found) >= 3, 10)
     assert numbers(events) == [7, 8, 9]
+    refused = daemon.request('DELETE', '/v1/subscriptions/mailer')
+    assert refused.status_code == 412 and 'is open' in refused.json()['detail']
     events.close()
+    wait_for(lambda: daemon.metrics()['polystore_http_streams'] == 0, 10)
+    assert daemon.request('DELETE', '/v1/subscriptions/mailer').status_code == 204
+    assert daemon.request('DELETE', '/v1/subscriptions/mailer').status_code == 404
+    assert daemon.get('/v1/status').json()['subscriptions'] == []
 
 
 def test_client_that_leaves_frees_its_thread(daemon):
