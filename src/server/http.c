@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/request.h"
+#include "server/tls.h"
 
 enum { THREADS = 2 };
 
@@ -212,12 +213,11 @@ enum poly_status server_http_start(struct server *server, int socket, struct pol
     const struct server_settings *settings = &server->settings;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)settings->tls_certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)settings->tls_key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)server_tls_pick},
         {MHD_OPTION_END, 0, NULL}};
 
-    if (settings->tls_certificate == NULL)
-        tls[0] = tls[2];
+    if (server->tls == NULL)
+        tls[0] = tls[1];
     else
         flags |= MHD_USE_TLS;
     server->http = MHD_start_daemon(

@@ -28,6 +28,7 @@
 #include "server/rate.h"
 #include "server/server.h"
 #include "server/start.h"
+#include "server/tls.h"
 #include "server/watch.h"
 #include "server/worker.h"
 
@@ -58,7 +59,6 @@ struct daemon {
     struct poly_settings *config;
     struct server_address address;
     int socket, signals;
-    char *certificate, *key;
     struct server server;
 };
 
@@ -123,19 +123,13 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 static enum poly_status read_tls(struct daemon *daemon, struct poly_error *err)
 {
     const struct poly_settings *config = daemon->config;
-    enum poly_status status;
 
     if (config->tls_certificate == NULL && config->tls_key == NULL)
         return POLY_OK;
     if (config->tls_certificate == NULL || config->tls_key == NULL)
         return poly_fail(err, POLY_INVALID, "TLS needs both, listen.tls.certificate "
                                             "and listen.tls.key");
-    status = server_read_pem(config->tls_certificate, false, &daemon->certificate, err);
-    if (status == POLY_OK)
-        status = server_read_pem(config->tls_key, true, &daemon->key, err);
-    if (status == POLY_OK)
-        status = server_check_pair(daemon->certificate, daemon->key, err);
-    return status;
+    return server_tls_open(config->tls_certificate, config->tls_key, &daemon->server.tls, err);
 }
 
 static enum poly_status read_settings(struct daemon *daemon, struct poly_error *err)
@@ -156,7 +150,7 @@ static enum poly_status read_settings(struct daemon *daemon, struct poly_error *
         status = read_tls(daemon, err);
     if (status != POLY_OK)
         return status;
-    if (!daemon->address.loopback && daemon->certificate == NULL &&
+    if (!daemon->address.loopback && daemon->server.tls == NULL &&
         !daemon->config->listen_insecure)
         return poly_fail(err, POLY_INVALID,
                          "listening on %s without TLS would show API keys to the network: set "
@@ -168,8 +162,6 @@ static enum poly_status read_settings(struct daemon *daemon, struct poly_error *
         .request_timeout_ms = daemon->config->request_timeout_ms,
         .rows_max = daemon->config->rows_max,
         .rate_per_tenant = daemon->config->rate_per_tenant,
-        .tls_certificate = daemon->certificate,
-        .tls_key = daemon->key,
     };
     return POLY_OK;
 }
@@ -184,7 +176,7 @@ static enum poly_status open_instance(struct daemon *daemon, struct poly_error *
                                    .lock_note = note};
     enum poly_status status;
 
-    snprintf(note, sizeof(note), "daemon %s%s", daemon->certificate == NULL ? "" : "https://",
+    snprintf(note, sizeof(note), "daemon %s%s", daemon->server.tls == NULL ? "" : "https://",
              daemon->address.text);
     status = poly_open(&options, &daemon->server.instance, err);
     if (status == POLY_OK)
@@ -226,7 +218,7 @@ static enum poly_status start(struct daemon *daemon, struct poly_error *err)
     if (status != POLY_OK)
         return status;
     server_log_say(server->log, SERVER_INFO, "start", "polystored %s serves %s://%s",
-                   poly_version(), daemon->certificate == NULL ? "http" : "https",
+                   poly_version(), server->tls == NULL ? "http" : "https",
                    daemon->address.text);
     server_notify("READY=1");
     return POLY_OK;
@@ -248,10 +240,7 @@ static void close_parts(struct daemon *daemon)
     server_log_close(server->log);
     if (daemon->socket >= 0)
         close(daemon->socket);
-    if (daemon->key != NULL)
-        explicit_bzero(daemon->key, strlen(daemon->key));
-    free(daemon->key);
-    free(daemon->certificate);
+    server_tls_free(server->tls);
     poly_settings_free(daemon->config);
 }
 
@@ -334,6 +323,21 @@ static bool log_failed(struct server *server)
     return failed;
 }
 
+/* SIGHUP. A mistake in the files costs nobody a connection. */
+static void reload(struct server *server)
+{
+    struct poly_error err;
+
+    if (server->tls == NULL)
+        return;
+    if (server_tls_reload(server->tls, &err) == POLY_OK)
+        server_log_say(server->log, SERVER_INFO, "tls_reloaded",
+                       "new connections get the certificate that is there now");
+    else
+        server_log_say(server->log, SERVER_ERROR, "tls_kept",
+                       "the certificate from before is kept: %s", err.message);
+}
+
 static int serve(struct daemon *daemon)
 {
     struct server *server = &daemon->server;
@@ -342,6 +346,8 @@ static int serve(struct daemon *daemon)
         uint32_t signal = wait_for_news(daemon, -1);
         if (signal == SIGTERM || signal == SIGINT)
             return stop(daemon, 0);
+        if (signal == SIGHUP)
+            reload(server);
         if (atomic_exchange(&server->suspect, false) && log_failed(server))
             return stop(daemon, poly_status_exit(POLY_UNAVAILABLE));
     }

@@ -22,6 +22,7 @@ struct server_auth;
 struct server_log;
 struct server_metrics;
 struct server_rate;
+struct server_tls;
 struct server_watch;
 struct server_workers;
 struct MHD_Daemon;
@@ -32,8 +33,6 @@ struct server_settings {
     uint32_t request_timeout_ms; /* for a body to arrive, and for each call of the library */
     uint32_t rows_max;           /* largest "limit" that may be asked for; 0: the library's own */
     uint32_t rate_per_tenant;    /* requests a second; 0: no limit */
-    const char *tls_certificate; /* PEM text; NULL: plain HTTP */
-    const char *tls_key;
 };
 
 struct server {
@@ -44,6 +43,7 @@ struct server {
     struct server_log *log;
     struct server_metrics *metrics;
     struct server_rate *rate;
+    struct server_tls *tls; /* NULL: plain HTTP */
     struct server_watch *watch;
     struct server_workers *workers;
     int wake;                /* eventfd: main looks at the flags below */

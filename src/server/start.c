@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 
-enum { PATH = 4096, PEM_MAX = 1024 * 1024 };
+enum { PATH = 4096 };
 
 static enum poly_status failed(struct poly_error *err, const char *path)
 {
@@ -93,72 +92,6 @@ enum poly_status server_first_key(struct poly_instance *instance, char path[PATH
     }
     poly_session_close(session);
     return status;
-}
-
-static enum poly_status check_file(int fd, const char *path, bool secret, size_t *size,
-                                   struct poly_error *err)
-{
-    struct stat s;
-    if (fstat(fd, &s) != 0)
-        return failed(err, path);
-    if (!S_ISREG(s.st_mode) || s.st_size <= 0 || s.st_size > PEM_MAX)
-        return poly_fail(err, POLY_INVALID, "'%.400s': a PEM file has 1 byte to 1 MiB", path);
-    if (secret && (s.st_mode & S_IRWXO) != 0)
-        return poly_fail(err, POLY_DENIED, "'%.200s': everybody can read this private key; "
-                         "run 'chmod o= %.200s'", path, path);
-    *size = (size_t)s.st_size;
-    return POLY_OK;
-}
-
-enum poly_status server_read_pem(const char *path, bool secret, char **text, struct poly_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    enum poly_status status;
-    char *pem = NULL;
-    size_t size = 0;
-    ssize_t n;
-
-    if (fd < 0)
-        return poly_fail(err, POLY_INVALID, "'%.400s': %s", path, strerror(errno));
-    status = check_file(fd, path, secret, &size, err);
-    if (status == POLY_OK && (pem = malloc(size + 1)) == NULL)
-        status = poly_no_memory(err);
-    if (status != POLY_OK)
-        goto out;
-    n = read(fd, pem, size);
-    if (n < 0) {
-        status = failed(err, path);
-        goto out;
-    }
-    pem[n] = '\0';
-    if (strstr(pem, "-----BEGIN ") == NULL) {
-        status = poly_fail(err, POLY_INVALID, "'%.400s' is no PEM file", path);
-        goto out;
-    }
-    *text = pem;
-    pem = NULL;
-out:
-    free(pem);
-    close(fd);
-    return status;
-}
-
-enum poly_status server_check_pair(const char *certificate, const char *key, struct poly_error *err)
-{
-    const gnutls_datum_t chain = {(unsigned char *)(uintptr_t)certificate,
-                                  (unsigned)strlen(certificate)};
-    const gnutls_datum_t secret = {(unsigned char *)(uintptr_t)key, (unsigned)strlen(key)};
-    gnutls_certificate_credentials_t credentials;
-    int code = gnutls_certificate_allocate_credentials(&credentials);
-
-    if (code != GNUTLS_E_SUCCESS)
-        return poly_no_memory(err);
-    code = gnutls_certificate_set_x509_key_mem(credentials, &chain, &secret, GNUTLS_X509_FMT_PEM);
-    gnutls_certificate_free_credentials(credentials);
-    if (code >= 0)
-        return POLY_OK;
-    return poly_fail(err, POLY_INVALID, "listen.tls: the certificate and the key do not fit "
-                     "together: %s", gnutls_strerror(code));
 }
 
 void server_notify(const char *state)

@@ -1,26 +1,34 @@
 """TLS, when there is a certificate and a key."""
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 import requests
+
+from conftest import wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which('openssl') is None,
                                 reason='openssl, which makes the certificate, is not installed')
 
 
-@pytest.fixture
-def pair(folder):
-    paths = os.path.join(folder, 'tls.crt'), os.path.join(folder, 'tls.key')
+def make_pair(folder, name):
+    paths = os.path.join(folder, name + '.crt'), os.path.join(folder, name + '.key')
     subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
                     'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj',
                     '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-out', paths[0],
                     '-keyout', paths[1]], check=True, capture_output=True)
     os.chmod(paths[1], 0o600)
     return paths
+
+
+@pytest.fixture
+def pair(folder):
+    return make_pair(folder, 'tls')
 
 
 def config(certificate, key):
@@ -68,3 +76,90 @@ def test_files_are_checked(make, pair, folder):
     with open(nonsense, 'w') as file:
         file.write('nonsense')
     assert 'PEM' in failure(make(config(nonsense, pair[1])))[1]
+
+
+def served(daemon):
+    """The certificate that a new connection gets."""
+    return ssl.get_server_certificate(('127.0.0.1', daemon.port), timeout=20).strip()
+
+
+def text(path):
+    with open(path) as file:
+        return file.read().strip()
+
+
+def hang_up(daemon, event, times=1):
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: daemon.log().count('event=' + event) >= times, 10, daemon.log)
+
+
+def test_a_new_certificate_is_taken_up_and_nobody_is_cut_off(make, pair, folder):
+    daemon = make(config(*pair), scheme='https').start(migrate=False)
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = pair[0] + '.old'
+    shutil.copy(pair[0], session.verify)
+    session.headers['Authorization'] = 'Bearer ' + daemon.key
+    assert session.post(daemon.url + '/v1/migrations').status_code == 200
+    stream = requests.get(daemon.url + '/v1/subscribe', stream=True, verify=False,
+                          headers=dict(session.headers))
+    assert served(daemon) == text(pair[0])
+
+    new = make_pair(folder, 'new')
+    for source, target in zip(new, pair):
+        os.replace(source, target)
+    assert served(daemon) == text(session.verify)  # not before it is told
+    hang_up(daemon, 'tls_reloaded')
+    assert served(daemon) == text(pair[0]) != text(session.verify)
+    # Both connections from before go on, though their certificate is gone.
+    assert session.put(daemon.url + '/v1/records/notes/1', json={'text': 'x'}).status_code == 200
+    assert b'id: ' in next(line for line in stream.iter_lines() if line)
+    stream.close()
+    session.close()
+    daemon.stop()
+
+
+def test_a_wrong_certificate_is_not_taken_up(make, pair, folder):
+    daemon = make(config(*pair), scheme='https').start(migrate=False)
+    good = text(pair[0])
+    other = make_pair(folder, 'other')
+    os.replace(other[0], pair[0])
+    hang_up(daemon, 'tls_kept')
+    assert 'fit together' in daemon.log() and served(daemon) == good
+    os.unlink(pair[0])
+    hang_up(daemon, 'tls_kept', 2)
+    assert served(daemon) == good
+    daemon.stop()
+
+
+def test_handshakes_go_on_while_certificates_change(make, pair, folder):
+    daemon = make(config(*pair), scheme='https').start(migrate=False)
+    pairs = [make_pair(folder, 'a'), make_pair(folder, 'b')]
+    known = {text(path) for path, _ in pairs + [pair]}
+    done, seen, wrong = threading.Event(), [], []
+
+    def connect():
+        try:
+            while not done.is_set():
+                seen.append(served(daemon))
+        except OSError as error:
+            wrong.append(error)
+    threads = [threading.Thread(target=connect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for times in range(10):
+        enough = len(seen) + 8
+        wait_for(lambda: wrong or len(seen) >= enough, 20)
+        for source, target in zip(pairs[times % 2], pair):
+            shutil.copy(source, target)
+        hang_up(daemon, 'tls_reloaded', times + 1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong and set(seen) <= known and len(set(seen)) >= 2
+    daemon.stop()
+
+
+def test_hanging_up_without_tls_changes_nothing(daemon):
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.get('/live').status_code == 200
