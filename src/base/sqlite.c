@@ -31,15 +31,24 @@ struct cached {
     uint64_t used; /* handed out at this tick */
 };
 
-struct poly_db {
+struct connection {
+    struct poly_db base;
     sqlite3 *handle;
     struct cached *cache; /* open addressing; size is a power of two */
     size_t cache_size, cache_used;
-    uint64_t tick;        /* counts what was handed out */
-    struct poly_db *next; /* in the pool */
-    bool lost; /* the open transaction must not be committed */
-    sqlite3_stmt *rollback; /* made at open: it must work with hardly any memory */
+    uint64_t tick;           /* counts what was handed out */
+    struct connection *next; /* in the pool */
+    bool lost;               /* the open transaction must not be committed */
+    sqlite3_stmt *rollback;  /* made at open: it must work with hardly any memory */
 };
+
+static const struct poly_sql_engine engine;
+
+static struct connection *of(const struct poly_db *db)
+{
+    poly_assert(db->engine == &engine);
+    return (struct connection *)(uintptr_t)db;
+}
 
 /* The schema is trusted: the triggers use json_object(), which SQLite 3.40 does not call innocuous.
  * Whoever can change the schema of the file owns it anyway. */
@@ -132,8 +141,8 @@ enum poly_status poly_db_fail(struct poly_db *db, int code, const char *what,
 {
     const char *why = sqlite3_errstr(code);
 
-    if (db != NULL && db->handle != NULL && sqlite3_extended_errcode(db->handle) == code)
-        why = sqlite3_errmsg(db->handle);
+    if (db != NULL && of(db)->handle != NULL && sqlite3_extended_errcode(of(db)->handle) == code)
+        why = sqlite3_errmsg(of(db)->handle);
     if ((code & 0xff) == SQLITE_FULL)
         why = "the disk is full";
     return poly_fail(err, status_of(code), "%s: %s", what, why);
@@ -147,18 +156,18 @@ static enum poly_status configure(struct poly_db *db, enum poly_db_mode mode,
                                                 : pragmas_write;
     enum poly_status status;
 
-    sqlite3_extended_result_codes(db->handle, 1);
-    sqlite3_busy_timeout(db->handle, 5000);
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_extended_result_codes(of(db)->handle, 1);
+    sqlite3_busy_timeout(of(db)->handle, 5000);
+    sqlite3_db_config(of(db)->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     /* Double-quoted text that is no name must be an error, not a literal. */
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    sqlite3_db_config(of(db)->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(of(db)->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     status = poly_db_exec(db, pragmas, err);
     if (status == POLY_OK)
         status = poly_db_exec(db, own, err);
     if (status == POLY_OK) {
-        int code = sqlite3_prepare_v3(db->handle, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT,
-                                      &db->rollback, NULL);
+        int code = sqlite3_prepare_v3(of(db)->handle, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT,
+                                      &of(db)->rollback, NULL);
 
         if (code != SQLITE_OK)
             status = poly_db_fail(db, code, "cannot prepare a statement", err);
@@ -180,7 +189,7 @@ static void make_private(const char *path)
 enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct poly_db **db,
                               struct poly_error *err)
 {
-    struct poly_db *self = calloc(1, sizeof(*self));
+    struct connection *self = calloc(1, sizeof(*self));
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
                 (mode == POLY_DB_READ ? 0 : SQLITE_OPEN_CREATE);
     enum poly_status status;
@@ -188,6 +197,7 @@ enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct p
 
     if (self == NULL)
         return poly_no_memory(err);
+    self->base.engine = &engine;
     if (mode == POLY_DB_WRITE)
         poly_wal_vfs_register();
     if (mode != POLY_DB_READ)
@@ -195,17 +205,17 @@ enum poly_status poly_db_open(const char *path, enum poly_db_mode mode, struct p
     code = sqlite3_open_v2(path, &self->handle, flags, mode == POLY_DB_WRITE ? POLY_WAL_VFS : NULL);
     if (code != SQLITE_OK) {
         code = self->handle == NULL ? code : sqlite3_extended_errcode(self->handle);
-        status = poly_db_fail(self, code, path, err);
+        status = poly_db_fail(&self->base, code, path, err);
     } else {
-        status = configure(self, mode, err);
+        status = configure(&self->base, mode, err);
         if (status != POLY_OK)
             poly_fail_in(err, status, "%s", path);
     }
     if (status != POLY_OK) {
-        poly_db_close(self);
+        poly_db_close(&self->base);
         return status;
     }
-    *db = self;
+    *db = &self->base;
     return POLY_OK;
 }
 
@@ -213,17 +223,17 @@ void poly_db_close(struct poly_db *db)
 {
     if (db == NULL)
         return;
-    for (size_t i = 0; i < db->cache_size; i++)
-        sqlite3_finalize(db->cache[i].statement);
-    free(db->cache);
-    sqlite3_finalize(db->rollback);
-    sqlite3_close(db->handle);
+    for (size_t i = 0; i < of(db)->cache_size; i++)
+        sqlite3_finalize(of(db)->cache[i].statement);
+    free(of(db)->cache);
+    sqlite3_finalize(of(db)->rollback);
+    sqlite3_close(of(db)->handle);
     free(db);
 }
 
 sqlite3 *poly_db_handle(struct poly_db *db)
 {
-    return db->handle;
+    return of(db)->handle;
 }
 
 static struct cached *find(struct cached *cache, size_t size, const char *sql)
@@ -235,7 +245,7 @@ static struct cached *find(struct cached *cache, size_t size, const char *sql)
     return &cache[i];
 }
 
-static bool stale(const struct poly_db *db, const struct cached *slot)
+static bool stale(const struct connection *db, const struct cached *slot)
 {
     return db->tick - slot->used > CACHE_RECENT && !sqlite3_stmt_busy(slot->statement);
 }
@@ -244,28 +254,28 @@ static bool stale(const struct poly_db *db, const struct cached *slot)
  * built anew are never asked for again. */
 static bool cache_grow(struct poly_db *db)
 {
-    bool full = db->cache_size == CACHE_MAX;
-    size_t size = full ? CACHE_MAX : db->cache_size == 0 ? CACHE_FIRST : db->cache_size * 2;
+    bool full = of(db)->cache_size == CACHE_MAX;
+    size_t size = full ? CACHE_MAX : of(db)->cache_size == 0 ? CACHE_FIRST : of(db)->cache_size * 2;
     struct cached *cache = calloc(size, sizeof(*cache));
     size_t kept = 0;
 
     if (cache == NULL)
         return false;
-    for (size_t i = 0; i < db->cache_size; i++) {
-        if (db->cache[i].sql == NULL)
+    for (size_t i = 0; i < of(db)->cache_size; i++) {
+        if (of(db)->cache[i].sql == NULL)
             continue;
-        if (full && stale(db, &db->cache[i])) {
-            sqlite3_finalize(db->cache[i].statement);
+        if (full && stale(of(db), &of(db)->cache[i])) {
+            sqlite3_finalize(of(db)->cache[i].statement);
             continue;
         }
-        *find(cache, size, db->cache[i].sql) = db->cache[i];
+        *find(cache, size, of(db)->cache[i].sql) = of(db)->cache[i];
         kept++;
     }
     poly_assert(kept * 2 < size);
-    free(db->cache);
-    db->cache = cache;
-    db->cache_size = size;
-    db->cache_used = kept;
+    free(of(db)->cache);
+    of(db)->cache = cache;
+    of(db)->cache_size = size;
+    of(db)->cache_used = kept;
     return true;
 }
 
@@ -273,62 +283,60 @@ sqlite3_stmt *poly_db_prepare(struct poly_db *db, const char *sql, struct poly_e
 {
     struct cached *slot;
 
-    if (db->cache_size > 0) {
-        slot = find(db->cache, db->cache_size, sql);
+    if (of(db)->cache_size > 0) {
+        slot = find(of(db)->cache, of(db)->cache_size, sql);
         if (slot->statement != NULL) {
             sqlite3_reset(slot->statement);
             sqlite3_clear_bindings(slot->statement);
-            slot->used = ++db->tick;
+            slot->used = ++of(db)->tick;
             return slot->statement;
         }
     }
-    if (db->cache_used * 2 >= db->cache_size && !cache_grow(db)) {
+    if (of(db)->cache_used * 2 >= of(db)->cache_size && !cache_grow(db)) {
         poly_no_memory(err);
         return NULL;
     }
 
     sqlite3_stmt *statement;
-    int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+    int code =
+        sqlite3_prepare_v3(of(db)->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
 
     if (code != SQLITE_OK) {
         poly_db_fail(db, code, "cannot prepare a statement", err);
         return NULL;
     }
-    slot = find(db->cache, db->cache_size, sql);
-    *slot = (struct cached){sql, statement, ++db->tick};
-    db->cache_used++;
+    slot = find(of(db)->cache, of(db)->cache_size, sql);
+    *slot = (struct cached){sql, statement, ++of(db)->tick};
+    of(db)->cache_used++;
     return statement;
 }
 
-enum poly_status poly_db_exec(struct poly_db *db, const char *sql, struct poly_error *err)
+static enum poly_status engine_exec(struct poly_db *db, const char *sql, struct poly_error *err)
 {
-    int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    int code = sqlite3_exec(of(db)->handle, sql, NULL, NULL, NULL);
 
     return code == SQLITE_OK ? POLY_OK : poly_db_fail(db, code, "cannot run a statement", err);
 }
 
-void poly_db_roll_back(struct poly_db *db)
+static void engine_roll_back(struct poly_db *db)
 {
-    if (sqlite3_get_autocommit(db->handle) != 0) {
-        db->lost = false;
+    if (sqlite3_get_autocommit(of(db)->handle) != 0) {
+        of(db)->lost = false;
         return;
     }
-    sqlite3_step(db->rollback);
-    sqlite3_reset(db->rollback);
-    db->lost = sqlite3_get_autocommit(db->handle) == 0;
+    sqlite3_step(of(db)->rollback);
+    sqlite3_reset(of(db)->rollback);
+    of(db)->lost = sqlite3_get_autocommit(of(db)->handle) == 0;
 }
 
-bool poly_db_in_transaction(const struct poly_db *db)
+static bool engine_in_transaction(const struct poly_db *db)
 {
-    return sqlite3_get_autocommit(db->handle) == 0 && !db->lost;
+    return sqlite3_get_autocommit(of(db)->handle) == 0 && !of(db)->lost;
 }
 
-bool poly_db_back_to(struct poly_db *db, const char *sql)
+static void engine_interrupt(struct poly_db *db)
 {
-    if (sqlite3_get_autocommit(db->handle) == 0 &&
-        sqlite3_exec(db->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
-        poly_db_roll_back(db);
-    return poly_db_in_transaction(db);
+    sqlite3_interrupt(of(db)->handle);
 }
 
 enum poly_status poly_db_row(struct poly_db *db, sqlite3_stmt *statement, bool *row,
@@ -436,6 +444,53 @@ struct poly_value poly_column_value(sqlite3_stmt *statement, int column)
     }
 }
 
+/* --- base/sql.h --- */
+
+static enum poly_status stmt_open(struct poly_stmt *stmt, const char *sql, struct poly_error *err)
+{
+    stmt->statement = poly_db_prepare(stmt->db, sql, err);
+    return stmt->statement == NULL ? err->status : POLY_OK;
+}
+
+static void stmt_bind(struct poly_stmt *stmt, int index, const struct poly_value *value)
+{
+    poly_bind_value(stmt->statement, index, value);
+}
+
+static enum poly_status stmt_row(struct poly_stmt *stmt, bool *row, struct poly_error *err)
+{
+    return poly_db_row(stmt->db, stmt->statement, row, err);
+}
+
+static int64_t stmt_changes(struct poly_stmt *stmt)
+{
+    return sqlite3_changes64(of(stmt->db)->handle);
+}
+
+static struct poly_value stmt_column(struct poly_stmt *stmt, int column)
+{
+    return poly_column_value(stmt->statement, column);
+}
+
+/* What is bound belongs to the caller, who may free it now. */
+static void stmt_close(struct poly_stmt *stmt)
+{
+    sqlite3_reset(stmt->statement);
+    sqlite3_clear_bindings(stmt->statement);
+}
+
+static const struct poly_sql_engine engine = {.kind = POLY_SQLITE,
+                                              .exec = engine_exec,
+                                              .roll_back = engine_roll_back,
+                                              .in_transaction = engine_in_transaction,
+                                              .interrupt = engine_interrupt,
+                                              .open = stmt_open,
+                                              .bind = stmt_bind,
+                                              .row = stmt_row,
+                                              .changes = stmt_changes,
+                                              .column = stmt_column,
+                                              .close = stmt_close};
+
 /* --- one file --- */
 
 struct poly_sqlite {
@@ -444,7 +499,7 @@ struct poly_sqlite {
     void *setup_arg;
     struct poly_db *writer;
     pthread_mutex_t lock;
-    struct poly_db *idle; /* readers that wait for use */
+    struct connection *idle; /* readers that wait for use */
     unsigned idle_count;
 };
 
@@ -496,17 +551,18 @@ struct poly_db *poly_sqlite_writer(struct poly_sqlite *file)
 
 struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err)
 {
+    struct connection *idle;
     struct poly_db *reader;
 
     pthread_mutex_lock(&file->lock);
-    reader = file->idle;
-    if (reader != NULL) {
-        file->idle = reader->next;
+    idle = file->idle;
+    if (idle != NULL) {
+        file->idle = idle->next;
         file->idle_count--;
     }
     pthread_mutex_unlock(&file->lock);
-    if (reader != NULL)
-        return reader;
+    if (idle != NULL)
+        return &idle->base;
     if (poly_db_open(file->path, POLY_DB_READ, &reader, err) != POLY_OK)
         return NULL;
     if (file->setup != NULL && file->setup(reader, file->setup_arg, err) != POLY_OK) {
@@ -525,10 +581,10 @@ void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
     /* Its COMMIT may have failed: whoever takes it next must not get its snapshot. */
     poly_db_roll_back(reader);
     pthread_mutex_lock(&file->lock);
-    keep = file->idle_count < POLY_MAX_READERS && sqlite3_get_autocommit(reader->handle) != 0;
+    keep = file->idle_count < POLY_MAX_READERS && sqlite3_get_autocommit(of(reader)->handle) != 0;
     if (keep) {
-        reader->next = file->idle;
-        file->idle = reader;
+        of(reader)->next = file->idle;
+        file->idle = of(reader);
         file->idle_count++;
     }
     pthread_mutex_unlock(&file->lock);
@@ -538,7 +594,7 @@ void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
 
 void poly_sqlite_trim(struct poly_sqlite *file)
 {
-    struct poly_db *idle, *next;
+    struct connection *idle, *next;
 
     pthread_mutex_lock(&file->lock);
     idle = file->idle;
@@ -547,6 +603,6 @@ void poly_sqlite_trim(struct poly_sqlite *file)
     pthread_mutex_unlock(&file->lock);
     for (; idle != NULL; idle = next) {
         next = idle->next;
-        poly_db_close(idle);
+        poly_db_close(&idle->base);
     }
 }

@@ -10,11 +10,10 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
+#include "base/sql.h"
 #include "base/status.h"
 
 /* --- one connection: one thread at a time --- */
-
-struct poly_db;
 
 enum poly_db_mode {
     POLY_DB_WRITE,   /* WAL, synchronous FULL: a commit is on disk */
@@ -33,20 +32,6 @@ sqlite3 *poly_db_handle(struct poly_db *db);
  * open). Reset and unbound, ready for use. NULL with err filled.
  */
 sqlite3_stmt *poly_db_prepare(struct poly_db *db, const char *sql, struct poly_error *err);
-
-/* Runs one or several statements without parameters or results. */
-enum poly_status poly_db_exec(struct poly_db *db, const char *sql, struct poly_error *err);
-
-/* Rolls the transaction back, if there is one. Without any memory it may stay; then try again. */
-void poly_db_roll_back(struct poly_db *db);
-/*
- * Undoes what was done since a savepoint: sql is "ROLLBACK TO name; RELEASE name". When there is no
- * memory even for that, the whole transaction is rolled back, or is lost until it can be: never
- * may half of it be committed. True: the transaction is still there.
- */
-bool poly_db_back_to(struct poly_db *db, const char *sql);
-/* Is there a transaction, and may it be committed? */
-bool poly_db_in_transaction(const struct poly_db *db);
 
 /* Steps a statement that gives no rows, and resets it. */
 enum poly_status poly_db_done(struct poly_db *db, sqlite3_stmt *statement, struct poly_error *err);

@@ -14,11 +14,12 @@
 #ifndef POLY_CORE_DRIVER_H
 #define POLY_CORE_DRIVER_H
 
-#include "base/sqlite.h"
+#include "base/sql.h"
 #include "core/domain.h"
 #include "polystore/log.h"
 
 struct poly_driver;
+struct poly_sqlite;
 
 /* An open store. A driver embeds it in its own struct. */
 struct poly_store {
@@ -35,10 +36,10 @@ struct poly_store_open {
 /* One batch for apply(): records in log order, all beyond the applied position. */
 struct poly_batch {
     const struct poly_record *records;
-    size_t count;     /* 0: nothing of interest, only the position moves */
-    uint64_t last;    /* everything up to here is in this batch or is not of interest */
-    uint64_t failed;  /* out: position of the record that could not be applied; 0: not one record */
-    bool temporary;   /* out: worth another try, unchanged */
+    size_t count;    /* 0: nothing of interest, only the position moves */
+    uint64_t last;   /* everything up to here is in this batch or is not of interest */
+    uint64_t failed; /* out: position of the record that could not be applied; 0: not one record */
+    bool temporary;  /* out: worth another try, unchanged */
 };
 
 struct poly_driver {

@@ -83,65 +83,69 @@ enum poly_status poly_idempotency_find(struct poly_db *db, struct poly_idempoten
                                        int64_t seconds, struct poly_arena *arena, bool *known,
                                        struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, get, err);
-    enum poly_status status;
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, get, err);
+    const void *bytes;
+    size_t size;
     bool row;
 
-    if (statement == NULL)
-        return err->status;
-    poly_bind_text(statement, 1, entry->tenant);
-    poly_bind_text(statement, 2, entry->key);
-    status = poly_db_row(db, statement, &row, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&stmt, 1, entry->tenant);
+    poly_stmt_text(&stmt, 2, entry->key);
+    status = poly_stmt_row(&stmt, &row, err);
     *known = false;
     if (status != POLY_OK || !row)
         return status;
-    if (sqlite3_column_int64(statement, 2) + seconds * 1000000 > poly_clock_wall()) {
+    if (poly_stmt_get_int(&stmt, 2) + seconds * 1000000 > poly_clock_wall()) {
         *known = true;
-        if (sqlite3_column_bytes(statement, 0) != sizeof(entry->digest) ||
-            memcmp(sqlite3_column_blob(statement, 0), entry->digest, sizeof(entry->digest)) != 0)
+        bytes = poly_stmt_get_bytes(&stmt, 0, &size);
+        if (size != sizeof(entry->digest) || memcmp(bytes, entry->digest, size) != 0)
             status =
                 poly_fail(err, POLY_CONFLICT,
                           "idempotency key '%.64s' was used for another request", entry->key.data);
-        else
-            status = decode(sqlite3_column_blob(statement, 1),
-                            (size_t)sqlite3_column_bytes(statement, 1), arena, entry, err);
+        else {
+            bytes = poly_stmt_get_bytes(&stmt, 1, &size);
+            status = decode(bytes, size, arena, entry, err);
+        }
     }
-    sqlite3_reset(statement);
+    poly_stmt_close(&stmt);
     return status;
 }
 
 static enum poly_status remove_old(struct poly_db *db, int64_t seconds, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, purge, err);
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, purge, err);
 
-    if (statement == NULL)
-        return err->status;
-    sqlite3_bind_int64(statement, 1, poly_clock_wall() - seconds * 1000000);
-    return poly_db_done(db, statement, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&stmt, 1, poly_clock_wall() - seconds * 1000000);
+    return poly_stmt_done(&stmt, err);
 }
 
 enum poly_status poly_idempotency_keep(struct poly_db *db, const struct poly_idempotent *entry,
                                        int64_t seconds, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, put, err);
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, put, err);
     struct poly_buffer buffer;
-    enum poly_status status;
 
-    if (statement == NULL)
-        return err->status;
+    if (status != POLY_OK)
+        return status;
     poly_buffer_init(&buffer, POLY_MAX_TXN_BYTES);
     encode(&buffer, entry);
     if (!poly_buffer_ok(&buffer)) {
+        poly_stmt_close(&stmt);
         poly_buffer_release(&buffer);
         return poly_no_memory(err);
     }
-    poly_bind_text(statement, 1, entry->tenant);
-    poly_bind_text(statement, 2, entry->key);
-    sqlite3_bind_blob(statement, 3, entry->digest, sizeof(entry->digest), SQLITE_STATIC);
-    sqlite3_bind_blob64(statement, 4, buffer.data, buffer.size, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 5, poly_clock_wall());
-    status = poly_db_done(db, statement, err);
-    sqlite3_clear_bindings(statement);
+    poly_stmt_text(&stmt, 1, entry->tenant);
+    poly_stmt_text(&stmt, 2, entry->key);
+    poly_stmt_bytes(&stmt, 3, entry->digest, sizeof(entry->digest));
+    poly_stmt_bytes(&stmt, 4, buffer.data, buffer.size);
+    poly_stmt_int(&stmt, 5, poly_clock_wall());
+    status = poly_stmt_done(&stmt, err);
     poly_buffer_release(&buffer);
     return status == POLY_OK ? remove_old(db, seconds, err) : status;
 }

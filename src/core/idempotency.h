@@ -5,7 +5,7 @@
 #ifndef POLY_CORE_IDEMPOTENCY_H
 #define POLY_CORE_IDEMPOTENCY_H
 
-#include "base/sqlite.h"
+#include "base/sql.h"
 #include "polystore/txn.h"
 
 struct poly_idempotent {

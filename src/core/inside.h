@@ -8,19 +8,17 @@
 #include "core/instance.h"
 #include "core/log.h"
 #include "core/operation.h"
+#include "core/owner.h"
 #include "core/projection.h"
 #include "core/session.h"
 #include "core/signal.h"
-#include "core/writer.h"
 #include "polystore.h"
 
 struct poly_instance {
     struct poly_config *config;
     char *data;
     int lock_fd; /* of <data>/lock, with the lock on it */
-    struct poly_sqlite *file;
-    struct poly_log *log;
-    struct poly_writer *writer;
+    struct poly_owner *owner;
     struct poly_signal head; /* last durable position */
     struct poly_relational *relational;
     struct poly_projection **projections;
@@ -31,7 +29,7 @@ struct poly_instance {
     pthread_mutex_t lock; /* guards what follows */
     struct poly_subscription *subscriptions;
     unsigned subscription_count;
-    struct poly_txn *held; /* interactive transaction with the nearest deadline: the only one */
+    struct poly_txn *held; /* interactive transactions */
 
     /* The keeper: watches for foreign commits, ends transactions at their deadline. */
     pthread_t keeper;
@@ -57,15 +55,23 @@ struct poly_session {
     struct poly_txn *holding; /* interactive transaction that has not been ended */
 };
 
+/* In a transaction of the owner's; returns when it is on disk. */
+static inline enum poly_status poly_owner_run(struct poly_instance *instance, poly_write_fn *run,
+                                              void *arg, bool single, struct poly_error *err)
+{
+    return instance->owner->driver->run(instance->owner, run, arg, single, err);
+}
+
 /* keeper.c */
 enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_error *err);
 void poly_keeper_stop(struct poly_instance *instance);
 /* A deadline has changed. */
 void poly_keeper_poke(struct poly_instance *instance);
 
-/* txn.c: called by the keeper. Deadline of the held transaction (monotonic), or -1. */
+/* txn.c: called by the keeper. Nearest deadline of an interactive transaction (monotonic), or -1.
+ */
 int64_t poly_txn_deadline(struct poly_instance *instance);
-/* Rolls it back if its deadline has passed. */
+/* Rolls those back whose deadline has passed. */
 void poly_txn_expire(struct poly_instance *instance, int64_t now);
 
 /* token.c */
@@ -95,8 +101,5 @@ void poly_log_scope(struct poly_session *session, struct poly_scan *scan);
 enum poly_status poly_subscriptions_report(struct poly_session *session,
                                            struct poly_status_report *report,
                                            struct poly_error *err);
-
-/* retention.c: run now and then by the keeper. */
-void poly_retention_run(struct poly_instance *instance);
 
 #endif

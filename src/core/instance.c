@@ -15,50 +15,20 @@
 #include "core/inside.h"
 #include "core/lock.h"
 
-static enum poly_status finish_group(void *arg, struct poly_db *db, bool *behind,
-                                     struct poly_error *err)
+static const struct poly_owner_driver *owner_driver(const struct poly_instance *self)
 {
-    return poly_projections_apply(arg, db, behind, err);
-}
-
-static void published(void *arg, uint64_t position, bool committed)
-{
-    struct poly_instance *instance = arg;
-
-    poly_projections_published(instance, committed);
-    if (committed)
-        poly_signal_raise(&instance->head, position);
-}
-
-static enum poly_status open_file(struct poly_instance *self, struct poly_error *err)
-{
-    char path[4096];
-
-    if ((size_t)snprintf(path, sizeof(path), "%s/polystore.db", self->data) >= sizeof(path))
-        return poly_fail(err, POLY_INVALID, "data folder: its path is too long");
-    return poly_sqlite_open(path, POLY_DB_WRITE, NULL, NULL, &self->file, err);
-}
-
-static enum poly_status open_log(struct poly_instance *self, struct poly_error *err)
-{
-    struct poly_writer_hooks hooks = {finish_group, published, self};
-    enum poly_status status = poly_log_open(self->file, &self->log, err);
-
-    if (status != POLY_OK)
-        return status;
-    self->log->owner = self;
-    atomic_store(&self->head.value, self->log->head);
-    return poly_writer_open(self->log, &hooks, &self->writer, err);
+    (void)self;
+    return &poly_owner_embedded;
 }
 
 static enum poly_status open_rest(struct poly_instance *self, struct poly_error *err)
 {
-    enum poly_status status = open_file(self, err);
+    enum poly_status status = owner_driver(self)->open(self, &self->owner, err);
 
-    if (status == POLY_OK)
-        status = open_log(self, err);
-    if (status == POLY_OK)
+    if (status == POLY_OK) {
+        atomic_store(&self->head.value, atomic_load(&self->owner->durable));
         status = poly_stores_start(self, err);
+    }
     if (status == POLY_OK)
         status = poly_projections_open(self, err);
     if (status == POLY_OK)
@@ -82,8 +52,7 @@ static enum poly_status open_all(struct poly_instance *self, const struct poly_o
     if (status != POLY_OK)
         return status;
     status = open_rest(self, err);
-    return status == POLY_OK ? POLY_OK
-                             : poly_fail_in(err, status, "data folder '%s'", self->data);
+    return status == POLY_OK ? POLY_OK : poly_fail_in(err, status, "data folder '%s'", self->data);
 }
 
 enum poly_status poly_open(const struct poly_options *options, struct poly_instance **instance,
@@ -119,15 +88,15 @@ void poly_close(struct poly_instance *instance)
         return;
     atomic_store(&instance->closing, true);
     poly_keeper_stop(instance);
-    if (instance->writer != NULL) /* a transaction that somebody forgot must not hold us up */
-        poly_txn_expire(instance, INT64_MAX);
-    if (instance->writer != NULL)
+    if (instance->owner != NULL) {
+        poly_txn_expire(instance, INT64_MAX); /* one that somebody forgot must not hold us up */
         poly_projections_close(instance);
-    poly_writer_close(instance->writer);
+        instance->owner->driver->stop(instance->owner);
+    }
     poly_projections_free(instance);
     poly_stores_stop(instance);
-    poly_log_close(instance->log);
-    poly_sqlite_close(instance->file);
+    if (instance->owner != NULL)
+        instance->owner->driver->close(instance->owner);
     poly_lock_give(instance->lock_fd);
     poly_config_free(instance->config);
     poly_signal_destroy(&instance->head);
@@ -141,11 +110,6 @@ void poly_close(struct poly_instance *instance)
 const struct poly_config *poly_instance_config(const struct poly_instance *instance)
 {
     return instance->config;
-}
-
-struct poly_sqlite *poly_instance_file(struct poly_instance *instance)
-{
-    return instance->file;
 }
 
 const struct poly_domain *poly_instance_domain(const struct poly_instance *instance,
@@ -170,7 +134,7 @@ void poly_instance_set_relational(struct poly_instance *instance,
 }
 
 struct writing {
-    struct poly_log *log;
+    struct poly_instance *instance;
     enum poly_status (*fn)(struct poly_db *db, void *arg, struct poly_error *err);
     void *arg;
 };
@@ -179,9 +143,10 @@ struct writing {
 static enum poly_status write_and_look(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct writing *writing = arg;
+    struct poly_write write = {.instance = writing->instance, .db = db, .marked = true};
     enum poly_status status = writing->fn(db, writing->arg, err);
 
-    return status == POLY_OK ? poly_log_refresh(writing->log, db, err) : status;
+    return status == POLY_OK ? writing->instance->owner->driver->wrote(&write, err) : status;
 }
 
 enum poly_status poly_instance_write(struct poly_instance *instance,
@@ -189,12 +154,7 @@ enum poly_status poly_instance_write(struct poly_instance *instance,
                                                             struct poly_error *err),
                                      void *arg, struct poly_error *err)
 {
-    struct writing writing = {instance->log, fn, arg};
+    struct writing writing = {instance, fn, arg};
 
-    return poly_writer_run(instance->writer, write_and_look, &writing, false, err);
-}
-
-struct poly_log *poly_instance_log(struct poly_instance *instance)
-{
-    return instance->log;
+    return poly_owner_run(instance, write_and_look, &writing, false, err);
 }

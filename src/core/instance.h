@@ -2,7 +2,7 @@
 #ifndef POLY_CORE_INSTANCE_H
 #define POLY_CORE_INSTANCE_H
 
-#include "base/sqlite.h"
+#include "base/sql.h"
 #include "core/domain.h"
 #include "core/driver.h"
 #include "polystore/instance.h"
@@ -11,7 +11,6 @@
 struct poly_projection;
 
 const struct poly_config *poly_instance_config(const struct poly_instance *instance);
-struct poly_sqlite *poly_instance_file(struct poly_instance *instance); /* the log's database */
 const struct poly_domain *poly_instance_domain(const struct poly_instance *instance,
                                                const char *name, struct poly_error *err);
 
@@ -22,12 +21,8 @@ struct poly_relational *poly_instance_relational(struct poly_instance *instance)
 void poly_instance_set_relational(struct poly_instance *instance,
                                   struct poly_relational *relational);
 
-struct poly_log;
-struct poly_log *poly_instance_log(struct poly_instance *instance);
-
 /* The projection of a store ("search"); NULL: nothing is configured for it. */
-struct poly_projection *poly_instance_projection(struct poly_instance *instance,
-                                                 const char *store);
+struct poly_projection *poly_instance_projection(struct poly_instance *instance, const char *store);
 
 /*
  * Runs fn on the writer, in a transaction (a savepoint of the group commit),

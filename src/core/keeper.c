@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "core/embedded.h"
 #include "core/inside.h"
 
 enum {
@@ -37,19 +38,16 @@ enum {
 static const char head_get[] = "SELECT seq FROM sqlite_sequence WHERE name = 'poly_log'";
 
 /* Has somebody else moved the log's end? */
-static bool moved(struct poly_instance *instance)
+static bool moved(struct poly_owner *owner)
 {
     struct poly_error err;
-    struct poly_db *reader = poly_sqlite_take(instance->file, &err);
-    sqlite3_stmt *get = reader == NULL ? NULL : poly_db_prepare(reader, head_get, &err);
-    bool row = false, answer = false;
+    struct poly_db *reader = owner->driver->take(owner, &err);
+    int64_t head = 0;
 
-    if (get != NULL && poly_db_row(reader, get, &row, &err) == POLY_OK && row) {
-        answer = (uint64_t)sqlite3_column_int64(get, 0) > atomic_load(&instance->log->durable);
-        sqlite3_reset(get);
-    }
-    poly_sqlite_give(instance->file, reader);
-    return answer;
+    if (reader == NULL || poly_db_number(reader, head_get, &head, &err) != POLY_OK)
+        head = 0;
+    owner->driver->give(owner, reader);
+    return (uint64_t)head > atomic_load(&owner->durable);
 }
 
 static void drain(int fd)
@@ -85,10 +83,11 @@ static enum poly_status release(struct poly_db *db, void *arg, struct poly_error
 
 static void give_memory_back(struct poly_instance *instance)
 {
+    struct poly_embedded *embedded = poly_instance_embedded(instance);
     struct poly_error ignored;
 
-    (void)poly_writer_run(instance->writer, release, NULL, true, &ignored);
-    poly_sqlite_trim(instance->file);
+    (void)poly_writer_run(embedded->writer, release, NULL, true, &ignored);
+    poly_sqlite_trim(embedded->file);
     malloc_trim(0);
 }
 
@@ -112,7 +111,7 @@ static void *help(void *arg)
     struct helper *helper = arg;
 
     if (helper->retention)
-        poly_retention_run(helper->instance);
+        helper->instance->owner->driver->retain(helper->instance->owner);
     if (helper->memory)
         give_memory_back(helper->instance);
     atomic_store(&helper->busy, false);
@@ -147,8 +146,8 @@ static void look(struct poly_instance *instance, struct times *times, bool writt
         }
         times->rest = now + REST_US;
     }
-    if (moved(instance))
-        poly_writer_kick(instance->writer);
+    if (moved(instance->owner))
+        instance->owner->driver->kick(instance->owner);
 }
 
 static void work(struct helper *helper, struct times *times, int64_t now)
@@ -220,7 +219,8 @@ enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_e
     instance->keeper_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (instance->keeper_wake < 0)
         return poly_fail(err, POLY_UNAVAILABLE, "cannot make an eventfd: %s", strerror(errno));
-    snprintf(path, sizeof(path), "%s-wal", poly_sqlite_path(instance->file));
+    snprintf(path, sizeof(path), "%s-wal",
+             poly_sqlite_path(poly_instance_embedded(instance)->file));
     instance->keeper_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (instance->keeper_watch >= 0 &&
         inotify_add_watch(instance->keeper_watch, path, IN_MODIFY) < 0) {

@@ -16,6 +16,7 @@ static const char put[] = "INSERT INTO poly_key(id, hash, label, tenant, rights,
                           " revoked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)";
 static const char list[] = "SELECT id, label, tenant, rights, created, expires, revoked"
                            " FROM poly_key ORDER BY created, id LIMIT 10000";
+static const char count_keys[] = "SELECT count(*) FROM poly_key";
 static const char revoke[] = "UPDATE poly_key SET revoked = ?2 WHERE id = ?1 AND revoked = 0";
 static const char find[] = "SELECT id, label, tenant, rights, created, expires, revoked, hash"
                            " FROM poly_key WHERE id = ?1";
@@ -34,21 +35,19 @@ static void hash_secret(const char *secret, size_t size, uint8_t hash[HASH])
 static enum poly_status insert(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct new_key *key = arg;
-    sqlite3_stmt *statement = poly_db_prepare(db, put, err);
-    enum poly_status status;
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, put, err);
 
-    if (statement == NULL)
-        return err->status;
-    poly_bind_text(statement, 1, poly_text(key->id));
-    sqlite3_bind_blob(statement, 2, key->hash, HASH, SQLITE_STATIC);
-    poly_bind_text(statement, 3, poly_text(key->options->label));
-    poly_bind_text(statement, 4, poly_text(key->options->tenant));
-    sqlite3_bind_int64(statement, 5, key->options->rights);
-    sqlite3_bind_int64(statement, 6, poly_clock_wall());
-    sqlite3_bind_int64(statement, 7, key->options->expires);
-    status = poly_db_done(db, statement, err);
-    sqlite3_clear_bindings(statement);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&stmt, 1, poly_text(key->id));
+    poly_stmt_bytes(&stmt, 2, key->hash, HASH);
+    poly_stmt_text(&stmt, 3, poly_text(key->options->label));
+    poly_stmt_text(&stmt, 4, poly_text(key->options->tenant));
+    poly_stmt_int(&stmt, 5, key->options->rights);
+    poly_stmt_int(&stmt, 6, poly_clock_wall());
+    poly_stmt_int(&stmt, 7, key->options->expires);
+    return poly_stmt_done(&stmt, err);
 }
 
 static enum poly_status check(const struct poly_key_options *options, struct poly_error *err)
@@ -86,7 +85,7 @@ enum poly_status poly_key_create(struct poly_session *session,
     sodium_bin2hex(key.id, sizeof(key.id), random, ID);
     sodium_bin2hex(hex, sizeof(hex), random + ID, SECRET);
     hash_secret(hex, SECRET_HEX, key.hash);
-    status = poly_writer_run(session->instance->writer, insert, &key, true, err);
+    status = poly_owner_run(session->instance, insert, &key, true, err);
     if (status == POLY_OK)
         snprintf(secret, 80, "pk_%s_%s", key.id, hex);
     sodium_memzero(random, sizeof(random));
@@ -94,40 +93,24 @@ enum poly_status poly_key_create(struct poly_session *session,
     return status;
 }
 
-static enum poly_status read_key(struct poly_arena *arena, sqlite3_stmt *statement,
+static enum poly_status read_key(struct poly_arena *arena, struct poly_stmt *stmt,
                                  struct poly_key *key, struct poly_error *err)
 {
     struct poly_text *texts[] = {&key->id, &key->label, &key->tenant};
 
     for (int i = 0; i < 3; i++) {
-        struct poly_text text = poly_column_text(statement, i);
+        struct poly_text text = poly_stmt_get_text(stmt, i);
 
         texts[i]->data = poly_arena_copy(arena, text.data, text.size);
         texts[i]->size = text.size;
         if (texts[i]->data == NULL)
             return poly_no_memory(err);
     }
-    key->rights = (unsigned)sqlite3_column_int64(statement, 3);
-    key->created = sqlite3_column_int64(statement, 4);
-    key->expires = sqlite3_column_int64(statement, 5);
-    key->revoked = sqlite3_column_int64(statement, 6);
+    key->rights = (unsigned)poly_stmt_get_int(stmt, 3);
+    key->created = poly_stmt_get_int(stmt, 4);
+    key->expires = poly_stmt_get_int(stmt, 5);
+    key->revoked = poly_stmt_get_int(stmt, 6);
     return POLY_OK;
-}
-
-static enum poly_status count_keys(struct poly_db *db, size_t *count, struct poly_error *err)
-{
-    sqlite3_stmt *statement = poly_db_prepare(db, "SELECT count(*) FROM poly_key", err);
-    enum poly_status status;
-    bool row;
-
-    if (statement == NULL)
-        return err->status;
-    status = poly_db_row(db, statement, &row, err);
-    if (status == POLY_OK && row) {
-        *count = (size_t)sqlite3_column_int64(statement, 0);
-        sqlite3_reset(statement);
-    }
-    return status;
 }
 
 enum poly_status poly_key_list(struct poly_session *session, const struct poly_key **keys,
@@ -136,8 +119,9 @@ enum poly_status poly_key_list(struct poly_session *session, const struct poly_k
     struct poly_key *all = NULL;
     struct poly_error local;
     struct poly_db *db;
-    sqlite3_stmt *statement;
-    size_t max = 0, used = 0;
+    struct poly_stmt stmt = {.statement = NULL};
+    int64_t max = 0;
+    size_t used = 0;
     enum poly_status status;
     bool row = true;
 
@@ -147,22 +131,20 @@ enum poly_status poly_key_list(struct poly_session *session, const struct poly_k
         status = poly_session_read(session, &db, err);
     if (status != POLY_OK)
         return status;
-    status = count_keys(db, &max, err);
-    statement = poly_db_prepare(db, list, err);
-    if (status == POLY_OK && statement == NULL)
-        status = err->status;
+    status = poly_db_number(db, count_keys, &max, err);
+    if (status == POLY_OK)
+        status = poly_stmt_open(&stmt, db, list, err);
     if (status == POLY_OK) {
-        all = poly_arena_array(session->arena, max + 1, sizeof(*all));
+        all = poly_arena_array(session->arena, (size_t)max + 1, sizeof(*all));
         status = all == NULL ? poly_no_memory(err) : POLY_OK;
     }
-    while (status == POLY_OK && used < max) {
-        status = poly_db_row(db, statement, &row, err);
+    while (status == POLY_OK && used < (size_t)max) {
+        status = poly_stmt_row(&stmt, &row, err);
         if (status != POLY_OK || !row)
             break;
-        status = read_key(session->arena, statement, &all[used++], err);
+        status = read_key(session->arena, &stmt, &all[used++], err);
     }
-    if (statement != NULL)
-        sqlite3_reset(statement);
+    poly_stmt_close(&stmt);
     poly_session_read_end(session);
     if (status == POLY_OK) {
         *keys = all;
@@ -179,15 +161,16 @@ struct revocation {
 static enum poly_status do_revoke(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct revocation *revocation = arg;
-    sqlite3_stmt *statement = poly_db_prepare(db, revoke, err);
-    enum poly_status status;
+    struct poly_stmt stmt;
+    int64_t changes = 0;
+    enum poly_status status = poly_stmt_open(&stmt, db, revoke, err);
 
-    if (statement == NULL)
-        return err->status;
-    poly_bind_text(statement, 1, revocation->id);
-    sqlite3_bind_int64(statement, 2, poly_clock_wall());
-    status = poly_db_done(db, statement, err);
-    revocation->done = sqlite3_changes(poly_db_handle(db)) > 0;
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&stmt, 1, revocation->id);
+    poly_stmt_int(&stmt, 2, poly_clock_wall());
+    status = poly_stmt_changes(&stmt, &changes, err);
+    revocation->done = changes > 0;
     return status;
 }
 
@@ -201,7 +184,7 @@ enum poly_status poly_key_revoke(struct poly_session *session, const char *id,
     err = err == NULL ? &local : err;
     status = poly_session_require(session, POLY_RIGHT_ADMIN, "revoking a key", err);
     if (status == POLY_OK)
-        status = poly_writer_run(session->instance->writer, do_revoke, &revocation, true, err);
+        status = poly_owner_run(session->instance, do_revoke, &revocation, true, err);
     if (status == POLY_OK && !revocation.done)
         status =
             poly_fail(err, POLY_NOT_FOUND, "there is no key '%.32s' that could be revoked", id);
@@ -209,19 +192,23 @@ enum poly_status poly_key_revoke(struct poly_session *session, const char *id,
 }
 
 /* The same answer, after the same work, whether the id or the secret is wrong. */
-static enum poly_status judge(struct poly_arena *arena, sqlite3_stmt *statement, bool row,
+static enum poly_status judge(struct poly_arena *arena, struct poly_stmt *stmt, bool row,
                               const char *hex, struct poly_key *key, struct poly_error *err)
 {
     struct poly_key found = {.rights = 0};
     uint8_t hash[HASH], kept[HASH] = {0};
     enum poly_status status = POLY_OK;
     int64_t now = poly_clock_wall();
+    const void *bytes;
+    size_t size;
 
     hash_secret(hex, SECRET_HEX, hash);
-    if (row && sqlite3_column_bytes(statement, 7) == HASH)
-        memcpy(kept, sqlite3_column_blob(statement, 7), HASH);
-    if (row)
-        status = read_key(arena, statement, &found, err);
+    if (row) {
+        bytes = poly_stmt_get_bytes(stmt, 7, &size);
+        if (size == HASH)
+            memcpy(kept, bytes, HASH);
+        status = read_key(arena, stmt, &found, err);
+    }
     if (status != POLY_OK)
         return status;
     if (sodium_memcmp(hash, kept, HASH) != 0 || !row || found.revoked != 0 ||
@@ -235,8 +222,9 @@ enum poly_status poly_key_check(struct poly_session *session, const char *secret
                                 struct poly_key *key, struct poly_error *err)
 {
     struct poly_error local;
+    struct poly_owner *owner = session->instance->owner;
     struct poly_db *reader;
-    sqlite3_stmt *statement;
+    struct poly_stmt stmt;
     enum poly_status status;
     bool row = false;
 
@@ -244,21 +232,17 @@ enum poly_status poly_key_check(struct poly_session *session, const char *secret
     if (strlen(secret) != 3 + ID_HEX + 1 + SECRET_HEX || strncmp(secret, "pk_", 3) != 0 ||
         secret[3 + ID_HEX] != '_')
         return poly_fail(err, POLY_DENIED, "the API key is unknown, revoked or expired");
-    reader = poly_sqlite_take(session->instance->file, err);
+    reader = owner->driver->take(owner, err);
     if (reader == NULL)
         return err->status;
-    statement = poly_db_prepare(reader, find, err);
-    status = statement == NULL ? err->status : POLY_OK;
+    status = poly_stmt_open(&stmt, reader, find, err);
     if (status == POLY_OK) {
-        sqlite3_bind_text(statement, 1, secret + 3, ID_HEX, SQLITE_STATIC);
-        status = poly_db_row(reader, statement, &row, err);
+        poly_stmt_text(&stmt, 1, (struct poly_text){secret + 3, ID_HEX});
+        status = poly_stmt_row(&stmt, &row, err);
     }
     if (status == POLY_OK)
-        status = judge(session->arena, statement, row, secret + 3 + ID_HEX + 1, key, err);
-    if (statement != NULL) {
-        sqlite3_reset(statement);
-        sqlite3_clear_bindings(statement);
-    }
-    poly_sqlite_give(session->instance->file, reader);
+        status = judge(session->arena, &stmt, row, secret + 3 + ID_HEX + 1, key, err);
+    poly_stmt_close(&stmt);
+    owner->driver->give(owner, reader);
     return status;
 }

@@ -9,7 +9,6 @@
  */
 #include "core/log.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +17,7 @@
 #include "base/limits.h"
 #include "base/random.h"
 #include "core/instance.h"
+#include "core/owner.h"
 
 enum { FORMAT = 1, STREAMS_CACHED = 200000 };
 
@@ -130,26 +130,26 @@ static enum poly_status meta_format(struct poly_db *db, struct poly_error *err)
     return status;
 }
 
-static enum poly_status setup(struct poly_log *log, struct poly_db *db, struct poly_error *err)
+static enum poly_status setup(struct poly_owner *owner, struct poly_db *db, struct poly_error *err)
 {
     uint8_t epoch[4] = {1, 0, 0, 0};
     enum poly_status status = poly_db_exec(db, "BEGIN IMMEDIATE", err);
 
     if (status != POLY_OK)
         return status;
-    poly_random(log->instance, sizeof(log->instance));
-    poly_random(log->secret, sizeof(log->secret));
+    poly_random(owner->id, sizeof(owner->id));
+    poly_random(owner->secret, sizeof(owner->secret));
     status = poly_db_exec(db, schema, err);
     if (status == POLY_OK)
         status = meta_format(db, err);
     if (status == POLY_OK)
-        status = meta_bytes(db, "instance", log->instance, sizeof(log->instance), err);
+        status = meta_bytes(db, "instance", owner->id, sizeof(owner->id), err);
     if (status == POLY_OK)
-        status = meta_bytes(db, "secret", log->secret, sizeof(log->secret), err);
+        status = meta_bytes(db, "secret", owner->secret, sizeof(owner->secret), err);
     if (status == POLY_OK)
         status = meta_bytes(db, "epoch", epoch, sizeof(epoch), err);
-    log->epoch = (uint32_t)epoch[0] | (uint32_t)epoch[1] << 8 | (uint32_t)epoch[2] << 16 |
-                 (uint32_t)epoch[3] << 24;
+    owner->epoch = (uint32_t)epoch[0] | (uint32_t)epoch[1] << 8 | (uint32_t)epoch[2] << 16 |
+                   (uint32_t)epoch[3] << 24;
     /* A mark that another program left behind would give its name to foreign writes. */
     if (status == POLY_OK)
         status = poly_db_exec(db, "DELETE FROM poly_writing; COMMIT", err);
@@ -158,8 +158,8 @@ static enum poly_status setup(struct poly_log *log, struct poly_db *db, struct p
     return status;
 }
 
-enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_log **log,
-                               struct poly_error *err)
+enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_owner *owner,
+                               struct poly_log **log, struct poly_error *err)
 {
     struct poly_log *self = calloc(1, sizeof(*self));
     struct poly_db *db = poly_sqlite_writer(file);
@@ -168,20 +168,21 @@ enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_log **log,
     if (self == NULL)
         return poly_no_memory(err);
     self->file = file;
+    self->owner = owner;
     self->streams = poly_map_new(STREAMS_CACHED);
     self->leaves_capacity = 256;
     self->leaves = malloc(self->leaves_capacity * POLY_LEAF);
     if (self->streams == NULL || self->leaves == NULL)
         status = poly_no_memory(err);
     else
-        status = setup(self, db, err);
+        status = setup(owner, db, err);
     if (status == POLY_OK)
         status = poly_log_reload(self, db, err);
     if (status != POLY_OK) {
         poly_log_close(self);
         return status;
     }
-    atomic_store(&self->durable, self->head);
+    atomic_store(&owner->durable, self->head);
     *log = self;
     return POLY_OK;
 }
@@ -192,7 +193,6 @@ void poly_log_close(struct poly_log *log)
         return;
     poly_map_free(log->streams);
     free(log->leaves);
-    sodium_memzero(log->secret, sizeof(log->secret));
     free(log);
 }
 
@@ -481,7 +481,7 @@ static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqli
     }
     if (large) {
         enum poly_status status =
-            poly_stores_large(log->owner, db, &record, arena, &record.data.text, err);
+            poly_stores_large(log->owner->instance, db, &record, arena, &record.data.text, err);
 
         if (status != POLY_OK && poly_log_temporary(status))
             return status;

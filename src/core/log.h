@@ -24,10 +24,7 @@ enum { POLY_LEAF = 16, POLY_HASH = 32, POLY_SALT = 16, POLY_SEAL_MAX = 4096 };
 
 struct poly_log {
     struct poly_sqlite *file;
-    struct poly_instance *owner; /* knows the stores, which give images that are kept once */
-    uint8_t instance[16];        /* made once, with the database */
-    uint8_t secret[32];          /* keys the tokens */
-    uint32_t epoch;              /* changes with every restore */
+    struct poly_owner *owner; /* whose log it is */
 
     /* Of the writer: */
     uint64_t head;            /* last position, in the open transaction */
@@ -36,17 +33,16 @@ struct poly_log {
     uint8_t hash[POLY_HASH];  /* head of the chain */
     uint8_t *leaves;          /* of POLY_SEAL_MAX records and more */
     size_t leaves_capacity;   /* records */
-    bool stale;                 /* a reload failed: the next group begins with one */
+    bool stale;               /* a reload failed: the next group begins with one */
     int64_t data_version;     /* of our last look: another means a foreign commit */
     struct poly_map *streams; /* tenant, stream → version; a cache */
-
-    /* For everyone: */
-    _Atomic uint64_t durable; /* last position that is on disk */
 };
 
+struct poly_owner;
+
 /* Makes or upgrades the tables. POLY_CORRUPT: a newer format, both named. */
-enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_log **log,
-                               struct poly_error *err);
+enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_owner *owner,
+                               struct poly_log **log, struct poly_error *err);
 void poly_log_close(struct poly_log *log);
 
 /* --- on the writer --- */
@@ -98,18 +94,23 @@ struct poly_scan {
     poly_record_fn *wants;    /* asked before a large image is fetched; NULL: all are wanted */
     poly_record_fn *visit;
     void *arg;
-    uint64_t last; /* out: last position looked at; untouched when there was none */
-    bool more;     /* out: stopped at the limit */
-    bool stopped;  /* out: the visitor wanted no further one */
+    uint64_t last;   /* out: last position looked at; untouched when there was none */
+    bool more;       /* out: stopped at the limit */
+    bool stopped;    /* out: the visitor wanted no further one */
     uint64_t failed; /* out: position of the record whose data cannot be had; 0: none */
 };
-/* In the order of the query. POLY_NOT_FOUND and others with failed: that record's data is not
- * kept any more; what came before it was visited. */
+/* The owner's scan. In the order of the query. POLY_NOT_FOUND and others with failed: that record's
+ * data is not kept any more; what came before it was visited. */
 enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
+/* In SQLite. */
+enum poly_status poly_log_scan_embedded(struct poly_db *db, struct poly_scan *scan,
+                                        struct poly_error *err);
 
-/* A row of SELECT poly_log_columns … into a record of views. *large: data is kept elsewhere. */
+/* A row of SELECT POLY_LOG_COLUMNS … into a record of views. *large: data is kept elsewhere. */
 #define POLY_LOG_COLUMNS "position, txn, tenant, domain, key, version, type, time, data, meta"
 void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *large);
+/* The same, on a database that base/sql.h has open. */
+void poly_log_record(struct poly_stmt *stmt, struct poly_record *record, bool *large);
 
 /* With all that it points to, into the arena. false: out of memory. */
 bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,

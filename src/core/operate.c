@@ -54,7 +54,6 @@ static enum poly_status watch(struct poly_projection *projection,
                               struct poly_error *err)
 {
     struct poly_instance *instance = projection->instance;
-    struct poly_writer_status writer;
 
     for (;;) {
         struct poly_progress live;
@@ -76,12 +75,9 @@ static enum poly_status watch(struct poly_projection *projection,
                              projection->driver->store);
         if (atomic_load(&instance->closing))
             return poly_fail(err, POLY_UNAVAILABLE, "the instance is being closed");
-        poly_writer_look(instance->writer, &writer);
-        if (writer.failed)
-            return poly_fail(err, POLY_UNAVAILABLE,
-                             "%s: the rebuild cannot go on, the log cannot be written any more "
-                             "(%.200s): restart",
-                             projection->driver->store, writer.error);
+        if (instance->owner->driver->usable(instance->owner, err) != POLY_OK)
+            return poly_fail_in(err, err->status, "%s: the rebuild cannot go on",
+                                projection->driver->store);
         poly_signal_wait(&projection->applied, UINT64_MAX, poly_clock_monotonic() + 20000,
                          poly_signal_seen(&projection->applied));
     }

@@ -6,7 +6,7 @@
 #ifndef POLY_CORE_OPERATION_H
 #define POLY_CORE_OPERATION_H
 
-#include "base/sqlite.h"
+#include "base/sql.h"
 #include "polystore/log.h"
 #include "polystore/txn.h"
 
@@ -16,12 +16,14 @@ struct poly_operation;
 struct poly_write {
     struct poly_instance *instance;
     struct poly_db *db;
-    struct poly_arena *arena;  /* the transaction's: results go here */
-    struct poly_text tenant;   /* empty: none */
+    struct poly_arena *arena; /* the transaction's: results go here */
+    struct poly_text tenant;  /* empty: none */
     unsigned rights;
-    struct poly_text meta;     /* of the transaction, JSON object or empty: kept with each record */
-    uint64_t txn;              /* position that the transaction's first record gets */
-    bool marked;               /* poly_write_mark() has been called */
+    struct poly_text meta; /* of the transaction, JSON object or empty: kept with each record */
+    uint64_t txn;          /* what its records have in common: see struct poly_record */
+    uint64_t position;     /* of its last record; 0: none yet */
+    uint64_t head;         /* the owner's: end of the log after the last operation */
+    bool marked;           /* poly_write_mark() has been called */
 };
 
 struct poly_operation_type {
@@ -64,10 +66,8 @@ void poly_txn_digest_value(struct poly_txn *txn, const struct poly_value *value)
 
 /* --- while an operation runs --- */
 
-/*
- * Before the first statement that changes a domain's table: tells the triggers
- * whose transaction it is (table poly_writing).
- */
+/* Before the first statement that changes a domain's table: tells the triggers whose transaction
+ * it is. */
 enum poly_status poly_write_mark(struct poly_write *write, struct poly_error *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "core/embedded.h"
 #include "core/projector.h"
 
 /* A batch stops long before, but for one record. */
@@ -63,49 +64,53 @@ static enum poly_status load_row(struct poly_projection *projection, struct poly
                                  struct poly_error *err)
 {
     struct poly_progress *work = &projection->work;
-    sqlite3_stmt *get = poly_db_prepare(db, load, err);
-    enum poly_status status;
+    struct poly_stmt get;
+    enum poly_status status = poly_stmt_open(&get, db, load, err);
+    const void *setup;
+    size_t size;
     bool row;
 
-    if (get == NULL)
-        return err->status;
-    poly_bind_text(get, 1, poly_text(projection->driver->store));
-    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&get, 1, poly_text(projection->name));
+    status = poly_stmt_row(&get, &row, err);
     *fits = false;
     if (status != POLY_OK || !row)
         return status;
-    work->active.number = (uint64_t)sqlite3_column_int64(get, 0);
-    work->previous.number = (uint64_t)sqlite3_column_int64(get, 1);
-    work->building.number = (uint64_t)sqlite3_column_int64(get, 2);
-    work->stopped = sqlite3_column_int(get, 3) != 0;
-    work->position = (uint64_t)sqlite3_column_int64(get, 4);
-    snprintf(work->error, sizeof(work->error), "%s", poly_column_text(get, 5).data);
-    work->error_time = sqlite3_column_int64(get, 6);
-    *fits = sqlite3_column_bytes(get, 7) == sizeof(projection->setup) &&
-            memcmp(sqlite3_column_blob(get, 7), projection->setup, sizeof(projection->setup)) == 0;
-    sqlite3_reset(get);
+    work->active.number = (uint64_t)poly_stmt_get_int(&get, 0);
+    work->previous.number = (uint64_t)poly_stmt_get_int(&get, 1);
+    work->building.number = (uint64_t)poly_stmt_get_int(&get, 2);
+    work->stopped = poly_stmt_get_int(&get, 3) != 0;
+    work->position = (uint64_t)poly_stmt_get_int(&get, 4);
+    struct poly_text reason = poly_stmt_get_text(&get, 5);
+
+    snprintf(work->error, sizeof(work->error), "%.*s", (int)reason.size, reason.data);
+    work->error_time = poly_stmt_get_int(&get, 6);
+    setup = poly_stmt_get_bytes(&get, 7, &size);
+    *fits = size == sizeof(projection->setup) && memcmp(setup, projection->setup, size) == 0;
+    poly_stmt_close(&get);
     return POLY_OK;
 }
 
 static enum poly_status load_skip_list(struct poly_projection *projection, struct poly_db *db,
                                        struct poly_error *err)
 {
-    sqlite3_stmt *get = poly_db_prepare(db, load_skips, err);
-    enum poly_status status;
+    struct poly_stmt get;
+    enum poly_status status = poly_stmt_open(&get, db, load_skips, err);
     bool row = true;
 
-    if (get == NULL)
-        return err->status;
-    poly_bind_text(get, 1, poly_text(projection->driver->store));
-    while ((status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&get, 1, poly_text(projection->name));
+    while ((status = poly_stmt_row(&get, &row, err)) == POLY_OK && row) {
         uint64_t *more = realloc(projection->skips, (projection->work.skipped + 1) * sizeof(*more));
 
         if (more == NULL) {
-            sqlite3_reset(get);
+            poly_stmt_close(&get);
             return poly_no_memory(err);
         }
         projection->skips = more;
-        more[projection->work.skipped++] = (uint64_t)sqlite3_column_int64(get, 0);
+        more[projection->work.skipped++] = (uint64_t)poly_stmt_get_int(&get, 0);
     }
     return status;
 }
@@ -151,7 +156,7 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     struct poly_projection *projection = arg;
     struct poly_progress *work = &projection->work;
     struct poly_db *on = projection->follower ? NULL : db;
-    uint64_t head = projection->instance->log->head;
+    uint64_t head = atomic_load(&projection->instance->owner->durable);
     bool fits = false;
     enum poly_status status = load_row(projection, db, &fits, err);
 
@@ -204,6 +209,7 @@ static struct poly_projection *projection_new(struct poly_instance *instance,
         return NULL;
     self->instance = instance;
     self->driver = driver;
+    self->name = driver->store;
     self->config = config;
     self->follower = config->follower;
     pthread_mutex_init(&self->lock, NULL);
@@ -225,17 +231,18 @@ static enum poly_status projection_open(struct poly_instance *instance,
                                         struct poly_error *err)
 {
     struct poly_projection *self = projection_new(instance, driver, config);
-    struct poly_store_open how = {.config = instance->config,
-                                  .store = config,
-                                  .log_file = config->follower ? NULL : instance->file,
-                                  .data = instance->data};
+    struct poly_store_open how = {
+        .config = instance->config,
+        .store = config,
+        .log_file = config->follower ? NULL : poly_instance_embedded(instance)->file,
+        .data = instance->data};
     enum poly_status status;
 
     if (self == NULL)
         return poly_no_memory(err);
     status = driver->open(&how, &self->store, err);
     if (status == POLY_OK)
-        status = poly_writer_run(instance->writer, recover, self, false, err);
+        status = poly_owner_run(instance, recover, self, false, err);
     if (status != POLY_OK) {
         projection_free(self);
         return status;
@@ -281,7 +288,7 @@ enum poly_status poly_projections_open(struct poly_instance *instance, struct po
             needed(instance->config, poly_drivers[i]->store))
             status = projection_open(instance, poly_drivers[i], config, err);
     }
-    poly_writer_kick(instance->writer);
+    instance->owner->driver->kick(instance->owner);
     return status;
 }
 
@@ -308,7 +315,7 @@ void poly_projections_close(struct poly_instance *instance)
 
         if (projection->thread_runs)
             pthread_join(projection->thread, NULL);
-        (void)poly_writer_run(instance->writer, keep_position, projection, false, &ignored);
+        (void)poly_owner_run(instance, keep_position, projection, false, &ignored);
     }
 }
 

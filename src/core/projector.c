@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "core/embedded.h"
 
 enum {
     BATCH_RECORDS = 512,
@@ -35,31 +36,29 @@ static const char save[] =
     " time, setup) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     " ON CONFLICT (store) DO UPDATE SET generation = ?2, previous = ?3, building = ?4,"
     " stopped = ?5, position = ?6, reason = ?7, time = ?8, setup = ?9";
-static const char skip_put[] =
-    "INSERT OR REPLACE INTO poly_skip(store, position, reason, error, by, time)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+static const char skip_put[] = "INSERT INTO poly_skip(store, position, reason, error, by, time)"
+                               " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (store, position)"
+                               " DO UPDATE SET reason = ?3, error = ?4, by = ?5, time = ?6";
 
 enum poly_status poly_projector_save(struct poly_projection *projection, struct poly_db *db,
                                      struct poly_error *err)
 {
     const struct poly_progress *work = &projection->work;
-    sqlite3_stmt *put = poly_db_prepare(db, save, err);
-    enum poly_status status;
+    struct poly_stmt put;
+    enum poly_status status = poly_stmt_open(&put, db, save, err);
 
-    if (put == NULL)
-        return err->status;
-    poly_bind_text(put, 1, poly_text(projection->driver->store));
-    sqlite3_bind_int64(put, 2, (int64_t)work->active.number);
-    sqlite3_bind_int64(put, 3, (int64_t)work->previous.number);
-    sqlite3_bind_int64(put, 4, (int64_t)work->building.number);
-    sqlite3_bind_int64(put, 5, work->stopped);
-    sqlite3_bind_int64(put, 6, (int64_t)work->position);
-    poly_bind_text(put, 7, poly_text(work->error));
-    sqlite3_bind_int64(put, 8, work->error_time);
-    sqlite3_bind_blob(put, 9, projection->setup, sizeof(projection->setup), SQLITE_STATIC);
-    status = poly_db_done(db, put, err);
-    sqlite3_clear_bindings(put);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&put, 1, poly_text(projection->name));
+    poly_stmt_int(&put, 2, (int64_t)work->active.number);
+    poly_stmt_int(&put, 3, (int64_t)work->previous.number);
+    poly_stmt_int(&put, 4, (int64_t)work->building.number);
+    poly_stmt_int(&put, 5, work->stopped);
+    poly_stmt_int(&put, 6, (int64_t)work->position);
+    poly_stmt_text(&put, 7, poly_text(work->error));
+    poly_stmt_int(&put, 8, work->error_time);
+    poly_stmt_bytes(&put, 9, projection->setup, sizeof(projection->setup));
+    return poly_stmt_done(&put, err);
 }
 
 /* --- collecting a batch --- */
@@ -178,7 +177,7 @@ static enum poly_status apply(struct poly_projection *projection, struct poly_db
     if (status != POLY_OK)
         return status;
     status = projection->driver->apply(projection->store, db, number, batch, err);
-    if (sqlite3_get_autocommit(poly_db_handle(db))) { /* SQLite gave the transaction up */
+    if (!poly_db_in_transaction(db)) { /* SQLite gave the transaction up */
         batch->temporary = true;
         return status == POLY_OK ? poly_fail(err, POLY_INTERNAL, "the transaction is gone")
                                  : status;
@@ -404,27 +403,26 @@ static enum poly_status do_skip(struct poly_projection *projection, struct poly_
 {
     struct poly_progress *work = &projection->work;
     uint64_t position = work->position;
-    sqlite3_stmt *put;
+    struct poly_stmt put;
     uint64_t *more;
     enum poly_status status = do_retry(projection, err);
 
     if (status != POLY_OK)
         return status;
-    put = poly_db_prepare(db, skip_put, err);
     more = realloc(projection->skips, (work->skipped + 1) * sizeof(*more));
     if (more == NULL)
         return poly_no_memory(err);
     projection->skips = more;
-    if (put == NULL)
-        return err->status;
-    poly_bind_text(put, 1, poly_text(projection->driver->store));
-    sqlite3_bind_int64(put, 2, (int64_t)position);
-    poly_bind_text(put, 3, poly_text(projection->reason));
-    poly_bind_text(put, 4, poly_text(work->error));
-    poly_bind_text(put, 5, poly_text(projection->by));
-    sqlite3_bind_int64(put, 6, poly_clock_wall());
-    status = poly_db_done(db, put, err);
-    sqlite3_clear_bindings(put);
+    status = poly_stmt_open(&put, db, skip_put, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&put, 1, poly_text(projection->name));
+    poly_stmt_int(&put, 2, (int64_t)position);
+    poly_stmt_text(&put, 3, poly_text(projection->reason));
+    poly_stmt_text(&put, 4, poly_text(work->error));
+    poly_stmt_text(&put, 5, poly_text(projection->by));
+    poly_stmt_int(&put, 6, poly_clock_wall());
+    status = poly_stmt_done(&put, err);
     if (status == POLY_OK)
         projection->skips[work->skipped++] = position;
     return status;
@@ -491,8 +489,7 @@ static enum poly_status nothing(struct poly_db *db, void *arg, struct poly_error
 /* A group of the writer takes the command. Where there was none, it is taken back. */
 static enum poly_status ask_writer(struct poly_projection *projection, struct poly_error *err)
 {
-    enum poly_status status =
-        poly_writer_run(projection->instance->writer, nothing, NULL, true, err);
+    enum poly_status status = poly_owner_run(projection->instance, nothing, NULL, true, err);
 
     if (status == POLY_OK)
         return POLY_OK;
@@ -575,7 +572,7 @@ static enum poly_status group_command(struct poly_projection *projection, struct
 enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
                                       bool *behind, struct poly_error *err)
 {
-    uint64_t sealed = projection->instance->log->sealed;
+    uint64_t sealed = poly_instance_embedded(projection->instance)->log->sealed;
     struct poly_progress before = projection->work;
     enum poly_status status = group_command(projection, db, err);
     bool moved = true;
@@ -649,7 +646,7 @@ static void follow_command(struct poly_projection *projection)
 
     if (command.command == POLY_COMMAND_NONE)
         return;
-    status = poly_writer_run(projection->instance->writer, command_now, &command, false, &err);
+    status = poly_owner_run(projection->instance, command_now, &command, false, &err);
     if (status != POLY_OK)
         projection->work = before;
     pthread_mutex_lock(&projection->lock);
@@ -662,22 +659,22 @@ static void follow_command(struct poly_projection *projection)
 static enum poly_status follow_step(struct poly_projection *projection, uint64_t head, bool *moved,
                                     struct poly_error *err)
 {
-    struct poly_instance *instance = projection->instance;
+    struct poly_owner *owner = projection->instance->owner;
     struct poly_progress before = projection->work;
-    struct poly_db *reader = poly_sqlite_take(instance->file, err);
+    struct poly_db *reader = owner->driver->take(owner, err);
     enum poly_status status;
 
     *moved = false;
     if (reader == NULL)
         return err->status;
     status = step_all(projection, reader, head, moved, err);
-    poly_sqlite_give(instance->file, reader);
+    owner->driver->give(owner, reader);
     if (status == POLY_OK && caught_up(&projection->work, head) &&
         (projection->work.stopped || projection->work.active.applied >= head ||
          projection->work.active.number == 0))
         swap(&projection->work);
     if (status == POLY_OK && worse(&before, &projection->work)) {
-        status = poly_writer_run(instance->writer, save_now, projection, false, err);
+        status = poly_owner_run(projection->instance, save_now, projection, false, err);
         if (status != POLY_OK)
             projection->work = before;
     }

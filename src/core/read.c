@@ -3,6 +3,11 @@
 
 #include "core/inside.h"
 
+enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err)
+{
+    return scan->instance->owner->driver->scan(db, scan, err);
+}
+
 uint64_t poly_log_head(struct poly_instance *instance)
 {
     return atomic_load(&instance->head.value);

@@ -3,13 +3,12 @@
  * exit code, HTTP) prints this structure, so they cannot disagree.
  */
 #include <sodium.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "core/projector.h"
 
+static const char sealed[] = "SELECT max(last) FROM poly_seal";
 static const char oldest[] =
     "SELECT time FROM poly_log WHERE position > ?1 ORDER BY position LIMIT 1";
 
@@ -47,19 +46,19 @@ static enum poly_state judge(const struct poly_progress *live, bool retrying, ui
 static enum poly_status lag_time(struct poly_db *db, uint64_t applied, int64_t *lag,
                                  struct poly_error *err)
 {
-    sqlite3_stmt *get = poly_db_prepare(db, oldest, err);
-    enum poly_status status;
+    struct poly_stmt get;
+    enum poly_status status = poly_stmt_open(&get, db, oldest, err);
     bool row;
 
-    if (get == NULL)
-        return err->status;
-    sqlite3_bind_int64(get, 1, (int64_t)applied);
-    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&get, 1, (int64_t)applied);
+    status = poly_stmt_row(&get, &row, err);
     if (status == POLY_OK && row) {
-        int64_t age = poly_clock_wall() - sqlite3_column_int64(get, 0);
+        int64_t age = poly_clock_wall() - poly_stmt_get_int(&get, 0);
 
         *lag = age > 0 ? age : 1;
-        sqlite3_reset(get);
+        poly_stmt_close(&get);
     }
     return status;
 }
@@ -151,50 +150,19 @@ static enum poly_status report_domains(struct poly_session *session,
 
 /* --- the whole --- */
 
-static uint64_t file_size(const char *path, const char *suffix)
-{
-    char name[4096];
-    struct stat info;
-
-    snprintf(name, sizeof(name), "%s%s", path, suffix);
-    return stat(name, &info) == 0 ? (uint64_t)info.st_size : 0;
-}
-
-static enum poly_status report_writer(struct poly_session *session,
-                                      struct poly_status_report *report, struct poly_error *err)
+static enum poly_status report_owner(struct poly_session *session,
+                                     struct poly_status_report *report, struct poly_error *err)
 {
     struct poly_instance *instance = session->instance;
-    struct poly_writer_status writer;
     char hex[33];
     enum poly_status status;
 
-    poly_writer_look(instance->writer, &writer);
-    report->state = writer.failed ? POLY_STATE_FAILED : POLY_STATE_OK;
-    report->commits = writer.commits;
-    report->requests = writer.requests;
     report->replays = atomic_load(&instance->replays);
-    report->writer_held = writer.held;
-    report->writer_held_us = writer.held ? poly_clock_monotonic() - writer.held_since : 0;
-    sodium_bin2hex(hex, sizeof(hex), instance->log->instance, 16);
+    sodium_bin2hex(hex, sizeof(hex), instance->owner->id, sizeof(instance->owner->id));
     status = copy(session->arena, hex, &report->instance, err);
-    return status == POLY_OK ? copy(session->arena, writer.error, &report->last_error, err)
-                             : status;
-}
-
-static enum poly_status sealed(struct poly_db *db, uint64_t *position, struct poly_error *err)
-{
-    sqlite3_stmt *get = poly_db_prepare(db, "SELECT max(last) FROM poly_seal", err);
-    enum poly_status status;
-    bool row;
-
-    if (get == NULL)
-        return err->status;
-    status = poly_db_row(db, get, &row, err);
-    if (status == POLY_OK && row) {
-        *position = (uint64_t)sqlite3_column_int64(get, 0);
-        sqlite3_reset(get);
-    }
-    return status;
+    if (status != POLY_OK)
+        return status;
+    return instance->owner->driver->report(instance->owner, session->arena, report, err);
 }
 
 enum poly_status poly_status_read(struct poly_session *session, struct poly_status_report *report,
@@ -204,23 +172,23 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
     struct poly_status_report out = {.state = POLY_STATE_OK};
     struct poly_error local;
     struct poly_db *db;
+    int64_t last = 0;
     enum poly_status status;
 
     err = err == NULL ? &local : err;
     out.version = poly_text(poly_version());
     out.data = poly_text(instance->data);
-    out.epoch = instance->log->epoch;
+    out.epoch = instance->owner->epoch;
     out.head = atomic_load(&instance->head.value);
     out.started = instance->started;
     out.now = poly_clock_wall();
-    out.database_bytes = file_size(poly_sqlite_path(instance->file), "");
-    out.wal_bytes = file_size(poly_sqlite_path(instance->file), "-wal");
-    status = report_writer(session, &out, err);
+    status = report_owner(session, &out, err);
     if (status == POLY_OK)
         status = poly_session_read(session, &db, err);
     if (status != POLY_OK)
         return status;
-    status = sealed(db, &out.sealed, err);
+    status = poly_db_number(db, sealed, &last, err);
+    out.sealed = (uint64_t)last;
     if (status == POLY_OK)
         status = report_projections(session, db, &out, err);
     poly_session_read_end(session);

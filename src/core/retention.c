@@ -8,6 +8,7 @@
  * down so that the hash chain knows what has gone with leave.
  */
 #include "base/clock.h"
+#include "core/embedded.h"
 #include "core/inside.h"
 
 enum { BITE = 5000 };
@@ -96,8 +97,9 @@ static enum poly_status remove_some(struct poly_db *db, void *arg, struct poly_e
     return status;
 }
 
-void poly_retention_run(struct poly_instance *instance)
+void poly_embedded_retain(struct poly_owner *owner)
 {
+    struct poly_instance *instance = owner->instance;
     struct bite bite = {.instance = instance};
     struct poly_error err;
     enum poly_status status = POLY_OK;
@@ -108,6 +110,6 @@ void poly_retention_run(struct poly_instance *instance)
     do {
         bite.upto = poly_projections_floor(instance);
         bite.removed = 0;
-        status = poly_writer_run(instance->writer, remove_some, &bite, false, &err);
+        status = poly_owner_run(instance, remove_some, &bite, false, &err);
     } while (status == POLY_OK && bite.removed == BITE && !atomic_load(&instance->closing));
 }

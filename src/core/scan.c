@@ -7,8 +7,10 @@
 #include "base/buffer.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "core/inside.h"
 #include "core/instance.h"
 #include "core/log.h"
+#include "core/owner.h"
 
 /* ?1 after/before, ?2 tenant or NULL, ?3 limit, ?4 upto, ?5 domain(s), ?6 type(s), ?7 key */
 #define TENANT " AND (?2 IS NULL OR tenant = ?2 OR tenant = '')"
@@ -59,6 +61,11 @@ void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *lar
     *large = record->data.type == POLY_INT;
     if (record->data.type == POLY_INT || record->data.type == POLY_FLOAT)
         record->data = poly_null();
+}
+
+void poly_log_record(struct poly_stmt *stmt, struct poly_record *record, bool *large)
+{
+    poly_log_row(stmt->statement, record, large);
 }
 
 bool poly_log_temporary(enum poly_status status)
@@ -179,7 +186,8 @@ static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, struct poly_
     return status;
 }
 
-enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err)
+enum poly_status poly_log_scan_embedded(struct poly_db *db, struct poly_scan *scan,
+                                        struct poly_error *err)
 {
     enum filter filter = choose(scan->query);
     sqlite3_stmt *get = poly_db_prepare(db, statements[filter][scan->query->backwards], err);

@@ -156,30 +156,24 @@ enum poly_status poly_session_wall(struct poly_session *session, const struct po
     return POLY_OK;
 }
 
-static const char begin[] = "BEGIN";
 static const char commit[] = "COMMIT";
-
-static enum poly_status snapshot(struct poly_db *db, const char *sql, struct poly_error *err)
-{
-    sqlite3_stmt *statement = poly_db_prepare(db, sql, err);
-
-    return statement == NULL ? err->status : poly_db_done(db, statement, err);
-}
 
 /* A reader for the session, with a snapshot or without. */
 static enum poly_status read_begin(struct poly_session *session, bool with_snapshot,
                                    struct poly_error *err)
 {
-    session->reader = poly_sqlite_take(session->instance->file, err);
+    struct poly_owner *owner = session->instance->owner;
+
+    session->reader = owner->driver->take(owner, err);
     if (session->reader == NULL)
         return err->status;
-    session->freshness.applied = atomic_load(&session->instance->log->durable);
+    session->freshness.applied = atomic_load(&owner->durable);
     session->freshness.wanted = session->after;
     session->freshness.stale = false;
     session->snapshot = with_snapshot;
-    if (!with_snapshot || snapshot(session->reader, begin, err) == POLY_OK)
+    if (!with_snapshot || poly_db_run(session->reader, owner->driver->snapshot, err) == POLY_OK)
         return POLY_OK;
-    poly_sqlite_give(session->instance->file, session->reader);
+    owner->driver->give(owner, session->reader);
     session->reader = NULL;
     return err->status;
 }
@@ -213,13 +207,14 @@ enum poly_status poly_session_read_one(struct poly_session *session, struct poly
 
 void poly_session_read_end(struct poly_session *session)
 {
+    struct poly_owner *owner = session->instance->owner;
     struct poly_error ignored;
 
     poly_assert(session->reading > 0);
     if (--session->reading > 0)
         return;
     if (session->snapshot)
-        (void)snapshot(session->reader, commit, &ignored);
-    poly_sqlite_give(session->instance->file, session->reader);
+        (void)poly_db_run(session->reader, commit, &ignored);
+    owner->driver->give(owner, session->reader);
     session->reader = NULL;
 }

@@ -2,7 +2,7 @@
 #ifndef POLY_CORE_SESSION_H
 #define POLY_CORE_SESSION_H
 
-#include "base/sqlite.h"
+#include "base/sql.h"
 #include "polystore/session.h"
 #include "polystore/value.h"
 

@@ -31,7 +31,8 @@ static const char position_new[] =
     "INSERT INTO poly_subscription(tenant, name, position) SELECT ?1, ?2, ?3"
     " WHERE (SELECT count(*) FROM poly_subscription WHERE tenant = ?1) < ?4"
     " ON CONFLICT (tenant, name) DO NOTHING";
-static const char position_put[] = "UPDATE poly_subscription SET position = max(position, ?3)"
+static const char position_put[] = "UPDATE poly_subscription SET position ="
+                                   " CASE WHEN position < ?3 THEN ?3 ELSE position END"
                                    " WHERE tenant = ?1 AND name = ?2";
 static const char position_drop[] = "DELETE FROM poly_subscription WHERE tenant = ?1 AND name = ?2";
 static const char all[] = "SELECT tenant, name, position FROM poly_subscription"
@@ -45,28 +46,29 @@ struct place {
 };
 
 static enum poly_status bind_place(struct poly_db *db, const char *sql, const struct place *place,
-                                   sqlite3_stmt **statement, struct poly_error *err)
+                                   struct poly_stmt *stmt, struct poly_error *err)
 {
-    *statement = poly_db_prepare(db, sql, err);
-    if (*statement == NULL)
-        return err->status;
-    poly_bind_text(*statement, 1, place->tenant);
-    poly_bind_text(*statement, 2, place->name);
+    enum poly_status status = poly_stmt_open(stmt, db, sql, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(stmt, 1, place->tenant);
+    poly_stmt_text(stmt, 2, place->name);
     if (sql == position_new || sql == position_put)
-        sqlite3_bind_int64(*statement, 3, (int64_t)place->position);
+        poly_stmt_int(stmt, 3, (int64_t)place->position);
     return POLY_OK;
 }
 
 static enum poly_status get_place(struct poly_db *db, struct place *place, struct poly_error *err)
 {
-    sqlite3_stmt *get;
+    struct poly_stmt get;
     enum poly_status status = bind_place(db, position_get, place, &get, err);
 
     if (status == POLY_OK)
-        status = poly_db_row(db, get, &place->known, err);
+        status = poly_stmt_row(&get, &place->known, err);
     if (status == POLY_OK && place->known) {
-        place->position = (uint64_t)sqlite3_column_int64(get, 0);
-        sqlite3_reset(get);
+        place->position = (uint64_t)poly_stmt_get_int(&get, 0);
+        poly_stmt_close(&get);
     }
     return status;
 }
@@ -75,12 +77,12 @@ static enum poly_status get_place(struct poly_db *db, struct place *place, struc
 static enum poly_status open_place(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct place *place = arg;
-    sqlite3_stmt *put;
+    struct poly_stmt put;
     enum poly_status status = bind_place(db, position_new, place, &put, err);
 
     if (status == POLY_OK) {
-        sqlite3_bind_int(put, 4, POLY_MAX_NAMED);
-        status = poly_db_done(db, put, err);
+        poly_stmt_int(&put, 4, POLY_MAX_NAMED);
+        status = poly_stmt_done(&put, err);
     }
     return status == POLY_OK ? get_place(db, place, err) : status;
 }
@@ -88,12 +90,13 @@ static enum poly_status open_place(struct poly_db *db, void *arg, struct poly_er
 static enum poly_status move_place(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct place *place = arg;
-    sqlite3_stmt *put;
+    struct poly_stmt put;
+    int64_t changes = 0;
     enum poly_status status = bind_place(db, position_put, place, &put, err);
 
     if (status == POLY_OK)
-        status = poly_db_done(db, put, err);
-    place->known = sqlite3_changes(poly_db_handle(db)) > 0;
+        status = poly_stmt_changes(&put, &changes, err);
+    place->known = changes > 0;
     return status;
 }
 
@@ -222,10 +225,10 @@ enum poly_status poly_subscribe(struct poly_session *session,
         return status;
     }
     if (self->name[0] != '\0') {
-        struct place place = {poly_text(self->tenant), poly_text(self->name), options->after,
-                              false, self->instance};
+        struct place place = {poly_text(self->tenant), poly_text(self->name), options->after, false,
+                              self->instance};
 
-        status = poly_writer_run(self->instance->writer, open_place, &place, false, err);
+        status = poly_owner_run(self->instance, open_place, &place, false, err);
         self->position = place.position;
         if (status == POLY_OK && !place.known)
             status = poly_fail(err, POLY_LIMIT, "a tenant has at most %d named subscriptions",
@@ -289,7 +292,8 @@ static enum poly_status read_batch(struct poly_subscription *self, uint64_t head
                              .arena = self->scratch,
                              .visit = take,
                              .arg = self};
-    struct poly_db *reader = poly_sqlite_take(self->instance->file, err);
+    struct poly_owner *owner = self->instance->owner;
+    struct poly_db *reader = owner->driver->take(owner, err);
     enum poly_status status;
 
     if (reader == NULL)
@@ -301,7 +305,7 @@ static enum poly_status read_batch(struct poly_subscription *self, uint64_t head
     self->no_memory = false;
     self->out = poly_arena_array(self->records, self->batch, sizeof(*self->out));
     status = self->out == NULL ? poly_no_memory(err) : poly_log_scan(reader, &scan, err);
-    poly_sqlite_give(self->instance->file, reader);
+    owner->driver->give(owner, reader);
     if (status == POLY_OK && self->no_memory)
         status = poly_no_memory(err);
     if (status != POLY_OK)
@@ -361,7 +365,7 @@ static enum poly_status acknowledge(struct poly_instance *instance, struct place
     if (place->position > atomic_load(&instance->head.value))
         return poly_fail(err, POLY_INVALID, "position %llu is beyond the end of the log",
                          (unsigned long long)place->position);
-    status = poly_writer_run(instance->writer, move_place, place, true, err);
+    status = poly_owner_run(instance, move_place, place, true, err);
     if (status == POLY_OK && !place->known)
         status =
             poly_fail(err, POLY_NOT_FOUND, "there is no subscription '%.128s'", place->name.data);
@@ -412,15 +416,16 @@ static bool is_open(struct poly_instance *instance, struct poly_text tenant, str
 static enum poly_status drop_place(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct place *place = arg;
-    sqlite3_stmt *drop;
+    struct poly_stmt drop;
+    int64_t changes = 0;
     enum poly_status status = POLY_OK;
 
     if (is_open(place->instance, place->tenant, place->name))
         return poly_fail(err, POLY_CONFLICT, "subscription '%.128s' is open", place->name.data);
     status = bind_place(db, position_drop, place, &drop, err);
     if (status == POLY_OK)
-        status = poly_db_done(db, drop, err);
-    if (status == POLY_OK && sqlite3_changes(poly_db_handle(db)) == 0)
+        status = poly_stmt_changes(&drop, &changes, err);
+    if (status == POLY_OK && changes == 0)
         status =
             poly_fail(err, POLY_NOT_FOUND, "there is no subscription '%.128s'", place->name.data);
     return status;
@@ -436,23 +441,22 @@ enum poly_status poly_subscription_delete(struct poly_session *session, const ch
 
     err = err == NULL ? &local : err;
     status = poly_session_require(session, POLY_RIGHT_READ, "deleting a subscription", err);
-    return status == POLY_OK
-               ? poly_writer_run(session->instance->writer, drop_place, &place, false, err)
-               : status;
+    return status == POLY_OK ? poly_owner_run(session->instance, drop_place, &place, false, err)
+                             : status;
 }
 
 /* --- status --- */
 
-static enum poly_status report_one(struct poly_session *session, sqlite3_stmt *get,
+static enum poly_status report_one(struct poly_session *session, struct poly_stmt *get,
                                    struct poly_subscription_status *status, struct poly_error *err)
 {
     uint64_t head = atomic_load(&session->instance->head.value);
 
-    status->tenant = poly_column_text(get, 0);
-    status->name = poly_column_text(get, 1);
+    status->tenant = poly_stmt_get_text(get, 0);
+    status->name = poly_stmt_get_text(get, 1);
     if (!copy_text(session->arena, &status->tenant) || !copy_text(session->arena, &status->name))
         return poly_no_memory(err);
-    status->acknowledged = (uint64_t)sqlite3_column_int64(get, 2);
+    status->acknowledged = (uint64_t)poly_stmt_get_int(get, 2);
     status->lag_records = head > status->acknowledged ? head - status->acknowledged : 0;
     status->open = is_open(session->instance, status->tenant, status->name);
     return POLY_OK;
@@ -467,16 +471,15 @@ enum poly_status poly_subscriptions_report(struct poly_session *session,
     size_t capacity = 0, count = 0;
     struct poly_db *db;
     enum poly_status status = poly_session_read(session, &db, err);
-    sqlite3_stmt *get;
+    struct poly_stmt get;
     bool row = true;
 
     if (status != POLY_OK)
         return status;
-    get = poly_db_prepare(db, all, err);
-    status = get == NULL ? err->status : POLY_OK;
-    if (get != NULL && (session->rights & POLY_RIGHT_ADMIN) == 0)
-        poly_bind_text(get, 1, poly_session_tenant(session));
-    while (status == POLY_OK && (status = poly_db_row(db, get, &row, err)) == POLY_OK && row) {
+    status = poly_stmt_open(&get, db, all, err);
+    if (status == POLY_OK && (session->rights & POLY_RIGHT_ADMIN) == 0)
+        poly_stmt_text(&get, 1, poly_session_tenant(session));
+    while (status == POLY_OK && (status = poly_stmt_row(&get, &row, err)) == POLY_OK && row) {
         if (count == capacity) {
             size_t more = capacity == 0 ? FIRST : capacity * 2;
             struct poly_subscription_status *grown =
@@ -491,10 +494,9 @@ enum poly_status poly_subscriptions_report(struct poly_session *session,
             list = grown;
             capacity = more;
         }
-        status = report_one(session, get, &list[count++], err);
+        status = report_one(session, &get, &list[count++], err);
     }
-    if (get != NULL)
-        sqlite3_reset(get);
+    poly_stmt_close(&get);
     poly_session_read_end(session);
     report->subscriptions = list;
     report->subscription_count = count;

@@ -26,17 +26,17 @@ static uint64_t get(const uint8_t *bytes, int size)
     return number;
 }
 
-static void sign(const struct poly_log *log, struct poly_text tenant, const uint8_t *clear,
+static void sign(const struct poly_owner *owner, struct poly_text tenant, const uint8_t *clear,
                  uint8_t mac[MAC])
 {
     uint8_t form[CLEAR + 16 + POLY_MAX_NAME];
-    size_t size = CLEAR + sizeof(log->instance);
+    size_t size = CLEAR + sizeof(owner->id);
 
     memcpy(form, clear, CLEAR);
-    memcpy(form + CLEAR, log->instance, sizeof(log->instance));
+    memcpy(form + CLEAR, owner->id, sizeof(owner->id));
     memcpy(form + size, tenant.data, tenant.size);
     size += tenant.size;
-    crypto_generichash(mac, MAC, form, size, log->secret, sizeof(log->secret));
+    crypto_generichash(mac, MAC, form, size, owner->secret, sizeof(owner->secret));
 }
 
 void poly_token_make(const struct poly_instance *instance, struct poly_text tenant,
@@ -45,9 +45,9 @@ void poly_token_make(const struct poly_instance *instance, struct poly_text tena
     uint8_t bytes[SIZE];
 
     bytes[0] = VERSION;
-    put(bytes + 1, instance->log->epoch, 4);
+    put(bytes + 1, instance->owner->epoch, 4);
     put(bytes + 5, position, 8);
-    sign(instance->log, tenant, bytes, bytes + CLEAR);
+    sign(instance->owner, tenant, bytes, bytes + CLEAR);
     sodium_bin2base64(token->text, sizeof(token->text), bytes, sizeof(bytes),
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
@@ -64,16 +64,16 @@ enum poly_status poly_token_read(const struct poly_instance *instance, struct po
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         *end != '\0' || size != SIZE || bytes[0] != VERSION)
         return poly_fail(err, POLY_INVALID, "token: this is no token of Polystore");
-    sign(instance->log, tenant, bytes, mac);
+    sign(instance->owner, tenant, bytes, mac);
     if (sodium_memcmp(mac, bytes + CLEAR, MAC) != 0)
         return poly_fail(err, POLY_INVALID,
                          "token: it was not made by this instance for this tenant");
-    if (get(bytes + 1, 4) != instance->log->epoch)
+    if (get(bytes + 1, 4) != instance->owner->epoch)
         return poly_fail(err, POLY_INVALID,
                          "token: it is from before a restore (epoch %llu, now %u); read again "
                          "without it",
-                         (unsigned long long)get(bytes + 1, 4), instance->log->epoch);
-    if (get(bytes + 5, 8) > atomic_load(&instance->log->durable))
+                         (unsigned long long)get(bytes + 1, 4), instance->owner->epoch);
+    if (!instance->owner->driver->reached(instance->owner, get(bytes + 5, 8)))
         return poly_fail(err, POLY_INVALID, "token: it is of a position that is not in the log");
     *position = get(bytes + 5, 8);
     return POLY_OK;

@@ -17,14 +17,15 @@
 #include "core/inside.h"
 
 struct poly_txn {
+    struct poly_txn *next; /* interactive: in the instance's list */
     struct poly_session *session;
     struct poly_write write;
     const char *idempotency_key;
     struct poly_operation *first, **end;
     size_t count;
-    size_t bytes; /* arena use at begin, for the limit */
+    size_t bytes;                     /* arena use at begin, for the limit */
     crypto_generichash_state *digest; /* NULL: no idempotency key */
-    uint64_t position; /* of the last record */
+    uint64_t position;                /* of the last record; 0: none */
     bool replayed;
     struct poly_result *results; /* of a replay */
 
@@ -38,10 +39,7 @@ struct poly_txn {
     void *done_arg;
 };
 
-static const char mark_put[] = "INSERT INTO poly_writing(id, txn, meta) VALUES (1, ?1, ?2)"
-                               " ON CONFLICT (id) DO UPDATE SET txn = ?1, meta = ?2";
 static const char back_to[] = "ROLLBACK TO poly_operation; RELEASE poly_operation";
-static const char mark_clear[] = "DELETE FROM poly_writing";
 
 /* --- beginning --- */
 
@@ -100,16 +98,18 @@ static enum poly_status check_options(const struct poly_txn_options *options,
 static enum poly_status hold(struct poly_txn *txn, uint32_t deadline_ms, struct poly_error *err)
 {
     struct poly_instance *instance = txn->session->instance;
+    struct poly_owner *owner = instance->owner;
     int64_t now = poly_clock_monotonic();
-    enum poly_status status =
-        poly_writer_hold(instance->writer, now + (int64_t)txn->session->deadline_ms * 1000, err);
+    enum poly_status status = owner->driver->hold(
+        owner, now + (int64_t)txn->session->deadline_ms * 1000, &txn->write.db, err);
 
     if (status != POLY_OK)
         return status;
-    txn->write.txn = instance->log->head + 1;
+    owner->driver->began(&txn->write);
     txn->deadline =
         poly_clock_monotonic() + (int64_t)(deadline_ms == 0 ? 5000 : deadline_ms) * 1000;
     pthread_mutex_lock(&instance->lock);
+    txn->next = instance->held;
     instance->held = txn;
     pthread_mutex_unlock(&instance->lock);
     txn->session->holding = txn;
@@ -156,7 +156,6 @@ enum poly_status poly_txn_begin(struct poly_session *session,
     self->bytes = poly_arena_used(session->arena);
     self->interactive = options->interactive;
     self->write = (struct poly_write){.instance = session->instance,
-                                      .db = poly_sqlite_writer(session->instance->file),
                                       .arena = session->arena,
                                       .tenant = poly_session_tenant(session),
                                       .rights = session->rights};
@@ -239,57 +238,35 @@ void poly_txn_digest_value(struct poly_txn *txn, const struct poly_value *value)
 
 enum poly_status poly_write_mark(struct poly_write *write, struct poly_error *err)
 {
-    sqlite3_stmt *put;
-    enum poly_status status;
+    enum poly_status status = POLY_OK;
 
-    if (write->marked)
-        return POLY_OK;
-    put = poly_db_prepare(write->db, mark_put, err);
-    if (put == NULL)
-        return err->status;
-    sqlite3_bind_int64(put, 1, (int64_t)write->txn);
-    if (write->meta.size > 0)
-        poly_bind_text(put, 2, write->meta);
-    status = poly_db_done(write->db, put, err);
-    sqlite3_clear_bindings(put);
+    if (!write->marked)
+        status = write->instance->owner->driver->mark(write, err);
     write->marked = status == POLY_OK;
     return status;
 }
 
 /* --- running --- */
 
+static const struct poly_owner_driver *driver_of(const struct poly_txn *txn)
+{
+    return txn->session->instance->owner->driver;
+}
+
 static enum poly_status run_operation(struct poly_txn *txn, struct poly_operation *operation,
                                       struct poly_error *err)
 {
     enum poly_status status = operation->type->run(operation, &txn->write, err);
 
-    if (status == POLY_OK && txn->write.marked)
-        status = poly_log_refresh(txn->session->instance->log, txn->write.db, err);
-    return status;
+    return status == POLY_OK ? driver_of(txn)->wrote(&txn->write, err) : status;
 }
 
 static enum poly_status clear_mark(struct poly_write *write, struct poly_error *err)
 {
-    sqlite3_stmt *clear;
-
     if (!write->marked)
         return POLY_OK;
     write->marked = false;
-    clear = poly_db_prepare(write->db, mark_clear, err);
-    return clear == NULL ? err->status : poly_db_done(write->db, clear, err);
-}
-
-static void last_position(struct poly_txn *txn)
-{
-    uint64_t head = txn->session->instance->log->head;
-
-    txn->position = head >= txn->write.txn ? head : 0;
-}
-
-/* The cache of stream versions may hold what a rollback has taken back. */
-static void forget_streams(struct poly_txn *txn)
-{
-    poly_map_clear(txn->session->instance->log->streams);
+    return write->instance->owner->driver->unmark(write, err);
 }
 
 static enum poly_status run_operations(struct poly_txn *txn, struct poly_error *err)
@@ -304,16 +281,16 @@ static enum poly_status run_operations(struct poly_txn *txn, struct poly_error *
             poly_fail_in(err, status, "operation %zu of %zu (%s)", number, txn->count,
                          o->type->name);
             if (number > 1)
-                forget_streams(txn);
+                driver_of(txn)->undone(&txn->write, false);
         }
     }
     if (status == POLY_OK) {
         status = clear_mark(&txn->write, err);
         if (status != POLY_OK)
-            forget_streams(txn);
+            driver_of(txn)->undone(&txn->write, false);
     }
     if (status == POLY_OK)
-        last_position(txn);
+        txn->position = txn->write.position;
     return status;
 }
 
@@ -362,7 +339,7 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
         status =
             poly_idempotency_keep(db, &entry, txn->session->instance->config->idempotency_s, err);
     if (status != POLY_OK)
-        forget_streams(txn);
+        driver_of(txn)->undone(&txn->write, false);
     return status;
 }
 
@@ -370,8 +347,10 @@ static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_err
 {
     struct poly_txn *txn = arg;
 
-    txn->write.txn = txn->session->instance->log->head + 1;
+    txn->write.db = db;
+    txn->write.position = 0;
     txn->write.marked = false;
+    driver_of(txn)->began(&txn->write);
     return txn->idempotency_key != NULL ? run_idempotent(txn, db, err) : run_operations(txn, err);
 }
 
@@ -402,23 +381,19 @@ static enum poly_status enter_alive(struct poly_txn *txn, struct poly_error *err
 static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *operation,
                                 struct poly_error *err)
 {
-    struct poly_log *log = txn->session->instance->log;
     bool marked = txn->write.marked;
     struct poly_error ignored;
     enum poly_status status = enter_alive(txn, err);
-    uint64_t head;
 
     if (status != POLY_OK)
         return status;
-    head = log->head; /* not before: it is the writer's */
     status = poly_db_exec(txn->write.db, "SAVEPOINT poly_operation", err);
     if (status == POLY_OK) {
         status = run_operation(txn, operation, err);
         if (status == POLY_OK) {
             (void)poly_db_exec(txn->write.db, "RELEASE poly_operation", &ignored);
         } else if (poly_db_back_to(txn->write.db, back_to)) {
-            poly_log_rewind(log, head);
-            forget_streams(txn);
+            driver_of(txn)->undone(&txn->write, true);
             txn->write.marked = marked;
         }
     }
@@ -486,7 +461,7 @@ static enum poly_status answer(struct poly_txn *txn, struct poly_commit *commit,
     commit->position = position;
     commit->replayed = txn->replayed;
     poly_token_make(session->instance, poly_session_tenant(session),
-                    position > 0 ? position : atomic_load(&session->instance->log->durable),
+                    position > 0 ? position : atomic_load(&session->instance->owner->durable),
                     &commit->token);
     return POLY_OK;
 }
@@ -498,8 +473,12 @@ static void let_go(struct poly_txn *txn)
     struct poly_instance *instance = txn->session->instance;
 
     pthread_mutex_lock(&instance->lock);
-    if (instance->held == txn)
-        instance->held = NULL;
+    for (struct poly_txn **t = &instance->held; *t != NULL; t = &(*t)->next) {
+        if (*t == txn) {
+            *t = txn->next;
+            break;
+        }
+    }
     pthread_mutex_unlock(&instance->lock);
 }
 
@@ -519,10 +498,10 @@ static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struc
         if (status != POLY_OK) {
             struct poly_error ignored;
 
-            (void)poly_writer_release(instance->writer, false, &ignored);
+            (void)driver_of(txn)->release(instance->owner, txn->write.db, false, &ignored);
         } else {
-            last_position(txn);
-            status = poly_writer_release(instance->writer, commit, err);
+            txn->position = txn->write.position;
+            status = driver_of(txn)->release(instance->owner, txn->write.db, commit, err);
         }
         pthread_mutex_unlock(&txn->lock);
     }
@@ -545,7 +524,8 @@ enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commi
     if (txn->interactive)
         status = end_interactive(txn, true, err);
     else
-        status = poly_writer_run(txn->session->instance->writer, run_batch, txn, single(txn), err);
+        status =
+            driver_of(txn)->run(txn->session->instance->owner, run_batch, txn, single(txn), err);
     return status == POLY_OK ? answer(txn, commit, err) : status;
 }
 
@@ -582,7 +562,7 @@ enum poly_status poly_txn_submit(struct poly_txn *txn, poly_commit_fn *done, voi
     txn->done_arg = arg;
     txn->request = (struct poly_request){
         .run = run_batch, .done = submitted, .arg = txn, .single = single(txn)};
-    return poly_writer_submit(txn->session->instance->writer, &txn->request, err);
+    return driver_of(txn)->submit(txn->session->instance->owner, &txn->request, err);
 }
 
 /* --- the deadline --- */
@@ -592,29 +572,39 @@ int64_t poly_txn_deadline(struct poly_instance *instance)
     int64_t deadline = -1;
 
     pthread_mutex_lock(&instance->lock);
-    if (instance->held != NULL)
-        deadline = instance->held->deadline;
+    for (const struct poly_txn *txn = instance->held; txn != NULL; txn = txn->next) {
+        if (deadline < 0 || txn->deadline < deadline)
+            deadline = txn->deadline;
+    }
     pthread_mutex_unlock(&instance->lock);
     return deadline;
 }
 
-void poly_txn_expire(struct poly_instance *instance, int64_t now)
+/* Ends it, unless its owner is running a statement: that is interrupted, and we come again. */
+static bool expire(struct poly_txn *txn)
 {
     struct poly_error ignored;
-    struct poly_txn *txn;
 
-    /* Its owner cannot let go of it, and so free it, while we have the instance's lock. When the
-     * owner has its lock, a statement runs: it was interrupted, and we come again. */
+    poly_db_interrupt(txn->write.db);
+    if (pthread_mutex_trylock(&txn->lock) != 0)
+        return false;
+    txn->over = true;
+    (void)driver_of(txn)->release(txn->session->instance->owner, txn->write.db, false, &ignored);
+    pthread_mutex_unlock(&txn->lock);
+    return true;
+}
+
+void poly_txn_expire(struct poly_instance *instance, int64_t now)
+{
+    /* Its owner cannot let go of it, and so free it, while we have the instance's lock. */
     pthread_mutex_lock(&instance->lock);
-    txn = instance->held;
-    if (txn != NULL && txn->deadline <= now) {
-        sqlite3_interrupt(poly_db_handle(txn->write.db));
-        if (pthread_mutex_trylock(&txn->lock) == 0) {
-            txn->over = true;
-            (void)poly_writer_release(instance->writer, false, &ignored);
-            pthread_mutex_unlock(&txn->lock);
-            instance->held = NULL;
-        }
+    for (struct poly_txn **t = &instance->held; *t != NULL;) {
+        struct poly_txn *txn = *t;
+
+        if (txn->deadline <= now && expire(txn))
+            *t = txn->next;
+        else
+            t = &txn->next;
     }
     pthread_mutex_unlock(&instance->lock);
 }

@@ -15,8 +15,6 @@
 
 static const char seals[] =
     "SELECT last, first, leaves, hash FROM poly_seal WHERE last > ?1 ORDER BY last LIMIT 1";
-static const char records[] = "SELECT " POLY_LOG_COLUMNS ", salt FROM poly_log"
-                              " WHERE position BETWEEN ?1 AND ?2 ORDER BY position";
 static const char horizon[] = "SELECT value FROM poly_meta WHERE name = 'retained'";
 
 struct walk {
@@ -41,39 +39,40 @@ static void bad(struct walk *walk, uint64_t position, const char *reason)
 /* One seal: is it the next, and does its hash follow? */
 static enum poly_status next_seal(struct walk *walk, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *get = poly_db_prepare(db, seals, err);
-    enum poly_status status;
-    uint8_t hash[POLY_HASH];
+    struct poly_stmt get;
+    enum poly_status status = poly_stmt_open(&get, db, seals, err);
+    uint8_t own[POLY_HASH];
     bool row;
 
-    if (get == NULL)
-        return err->status;
-    sqlite3_bind_int64(get, 1, (int64_t)walk->last);
-    status = poly_db_row(db, get, &row, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&get, 1, (int64_t)walk->last);
+    status = poly_stmt_row(&get, &row, err);
     walk->end = !row;
     if (status != POLY_OK || !row)
         return status;
 
     uint64_t expected = walk->last + 1;
-    size_t size = (size_t)sqlite3_column_bytes(get, 2);
+    size_t size, hash_size;
+    const void *leaves = poly_stmt_get_bytes(&get, 2, &size);
+    const void *hash = poly_stmt_get_bytes(&get, 3, &hash_size);
 
-    walk->last = (uint64_t)sqlite3_column_int64(get, 0);
-    walk->first = (uint64_t)sqlite3_column_int64(get, 1);
+    walk->last = (uint64_t)poly_stmt_get_int(&get, 0);
+    walk->first = (uint64_t)poly_stmt_get_int(&get, 1);
     walk->gap = size == 0;
-    if (walk->first != expected || walk->last < walk->first ||
-        sqlite3_column_bytes(get, 3) != POLY_HASH ||
+    if (walk->first != expected || walk->last < walk->first || hash_size != POLY_HASH ||
         (size > 0 && (walk->last - walk->first >= POLY_SEAL_MAX ||
                       size != (walk->last - walk->first + 1) * POLY_LEAF))) {
         bad(walk, expected, "the seal of this record is damaged or missing");
     } else {
         if (size > 0)
-            memcpy(walk->leaves, sqlite3_column_blob(get, 2), size);
-        memcpy(hash, sqlite3_column_blob(get, 3), POLY_HASH);
+            memcpy(walk->leaves, leaves, size);
+        memcpy(own, hash, POLY_HASH);
         poly_seal_next(walk->hash, walk->first, walk->last, walk->leaves, size);
-        if (memcmp(hash, walk->hash, POLY_HASH) != 0)
+        if (memcmp(own, walk->hash, POLY_HASH) != 0)
             bad(walk, walk->first, "the hash chain breaks at the seal of this record");
     }
-    sqlite3_reset(get);
+    poly_stmt_close(&get);
     return POLY_OK;
 }
 
@@ -89,25 +88,27 @@ static void missing(struct walk *walk, uint64_t from, uint64_t upto)
     }
 }
 
-static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqlite3_stmt *get,
-                                     uint64_t *position, struct poly_error *err)
+static enum poly_status check_record(struct walk *walk, struct poly_stmt *get, uint64_t *position,
+                                     struct poly_error *err)
 {
     struct poly_arena *arena = walk->session->arena;
     struct poly_arena_mark mark = poly_arena_mark(arena);
     struct poly_record record;
     uint8_t leaf[POLY_LEAF];
     enum poly_status status = POLY_OK;
+    const void *salt;
+    size_t size;
     bool large;
 
-    poly_log_row(get, &record, &large);
+    walk->session->instance->owner->driver->record(get, &record, &large);
     *position = record.position;
     if (walk->gap) {
         bad(walk, record.position, "the record was added after its place was sealed as empty");
         return POLY_OK;
     }
     if (large) {
-        status =
-            poly_stores_large(walk->session->instance, db, &record, arena, &record.data.text, err);
+        status = poly_stores_large(walk->session->instance, get->db, &record, arena,
+                                   &record.data.text, err);
         record.data.type = POLY_JSON;
         if (status != POLY_OK && !poly_log_temporary(status)) {
             bad(walk, record.position, "its large value is kept nowhere");
@@ -115,8 +116,8 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
         }
     }
     if (status == POLY_OK) {
-        poly_seal_leaf(&record, sqlite3_column_blob(get, 10), (size_t)sqlite3_column_bytes(get, 10),
-                       leaf);
+        salt = poly_stmt_get_bytes(get, POLY_RECORD_SALT, &size);
+        poly_seal_leaf(&record, salt, size, leaf);
         if (memcmp(leaf, walk->leaves + (record.position - walk->first) * POLY_LEAF, POLY_LEAF) !=
             0)
             bad(walk, record.position, "the record was changed after it was written");
@@ -127,56 +128,43 @@ static enum poly_status check_record(struct walk *walk, struct poly_db *db, sqli
 
 static enum poly_status check_records(struct walk *walk, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *get = poly_db_prepare(db, records, err);
+    const struct poly_owner_driver *owner = walk->session->instance->owner->driver;
     uint64_t expected = walk->first, position;
-    enum poly_status status = POLY_OK;
+    struct poly_stmt get;
+    enum poly_status status = poly_stmt_open(&get, db, owner->records, err);
     bool row = true;
 
-    if (get == NULL)
-        return err->status;
-    sqlite3_bind_int64(get, 1, (int64_t)walk->first);
-    sqlite3_bind_int64(get, 2, (int64_t)walk->last);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&get, 1, (int64_t)walk->first);
+    poly_stmt_int(&get, 2, (int64_t)walk->last);
     while (walk->out->bad_position == 0) {
-        status = poly_db_row(db, get, &row, err);
+        status = poly_stmt_row(&get, &row, err);
         if (status != POLY_OK || !row)
             break;
-        status = check_record(walk, db, get, &position, err);
+        status = check_record(walk, &get, &position, err);
         if (status != POLY_OK)
             break;
         missing(walk, expected, position);
         expected = position + 1;
         walk->out->records++;
     }
-    sqlite3_reset(get);
+    poly_stmt_close(&get);
     if (status == POLY_OK && walk->out->bad_position == 0)
         missing(walk, expected, walk->last + 1);
-    return status;
-}
-
-static enum poly_status read_horizon(struct walk *walk, struct poly_db *db, struct poly_error *err)
-{
-    sqlite3_stmt *get = poly_db_prepare(db, horizon, err);
-    enum poly_status status;
-    bool row;
-
-    if (get == NULL)
-        return err->status;
-    status = poly_db_row(db, get, &row, err);
-    if (status == POLY_OK && row) {
-        walk->retained = (uint64_t)sqlite3_column_int64(get, 0);
-        sqlite3_reset(get);
-    }
     return status;
 }
 
 static enum poly_status one_seal(struct walk *walk, struct poly_error *err)
 {
     struct poly_db *db;
+    int64_t retained = 0;
     enum poly_status status = poly_session_read(walk->session, &db, err);
 
     if (status != POLY_OK)
         return status;
-    status = read_horizon(walk, db, err);
+    status = poly_db_number(db, horizon, &retained, err);
+    walk->retained = (uint64_t)retained;
     if (status == POLY_OK)
         status = next_seal(walk, db, err);
     if (status == POLY_OK && !walk->end && walk->out->bad_position == 0) {
@@ -195,7 +183,7 @@ enum poly_status poly_log_verify(struct poly_session *session, poly_progress_fn 
     struct poly_verification out = {.records = 0};
     struct walk *walk;
     struct poly_error local;
-    uint64_t sealed = atomic_load(&session->instance->log->durable);
+    uint64_t sealed = atomic_load(&session->instance->owner->durable);
     enum poly_status status;
 
     err = err == NULL ? &local : err;

@@ -129,8 +129,7 @@ static enum poly_status run_one(struct poly_writer *writer, struct poly_request 
 {
     uint64_t head = writer->log->head;
     struct poly_error ignored;
-    enum poly_status status =
-        request->single ? POLY_OK : run_sql(writer->db, savepoint, err);
+    enum poly_status status = request->single ? POLY_OK : run_sql(writer->db, savepoint, err);
 
     if (status != POLY_OK)
         return status;
@@ -171,7 +170,7 @@ static enum poly_status finish(struct poly_writer *writer, struct poly_error *er
             note_error(writer, status, err, true);
         return status;
     }
-    atomic_store(&writer->log->durable, writer->log->head);
+    atomic_store(&writer->log->owner->durable, writer->log->head);
     if (behind || writer->log->sealed < writer->log->head) {
         pthread_mutex_lock(&writer->lock);
         writer->kicked = true;

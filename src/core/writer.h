@@ -12,24 +12,9 @@
 #ifndef POLY_CORE_WRITER_H
 #define POLY_CORE_WRITER_H
 
-#include "core/log.h"
+#include "core/owner.h"
 
 struct poly_writer;
-
-/* Runs on the writer's connection, inside the group's transaction. */
-typedef enum poly_status poly_write_fn(struct poly_db *db, void *arg, struct poly_error *err);
-/* Runs after the commit (or failure) on the leading thread; must not block. */
-typedef void poly_written_fn(void *arg, enum poly_status status, const struct poly_error *err);
-
-struct poly_request {
-    struct poly_request *next;
-    poly_write_fn *run;
-    poly_written_fn *done; /* NULL: somebody waits in poly_writer_run() */
-    void *arg;
-    bool single; /* one statement at most: needs no savepoint */
-    enum poly_status status;
-    struct poly_error error;
-};
 
 /* What happens around the requests of a group; arg is the instance. */
 struct poly_writer_hooks {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/embedded.h"
 #include "core/instance.h"
 
 void fixture_make(struct fixture *f)
@@ -48,7 +49,8 @@ void fixture_open(struct fixture *f, const char *config)
     options.config_text = text;
     assert_ok(poly_open(&options, &f->instance, &err));
     assert_ok(poly_session_open(f->instance, &all, &f->admin, &err));
-    snprintf(f->file, sizeof(f->file), "%s", poly_sqlite_path(poly_instance_file(f->instance)));
+    snprintf(f->file, sizeof(f->file), "%s",
+             poly_sqlite_path(poly_instance_embedded(f->instance)->file));
 }
 
 void fixture_close(struct fixture *f)

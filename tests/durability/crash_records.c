@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/embedded.h"
 #include "core/inside.h"
 #include "crash.h"
 #include "crash_more.h"
@@ -94,7 +95,7 @@ static enum poly_status retention_step(struct crash_run *run, unsigned number)
     poly_clock_shift((int64_t)number * 7200 * 1000000);
     status = step(run, number);
     if (status == POLY_OK && number % 2 == 0)
-        poly_retention_run(run->instance);
+        poly_embedded_retain(run->instance->owner);
     poly_clock_shift(0);
     return status;
 }

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "core/embedded.h"
 #include "core/inside.h"
 #include "crash.h"
 #include "crash_more.h"
@@ -328,7 +329,7 @@ static enum poly_status retention_step(struct crash_run *run, unsigned number)
     enum poly_status status = single_step(run, number);
 
     if (status == POLY_OK && number % 2 == 0)
-        poly_retention_run(run->instance);
+        poly_embedded_retain(run->instance->owner);
     return status;
 }
 

@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "core/embedded.h"
 #include "core/instance.h"
 #include "lab.h"
 #include "vfs_fault.h"
@@ -54,7 +55,7 @@ static int teardown(void **state)
 
 static sqlite3 *writer_of(struct place *p)
 {
-    return poly_db_handle(poly_sqlite_writer(poly_instance_file(p->instance)));
+    return poly_db_handle(poly_sqlite_writer(poly_instance_embedded(p->instance)->file));
 }
 
 /* --- savepoints --- */

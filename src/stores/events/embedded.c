@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "core/embedded.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "stores/events/driver.h"
@@ -66,7 +67,7 @@ static enum poly_status check_version(const struct poly_append *append, uint64_t
 static enum poly_status embedded_append(struct poly_append *append, struct poly_write *write,
                                         struct poly_error *err)
 {
-    struct poly_log *log = poly_instance_log(write->instance);
+    struct poly_log *log = poly_instance_embedded(write->instance)->log;
     const struct poly_stream *stream = &append->stream;
     uint64_t version, position;
     enum poly_status status = poly_log_stream_version(log, write->db, append->tenant,

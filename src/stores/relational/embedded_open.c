@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "core/config.h"
+#include "core/embedded.h"
 #include "stores/relational/driver.h"
 
 static const char sql_has_records[] =
@@ -333,8 +334,8 @@ void poly_relational_close(struct poly_relational *relational)
         return;
     if (relational->guard != NULL)
         sqlite3_set_authorizer(
-            poly_db_handle(poly_sqlite_writer(poly_instance_file(relational->instance))), NULL,
-            NULL);
+            poly_db_handle(poly_sqlite_writer(poly_instance_embedded(relational->instance)->file)),
+            NULL, NULL);
     while (relational->idle != NULL) {
         struct poly_wall *next = relational->idle->next;
 

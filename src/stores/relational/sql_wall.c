@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/random.h"
+#include "core/embedded.h"
 #include "stores/relational/driver.h"
 #include "stores/relational/sql_function.h"
 
@@ -319,7 +320,7 @@ static enum poly_status open_wall(struct poly_relational *relational, enum poly_
                                   struct poly_wall **wall, struct poly_error *err)
 {
     struct poly_wall *self = calloc(1, sizeof(*self));
-    const char *path = poly_sqlite_path(poly_instance_file(relational->instance));
+    const char *path = poly_sqlite_path(poly_instance_embedded(relational->instance)->file);
     enum poly_status status;
 
     if (self == NULL)

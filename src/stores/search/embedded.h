@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/sqlite.h"
 #include "stores/search/driver.h"
 #include "stores/search/extract.h"
 

@@ -2,6 +2,7 @@
 #ifndef POLY_STORES_SEARCH_FILTER_H
 #define POLY_STORES_SEARCH_FILTER_H
 
+#include "base/sqlite.h"
 #include "stores/search/embedded.h"
 
 /* POLY_INVALID: a filter that cannot mean anything: values, path. */

@@ -1,0 +1,121 @@
+/*
+ * The owner: the database that has the log and the records, as core/ knows it.
+ * Whoever opens, reads, commits or watches it stands behind this table; SQL that
+ * is the same on both engines goes through base/sql.h and is written once.
+ *
+ *   owners/embedded     SQLite, one writer, group commit
+ *   owners/postgresql   a server, a pool of connections, many daemons beside each other
+ */
+#ifndef POLY_CORE_OWNER_H
+#define POLY_CORE_OWNER_H
+
+#include <stdatomic.h>
+
+#include "base/sql.h"
+#include "core/log.h"
+#include "core/operation.h"
+#include "polystore/admin.h"
+
+struct poly_instance;
+struct poly_owner_driver;
+
+/* A driver embeds it in its own struct, first. */
+struct poly_owner {
+    const struct poly_owner_driver *driver;
+    struct poly_instance *instance;
+    uint8_t id[16];     /* made once, with the database */
+    uint8_t secret[32]; /* keys the tokens */
+    uint32_t epoch;     /* changes with every restore */
+    /* Last position below which nothing will appear any more, and which is on disk. */
+    _Atomic uint64_t durable;
+};
+
+/* Runs inside a transaction of the owner's. May run again from its beginning, when the database
+ * asks for that (a deadlock). */
+typedef enum poly_status poly_write_fn(struct poly_db *db, void *arg, struct poly_error *err);
+/* Runs after the commit (or failure); must not block. */
+typedef void poly_written_fn(void *arg, enum poly_status status, const struct poly_error *err);
+
+struct poly_request {
+    struct poly_request *next;
+    poly_write_fn *run;
+    poly_written_fn *done; /* NULL: somebody waits in run() */
+    void *arg;
+    bool single; /* one statement at most: needs no savepoint */
+    enum poly_status status;
+    struct poly_error error;
+};
+
+struct poly_owner_driver {
+    const char *name; /* as in the configuration: "embedded" */
+
+    /* Makes or upgrades our tables, and reads who the instance is. The configuration and the data
+     * folder are there. */
+    enum poly_status (*open)(struct poly_instance *instance, struct poly_owner **owner,
+                             struct poly_error *err);
+    /* Finishes what is queued; after it nothing is written. */
+    void (*stop)(struct poly_owner *owner);
+    void (*close)(struct poly_owner *owner);
+
+    /* --- reading --- */
+
+    /* A connection for this caller alone, until it is given back. NULL: err. Thread-safe. */
+    struct poly_db *(*take)(struct poly_owner *owner, struct poly_error *err);
+    void (*give)(struct poly_owner *owner, struct poly_db *db); /* NULL is accepted */
+    const char *snapshot; /* the statement that opens one for reading */
+    /* Could that position exist? A token of a later one is refused. */
+    bool (*reached)(struct poly_owner *owner, uint64_t position);
+
+    /* --- writing --- */
+
+    /* In a transaction; returns when that is on disk. POLY_LIMIT: too much waits. */
+    enum poly_status (*run)(struct poly_owner *owner, poly_write_fn *run, void *arg, bool single,
+                            struct poly_error *err);
+    /* The same, without waiting: done is called, from whichever thread. */
+    enum poly_status (*submit)(struct poly_owner *owner, struct poly_request *request,
+                               struct poly_error *err);
+    /* An interactive transaction, on *db until release. Waits until deadline: POLY_TIMEOUT. */
+    enum poly_status (*hold)(struct poly_owner *owner, int64_t deadline, struct poly_db **db,
+                             struct poly_error *err);
+    enum poly_status (*release)(struct poly_owner *owner, struct poly_db *db, bool commit,
+                                struct poly_error *err);
+    /* Co-located projections are to move although nobody writes. */
+    void (*kick)(struct poly_owner *owner);
+
+    /* --- inside a transaction --- */
+
+    /* Before its first operation: what the triggers and records need to know of it. */
+    void (*began)(struct poly_write *write);
+    /* Tells the triggers whose transaction it is; once for each transaction. */
+    enum poly_status (*mark)(struct poly_write *write, struct poly_error *err);
+    /* Before the commit of a transaction that was marked. */
+    enum poly_status (*unmark)(struct poly_write *write, struct poly_error *err);
+    /* After each operation: write->position is that of the last record. */
+    enum poly_status (*wrote)(struct poly_write *write, struct poly_error *err);
+    /* Operations were rolled back. rewind: the last one only, and the transaction goes on. */
+    void (*undone)(struct poly_write *write, bool rewind);
+
+    /* --- the log --- */
+
+    enum poly_status (*scan)(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
+    /* SELECT of the records with positions ?1 to ?2, in order, with their salt in column SALT. */
+    const char *records;
+    void (*record)(struct poly_stmt *stmt, struct poly_record *record, bool *large);
+
+    /* --- upkeep --- */
+
+    /* POLY_UNAVAILABLE: nothing can be written any more, until a restart. */
+    enum poly_status (*usable)(struct poly_owner *owner, struct poly_error *err);
+
+    /* Fills what it knows of itself: state, last error, sizes, who holds up readers. */
+    enum poly_status (*report)(struct poly_owner *owner, struct poly_arena *arena,
+                               struct poly_status_report *report, struct poly_error *err);
+    /* Removes change records that are older than the configuration says. Takes its time. */
+    void (*retain)(struct poly_owner *owner);
+};
+
+enum { POLY_RECORD_SALT = 10 };
+
+extern const struct poly_owner_driver poly_owner_embedded;
+
+#endif
