@@ -29,8 +29,12 @@ enum { OBJECT_COLUMNS = 60 /* a function takes 127 arguments */ };
 static const char image_begin[] = "/*image*/";
 static const char image_end[] = "/*end*/";
 
+/* And does one of the application's stand behind it? SQLite runs the last one first. */
 static const char sql_trigger[] =
-    "SELECT sql FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1";
+    "SELECT sql, EXISTS (SELECT 1 FROM main.sqlite_schema AS other WHERE other.type = 'trigger'"
+    " AND other.tbl_name = own.tbl_name COLLATE NOCASE AND other.rowid > own.rowid"
+    " AND substr(other.name, 1, 5) <> 'poly_')"
+    " FROM main.sqlite_schema AS own WHERE type = 'trigger' AND name = ?1";
 
 static const char now[] =
     "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000";
@@ -87,33 +91,40 @@ static void add_image_value(struct poly_buffer *b, const char *row,
     poly_buffer_release(&name);
 }
 
-/* '"name"' or a JSON path to it, and its value. */
+/* 'name', and its value. */
 static void add_members(struct poly_buffer *b, const struct poly_table *table, const char *row,
                         size_t first)
 {
     for (size_t i = first; i < first + OBJECT_COLUMNS && i < table->column_count; i++) {
         const char *name = table->columns[i].name;
 
-        if (first > 0)
-            poly_buffer_text(b, ", '$.\"' || ");
-        else if (i > 0)
+        if (i > first)
             poly_buffer_text(b, ", ");
         poly_sql_text(b, name);
-        poly_buffer_text(b, first > 0 ? " || '\"', " : ", ");
+        poly_buffer_text(b, ", ");
         add_image_value(b, row, &table->columns[i]);
     }
 }
 
-/* Wide tables: json_object takes the first 60 columns, json_insert 60 more each. */
+/*
+ * Wide tables: one object for each 60 columns, put together as text, because a JSON path cannot
+ * spell every name. A negative length takes what stands before the last character.
+ */
 static void add_image(struct poly_buffer *b, const struct poly_table *table, const char *row)
 {
+    size_t last = (table->column_count - 1) / OBJECT_COLUMNS * OBJECT_COLUMNS;
+
     poly_buffer_text(b, image_begin);
-    for (size_t first = OBJECT_COLUMNS; first < table->column_count; first += OBJECT_COLUMNS)
-        poly_buffer_text(b, "json_insert(");
-    poly_buffer_text(b, "json_object(");
     for (size_t first = 0; first < table->column_count; first += OBJECT_COLUMNS) {
+        if (first > 0)
+            poly_buffer_text(b, " || ',' || ");
+        poly_buffer_text(b, first < last ? "substr(" : "");
+        poly_buffer_text(b, first > 0 ? "substr(" : "");
+        poly_buffer_text(b, "json_object(");
         add_members(b, table, row, first);
         poly_buffer_text(b, ")");
+        poly_buffer_text(b, first > 0 ? ", 2)" : "");
+        poly_buffer_text(b, first < last ? ", -1, -2000000000)" : "");
     }
     poly_buffer_text(b, image_end);
 }
@@ -412,9 +423,10 @@ static const char *wanted(const struct poly_table *table, int event)
                         : table->sql.delete_trigger;
 }
 
-/* The trigger's text, copied into the buffer; empty: there is none. */
+/* The trigger's text, copied into the buffer; empty: there is none. *outrun: one of others runs
+ * before it, and what that does to the row would be logged first. */
 static enum poly_status stored(struct poly_db *db, const struct poly_table *table, int event,
-                               struct poly_buffer *text, struct poly_error *err)
+                               struct poly_buffer *text, bool *outrun, struct poly_error *err)
 {
     sqlite3_stmt *statement = poly_db_prepare(db, sql_trigger, err);
     char name[POLY_TRIGGER_NAME];
@@ -431,6 +443,7 @@ static enum poly_status stored(struct poly_db *db, const struct poly_table *tabl
         struct poly_text sql = poly_column_text(statement, 0);
 
         poly_buffer_add(text, sql.data, sql.size);
+        *outrun = sqlite3_column_int(statement, 1) != 0;
     }
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
@@ -449,9 +462,11 @@ enum poly_status poly_table_triggers_fit(struct poly_db *db, const struct poly_t
 
     poly_buffer_init(&text, 4 * 1024 * 1024);
     for (int i = 0; i < 3 && status == POLY_OK; i++) {
-        status = stored(db, table, i, &text, err);
+        bool outrun = false;
+
+        status = stored(db, table, i, &text, &outrun, err);
         found += text.size > 0;
-        all = all && text.size > 0 && strcmp(text.data, wanted(table, i)) == 0;
+        all = all && !outrun && text.size > 0 && strcmp(text.data, wanted(table, i)) == 0;
     }
     poly_buffer_release(&text);
     if (status == POLY_OK) {
@@ -461,18 +476,35 @@ enum poly_status poly_table_triggers_fit(struct poly_db *db, const struct poly_t
     return status;
 }
 
+/* Where the next token of the SQL begins: what is in quotes is one, all else a character. */
+static const char *token(const char *sql)
+{
+    const char *close = *sql == '\'' || *sql == '"' ? strchr(sql + 1, *sql) : NULL;
+
+    return close == NULL ? sql + 1 : close + 1;
+}
+
+/* The mark in the SQL, outside of quotes: a column may have any name. NULL: there is none. */
+static const char *find_mark(const char *sql, const char *mark)
+{
+    while (*sql != '\0' && strncmp(sql, mark, strlen(mark)) != 0)
+        sql = token(sql);
+    return *sql == '\0' ? NULL : sql;
+}
+
 /* NEW."x" becomes t."x" in the image that the insert trigger was made with. */
 static void add_old_image(struct poly_buffer *b, const char *from, const char *to)
 {
-    static const char row[] = "NEW.\"";
-
     while (from < to) {
-        if (strncmp(from, row, sizeof(row) - 1) == 0) {
-            poly_buffer_text(b, "t.\"");
-            from += sizeof(row) - 1;
+        const char *next = token(from);
+
+        if (strncmp(from, "NEW.\"", 5) == 0) {
+            poly_buffer_text(b, "t.");
+            next = from + 4;
         } else {
-            poly_buffer_char(b, *from++);
+            poly_buffer_add(b, from, (size_t)(next - from));
         }
+        from = next;
     }
 }
 
@@ -482,12 +514,13 @@ static enum poly_status old_image(struct poly_db *db, const struct poly_table *t
 {
     struct poly_buffer text;
     enum poly_status status;
+    bool outrun;
 
     poly_buffer_init(&text, 4 * 1024 * 1024);
-    status = stored(db, table, 0, &text, err);
+    status = stored(db, table, 0, &text, &outrun, err);
     if (status == POLY_OK && text.size > 0) {
-        const char *from = strstr(text.data, image_begin);
-        const char *to = from == NULL ? NULL : strstr(from, image_end);
+        const char *from = find_mark(text.data, image_begin);
+        const char *to = from == NULL ? NULL : find_mark(from, image_end);
 
         if (to != NULL)
             add_old_image(image, from, to);
