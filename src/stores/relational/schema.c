@@ -395,12 +395,15 @@ static void add_get(struct poly_buffer *b, const struct poly_table *table)
     add_where(b, table);
 }
 
-/* INSERT INTO t(columns) */
+/*
+ * INSERT INTO t(columns). OR ABORT: a schema that resolves conflicts by itself (UNIQUE ON CONFLICT
+ * REPLACE, ROLLBACK …) would remove another tenant's row, or undo what others have written.
+ */
 static void add_insert(struct poly_buffer *b, const struct poly_table *table)
 {
     const char *comma = "";
 
-    poly_buffer_text(b, "INSERT INTO main.");
+    poly_buffer_text(b, "INSERT OR ABORT INTO main.");
     poly_sql_name(b, table->domain->table);
     poly_buffer_text(b, "(");
     if (table->domain->tenant != NULL) {
@@ -481,7 +484,7 @@ static void add_patch(struct poly_buffer *b, const struct poly_table *table)
     const char *comma = "";
     const char *key = table->columns[table->key].name;
 
-    poly_buffer_text(b, "UPDATE main.");
+    poly_buffer_text(b, "UPDATE OR ABORT main.");
     poly_sql_name(b, table->domain->table);
     poly_buffer_text(b, " SET ");
     for (size_t i = 0; i < table->column_count; i++) {
