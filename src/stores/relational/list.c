@@ -264,23 +264,21 @@ static enum poly_status add_filter(struct listing *l, const struct poly_filter *
 }
 
 /* Rows after the cursor. NULL sorts first; nothing compares with it. */
-static enum poly_status add_after(struct listing *l, struct poly_error *err)
+static void add_after(struct listing *l)
 {
     const struct poly_column *column = &l->table->columns[l->order];
     const char *name = l->table->columns[l->table->key].name;
     const char *beyond = l->query->descending ? "<" : ">";
     struct poly_buffer *b = &l->sql;
-    struct poly_record_key key;
-    enum poly_status status = poly_record_key(l->table, l->after.key, l->arena, &key, err);
-    int k = status == POLY_OK ? bind(l, &key.value) : 0;
+    /* As it stands in the row, which another program may have written: not as we would. */
+    struct poly_value key = {.type = POLY_TEXT, .text = l->after.key};
+    int k = bind(l, &key);
 
-    if (status != POLY_OK)
-        return status;
     poly_buffer_text(b, " AND (");
     if (l->order == l->table->key) {
         poly_sql_name(b, name);
         poly_buffer_printf(b, " %s ?%d)", beyond, k);
-        return POLY_OK;
+        return;
     }
     if (l->after.order.type == POLY_NULL) {
         poly_sql_name(b, column->name);
@@ -293,7 +291,7 @@ static enum poly_status add_after(struct listing *l, struct poly_error *err)
             poly_buffer_text(b, " IS NOT NULL");
         }
         poly_buffer_text(b, ")");
-        return POLY_OK;
+        return;
     }
 
     int v = bind(l, &l->after.order);
@@ -311,7 +309,6 @@ static enum poly_status add_after(struct listing *l, struct poly_error *err)
         poly_buffer_text(b, " IS NULL");
     }
     poly_buffer_text(b, ")");
-    return POLY_OK;
 }
 
 static void add_head(struct listing *l)
@@ -355,7 +352,7 @@ static enum poly_status build(struct listing *l, struct poly_error *err)
     for (size_t i = 0; i < l->query->filter_count && status == POLY_OK; i++)
         status = add_filter(l, &l->query->filters[i], err);
     if (status == POLY_OK && l->has_after)
-        status = add_after(l, err);
+        add_after(l);
     poly_buffer_text(&l->sql, " ORDER BY ");
     if (l->order != l->table->key) {
         poly_sql_name(&l->sql, l->table->columns[l->order].name);
@@ -441,7 +438,7 @@ static enum poly_status read_cursor(struct listing *l, struct poly_error *err)
         return poly_no_memory(err);
     if (sodium_base642bin(bytes, CURSOR_MAX, l->query->cursor, strlen(l->query->cursor), NULL,
                           &size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-        size <= used || memcmp(bytes, l->digest, DIGEST) != 0)
+        size < used || memcmp(bytes, l->digest, DIGEST) != 0)
         return bad_cursor(l, err);
     l->after.order = poly_null();
     l->after.order.type = (enum poly_type)bytes[DIGEST];
