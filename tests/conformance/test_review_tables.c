@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 #include <time.h>
 
+#include "core/embedded.h"
 #include "core/inside.h"
 #include "lab.h"
 
@@ -409,7 +410,7 @@ static void *retire(void *arg)
     struct churn *churn = arg;
 
     while (!atomic_load(&churn->done)) {
-        poly_retention_run(churn->f->instance);
+        poly_embedded_retain(&poly_instance_embedded(churn->f->instance)->base);
         nanosleep(&(struct timespec){0, 50000000}, NULL);
     }
     return NULL;
