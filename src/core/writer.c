@@ -3,6 +3,12 @@
  * epoch that its waiters sleep on (a futex), so that exactly those whose group
  * is done are woken, however many they are.
  *
+ * Left alone, two batches would share the clients between them for good: while
+ * one half is being written the other half comes back. So the writer's thread
+ * gives those it has just told a moment to come back, and all share one sync.
+ * The moment is short beside the sync it saves, is granted only where several
+ * write at a time, and less and less often where it was granted in vain.
+ *
  * After a sync that failed the kernel may have dropped the pages: nothing is
  * tried again, the writer is failed for good and says so to everyone. A disk
  * that is full is no such case: SQLite rolls back and the next group may do.
@@ -28,7 +34,10 @@ enum {
     FOREIGN_MAX = 20000,     /* records of others that one group takes in */
     CHECKPOINT_PAGES = 4000, /* of the WAL: 16 MiB */
     PAUSE_FIRST_US = 50000,  /* after a group that failed and that nobody waits for */
-    PAUSE_MAX_US = 2000000
+    PAUSE_MAX_US = 2000000,
+    MOMENT_PART = 4, /* of what a group took: how long its clients may take to come back */
+    MOMENT_MAX_US = 1000,
+    IN_VAIN_MAX = 64 /* groups that begin at once before another try */
 };
 
 static const char savepoint[] = "SAVEPOINT poly_request";
@@ -57,15 +66,22 @@ struct poly_writer {
     int64_t pause;
     bool closing;
     unsigned holders; /* waiting to hold */
+    unsigned told;    /* requests of the last group: their clients may soon come back */
+    unsigned awaited; /* length of the queue that the leader waits for; 0: it does not */
+    unsigned in_vain; /* after a moment in vain this many groups begin at once */
+    unsigned at_once; /* how many of them are still to come */
+    int64_t took;     /* microseconds of the last group */
+    _Atomic uint32_t complete; /* changes when the queue is as long as awaited */
     int wal_pages;    /* the leader's: length of the WAL after the last commit */
     pthread_t thread;
     bool thread_runs;
     struct poly_writer_status status;
 };
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+/* length NULL: until woken. */
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *length)
 {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, length, NULL, 0);
 }
 
 static void futex_wake(_Atomic uint32_t *word, int count)
@@ -305,6 +321,7 @@ static void lead_one(struct poly_writer *writer)
 {
     struct batch *batch = &writer->batch[writer->filling];
     bool owed = writer->kicked || writer->again != 0, committed;
+    int64_t begun = poly_clock_monotonic();
 
     writer->filling = !writer->filling;
     poly_assert(writer->batch[writer->filling].first == NULL);
@@ -314,6 +331,8 @@ static void lead_one(struct poly_writer *writer)
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += committed;
     writer->status.requests += batch->count;
+    writer->told = committed ? batch->count : 0;
+    writer->took = poly_clock_monotonic() - begun;
     if (committed)
         writer->again = writer->pause = 0;
     else if (owed)
@@ -364,6 +383,37 @@ static void idle(struct poly_writer *writer)
     }
 }
 
+/*
+ * With the lock, between two groups: until those who were told have come back, or for a moment.
+ * A client that writes alone is neither waited for nor made to wait.
+ */
+static void grant_moment(struct poly_writer *writer)
+{
+    const struct batch *batch = &writer->batch[writer->filling];
+    unsigned awaited = batch->count + writer->told;
+    int64_t moment = writer->took / MOMENT_PART;
+    struct timespec length = {
+        .tv_nsec = (moment < MOMENT_MAX_US ? moment : MOMENT_MAX_US) * 1000};
+    uint32_t word = atomic_load(&writer->complete);
+
+    if (awaited < 2 || writer->kicked || writer->closing || writer->holders > 0)
+        return;
+    if (writer->at_once > 0) {
+        writer->at_once--;
+        return;
+    }
+    writer->awaited = awaited;
+    pthread_mutex_unlock(&writer->lock);
+    futex_wait(&writer->complete, word, &length);
+    pthread_mutex_lock(&writer->lock);
+    writer->awaited = 0;
+    if (batch->count >= awaited)
+        writer->in_vain = 0;
+    else if (writer->in_vain < IN_VAIN_MAX)
+        writer->in_vain = 2 * writer->in_vain + 1;
+    writer->at_once = writer->in_vain;
+}
+
 static void *thread_main(void *arg)
 {
     struct poly_writer *writer = arg;
@@ -373,6 +423,7 @@ static void *thread_main(void *arg)
         while (!writer->busy && wanted(writer) && !finished(writer)) {
             writer->busy = true;
             lead_one(writer);
+            grant_moment(writer);
             writer->busy = false;
             if (writer->holders > 0) {
                 pthread_cond_broadcast(&writer->wake);
@@ -457,6 +508,10 @@ static struct batch *enqueue(struct poly_writer *writer, struct poly_request *re
     *batch->end = request;
     batch->end = &request->next;
     batch->count++;
+    if (batch->count == writer->awaited) {
+        atomic_fetch_add(&writer->complete, 1);
+        futex_wake(&writer->complete, 1);
+    }
     return batch;
 }
 
@@ -465,7 +520,7 @@ static void await(struct poly_writer *writer, struct batch *batch, uint32_t epoc
     atomic_fetch_add(&batch->sleeping, 1);
     pthread_mutex_unlock(&writer->lock);
     while (atomic_load(&batch->epoch) == epoch)
-        futex_wait(&batch->epoch, epoch);
+        futex_wait(&batch->epoch, epoch, NULL);
     atomic_fetch_sub(&batch->sleeping, 1);
     /* Waking many takes long; the writer has better things to do. */
     if (atomic_exchange(&batch->relay, false))
