@@ -66,6 +66,7 @@ struct poly_status_report {
     uint64_t commits, requests, replays; /* since the start */
     bool writer_held;                    /* by an interactive transaction … */
     int64_t writer_held_us;              /* … for so long */
+    bool writes_refused;         /* the last ones were: the disk is full, or the log has failed */
     struct poly_text last_error;         /* of the log; or empty */
     const struct poly_projection_status *projections;
     size_t projection_count;

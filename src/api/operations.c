@@ -479,7 +479,8 @@ const struct api_operation api_operations[] = {
         .method = "GET",
         .path = "/ready",
         .summary = "Can requests be sent here?",
-        .description = "503 unless everything is ok or behind. For a load balancer.",
+        .description = "503 unless each store is ok or behind. For a load balancer. On a full "
+                       "disk it is 200, because reads go on; writes_refused says so.",
         .flags = API_OPEN | API_READY,
         .success = 200,
         .answer = &api_schema_ready,

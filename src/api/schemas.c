@@ -405,6 +405,7 @@ const struct api_schema api_schema_status = {
         COUNT("replays", "answered from an idempotency key"),
         FLAG("writer_held", "by an interactive transaction"),
         MEMBER("writer_held_seconds", API_NUMBER, "for so long", REQUIRED),
+        FLAG("writes_refused", "the last ones were: the disk is full, or the log has failed"),
         MEMBER("last_error", API_TEXT, "of the log"), ITEMS("projections", projection, "followers"),
         ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all")),
 };
@@ -419,7 +420,8 @@ const struct api_schema api_schema_ready = {
     .name = "Ready",
     .meaning = "whether requests may be sent here",
     .fields =
-        FIELDS(FLAG("ready", "the state is ok or behind"),
+        FIELDS(FLAG("ready", "reads are answered, from stores that are ok or behind"),
+               FLAG("writes_refused", "as in the status; the next one may be taken"),
                MEMBER("state", API_CHOICE, "as in the status", REQUIRED, .choices = API_STATES)),
 };
 

@@ -84,6 +84,7 @@ static void print_log(struct poly_buffer *out, const struct poly_status_report *
     api_put_integer(out, "replays", report->replays);
     api_put_bool(out, "writer_held", report->writer_held);
     api_put_number(out, "writer_held_seconds", seconds(report->writer_held_us));
+    api_put_bool(out, "writes_refused", report->writes_refused);
     api_put_some(out, "last_error", report->last_error);
 }
 
@@ -153,6 +154,17 @@ enum poly_status api_live(struct api_context *context, struct poly_error *err)
     return api_answer_finish(context, err);
 }
 
+/* A full disk alone is no reason to send reads elsewhere, nor the write that finds room again. */
+static bool is_ready(const struct poly_status_report *report)
+{
+    for (size_t i = 0; i < report->projection_count; i++) {
+        if (report->projections[i].state > POLY_STATE_BEHIND)
+            return false;
+    }
+    return report->state <= POLY_STATE_BEHIND ||
+           (report->state == POLY_STATE_RETRYING && report->writes_refused);
+}
+
 enum poly_status api_ready(struct api_context *context, struct poly_error *err)
 {
     struct poly_status_report report;
@@ -161,11 +173,12 @@ enum poly_status api_ready(struct api_context *context, struct poly_error *err)
     if (status != POLY_OK)
         return status;
 
-    bool ready = report.state == POLY_STATE_OK || report.state == POLY_STATE_BEHIND;
+    bool ready = is_ready(&report);
 
     context->head.http = ready ? 200 : 503;
     poly_buffer_char(&context->out, '{');
     api_put_bool(&context->out, "ready", ready);
+    api_put_bool(&context->out, "writes_refused", report.writes_refused);
     put_state(&context->out, report.state);
     poly_buffer_text(&context->out, "}\n");
     return api_answer_finish(context, err);
@@ -317,6 +330,7 @@ static void log_lines(struct poly_buffer *out, const struct poly_status_report *
     single(out, "transactions_total", "counter", "Transactions in them.", (double)r->requests);
     single(out, "replays_total", "counter", "Answered from an idempotency key.",
            (double)r->replays);
+    single(out, "writes_refused", "gauge", "1 when the last writes were.", r->writes_refused);
     single(out, "writer_held_seconds", "gauge", "How long an interactive transaction has it.",
            seconds(r->writer_held_us));
 }

@@ -109,7 +109,7 @@ static enum poly_status print(const json_t *status, struct poly_error *err)
         printf("writer    held by a transaction for %.1f s\n",
                json_number_value(json_object_get(status, "writer_held_seconds")));
     if (last_error[0] != '\0') {
-        printf("error     ");
+        printf(cli_json_true(status, "writes_refused") ? "refuses   writes: " : "error     ");
         cli_print_line(stdout, last_error, strlen(last_error));
     }
     printf("\n");

@@ -218,7 +218,10 @@ static enum poly_status embedded_report(struct poly_owner *owner, struct poly_ar
     char *error;
 
     poly_writer_look(of(owner)->writer, &writer);
-    report->state = writer.failed ? POLY_STATE_FAILED : POLY_STATE_OK;
+    report->state = writer.failed     ? POLY_STATE_FAILED
+                    : writer.refusing ? POLY_STATE_RETRYING
+                                      : POLY_STATE_OK;
+    report->writes_refused = writer.refusing || writer.failed;
     report->commits = writer.commits;
     report->requests = writer.requests;
     report->writer_held = writer.held;

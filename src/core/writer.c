@@ -109,6 +109,15 @@ static void note_error(struct poly_writer *writer, enum poly_status status,
     pthread_mutex_unlock(&writer->lock);
 }
 
+/* With the lock: how a write went. Its own mistakes say nothing of the next one. */
+static void note_refusal(struct poly_writer *writer, enum poly_status status)
+{
+    if (status == POLY_OK)
+        writer->status.refusing = false;
+    else if (status == POLY_UNAVAILABLE)
+        writer->status.refusing = true;
+}
+
 static bool transaction_lost(struct poly_writer *writer)
 {
     return !poly_db_in_transaction(writer->db);
@@ -283,8 +292,8 @@ static void checkpoint(struct poly_writer *writer)
     note_error(writer, err.status, &err, poly_db_broken(code));
 }
 
-/* One group, without the lock. Returns whether it was committed. */
-static bool lead(struct poly_writer *writer, struct batch *batch)
+/* One group, without the lock. POLY_OK: it was committed. */
+static enum poly_status lead(struct poly_writer *writer, struct batch *batch)
 {
     struct poly_error err = {POLY_OK, -1, ""};
     enum poly_status status = begin(writer, &err);
@@ -301,7 +310,7 @@ static bool lead(struct poly_writer *writer, struct batch *batch)
         writer->hooks.published(writer->hooks.arg, writer->log->head, true);
     }
     complete(batch);
-    return status == POLY_OK;
+    return status;
 }
 
 /* With the lock. A group that was wanted without requests has nobody who would ask again: a full
@@ -320,20 +329,23 @@ static void try_again(struct poly_writer *writer)
 static void lead_one(struct poly_writer *writer)
 {
     struct batch *batch = &writer->batch[writer->filling];
-    bool owed = writer->kicked || writer->again != 0, committed;
+    bool owed = writer->kicked || writer->again != 0;
     int64_t begun = poly_clock_monotonic();
+    enum poly_status status;
 
     writer->filling = !writer->filling;
     poly_assert(writer->batch[writer->filling].first == NULL);
     writer->kicked = false;
     pthread_mutex_unlock(&writer->lock);
-    committed = lead(writer, batch);
+    status = lead(writer, batch);
     pthread_mutex_lock(&writer->lock);
-    writer->status.commits += committed;
+    writer->status.commits += status == POLY_OK;
     writer->status.requests += batch->count;
-    writer->told = committed ? batch->count : 0;
+    writer->told = status == POLY_OK ? batch->count : 0;
     writer->took = poly_clock_monotonic() - begun;
-    if (committed)
+    if (batch->count > 0)
+        note_refusal(writer, status);
+    if (status == POLY_OK)
         writer->again = writer->pause = 0;
     else if (owed)
         try_again(writer);
@@ -617,8 +629,9 @@ enum poly_status poly_writer_release(struct poly_writer *writer, bool commit,
                                      struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
+    bool lost = transaction_lost(writer);
 
-    if (commit && transaction_lost(writer))
+    if (commit && lost)
         status = poly_fail(err, POLY_UNAVAILABLE, "the transaction was rolled back");
     else if (commit)
         status = finish(writer, err);
@@ -634,6 +647,8 @@ enum poly_status poly_writer_release(struct poly_writer *writer, bool commit,
     pthread_mutex_lock(&writer->lock);
     writer->status.held = false;
     writer->status.commits += commit && status == POLY_OK;
+    if (commit && !lost)
+        note_refusal(writer, status);
     writer->status.requests++;
     step_down(writer);
     pthread_mutex_unlock(&writer->lock);

@@ -57,6 +57,7 @@ struct poly_writer_status {
     bool held;
     int64_t held_since; /* poly_clock_monotonic() */
     bool failed;
+    bool refusing; /* the last group with requests could not be written; the next one may */
     char error[256]; /* why it failed, or the last error of a group; or empty */
 };
 void poly_writer_look(struct poly_writer *writer, struct poly_writer_status *status);

@@ -99,7 +99,8 @@ static void conclude(struct server_request *request, enum poly_status status)
     if (status == POLY_OK && has(request, API_REVOKES))
         server_auth_forget(server->auth);
     if ((flags & API_READS) == 0 &&
-        (status == POLY_UNAVAILABLE || status == POLY_INTERNAL || status == POLY_CORRUPT)) {
+        (status == POLY_UNAVAILABLE || status == POLY_INTERNAL || status == POLY_CORRUPT ||
+         request->head.http == MHD_HTTP_SERVICE_UNAVAILABLE)) {
         atomic_store(&server->suspect, true);
         server_wake(server);
     }

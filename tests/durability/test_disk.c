@@ -91,6 +91,17 @@ static void all_is_well(struct place *p)
 
 /* --- full --- */
 
+static void assert_refusing(struct place *p, bool refusing)
+{
+    struct poly_status_report report;
+
+    assert_ok(poly_status_read(p->session, &report, &err));
+    assert_int_equal(report.writes_refused, refusing);
+    if (refusing)
+        assert_int_equal(report.state, POLY_STATE_RETRYING);
+    poly_session_reset(p->session);
+}
+
 static void full_at(const char *config, uint64_t at, bool once)
 {
     struct place p;
@@ -108,12 +119,14 @@ static void full_at(const char *config, uint64_t at, bool once)
             assert_int_equal(status, POLY_UNAVAILABLE);
             assert_message("disk is full");
         }
+        assert_refusing(&p, status != POLY_OK);
         reads_go_on(&p);
     }
     if (!once)
         assert_true(refused > 0);
     fault_disarm();
     assert_ok(write_one(&p));
+    assert_refusing(&p, false);
     all_is_well(&p);
     close_place(&p);
     open_place(&p, config);

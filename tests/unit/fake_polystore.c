@@ -431,6 +431,7 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
     (void)session;
     *report = (struct poly_status_report){
         .state = fake.state,
+        .writes_refused = fake.state == POLY_STATE_RETRYING,
         .version = {"0", 1},
         .head = fake.records,
         .started = 1,

@@ -441,7 +441,12 @@ static void test_status(void **state)
     fake.state = POLY_STATE_STOPPED;
     assert_ok(run("GET", "/ready", NULL));
     assert_int_equal(sink.head.http, 503);
-    assert_answer("{\"ready\":false,\"state\":\"stopped\"}\n");
+    assert_answer("{\"ready\":false,\"writes_refused\":false,\"state\":\"stopped\"}\n");
+    fake.state = POLY_STATE_RETRYING; /* a full disk */
+    assert_ok(run("GET", "/ready", NULL));
+    assert_int_equal(sink.head.http, 200);
+    assert_answer("{\"ready\":true,\"writes_refused\":true,\"state\":\"retrying\"}\n");
+    fake.state = POLY_STATE_STOPPED;
     assert_ok(run("GET", "/metrics", NULL));
     assert_non_null(strstr(sink.out.data, "polystore_state{state=\"stopped\"} 1\n"));
     assert_non_null(
