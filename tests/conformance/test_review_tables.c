@@ -40,7 +40,8 @@ static const char config[] = "domains:\n"
                              "  ids: {table: ids, tenant: none}\n"
                              "  mixed: {table: mixed, tenant: none}\n"
                              "  reserved: {table: reserved, tenant: none}\n"
-                             "  orders: {stream: order}\n";
+                             "  orders: {stream: order, search: {fields: [text], filters: [level],"
+                             " language: none}}\n";
 
 static int setup(void **state)
 {
@@ -505,6 +506,69 @@ static void a_key_of_many_threads_has_one_effect(void **state)
     assert_int_equal(lab_stream_version(f->admin, "order-1"), 1);
 }
 
+/* --- search --- */
+
+static void say(struct fixture *f, const char *json)
+{
+    struct poly_event event = {.type = "Said", .data = poly_json(json)};
+    struct poly_txn *txn;
+
+    assert_ok(poly_txn_begin(f->admin, NULL, &txn, &err));
+    assert_ok(poly_append(txn, "order-1", POLY_ANY, &event, 1, &err));
+    assert_ok(poly_txn_commit(txn, NULL, &err));
+}
+
+static size_t found(struct fixture *f, const char *text, enum poly_compare compare,
+                    struct poly_value value)
+{
+    struct poly_filter filter = {
+        .column = "level", .compare = compare, .values = &value, .value_count = 1};
+    struct poly_search_query query = {.query = text, .filters = &filter, .filter_count = 1};
+    struct poly_hits hits;
+
+    assert_ok(poly_search(f->admin, &query, &hits, &err));
+    return hits.count;
+}
+
+/* As in lists: a number is not less than a text, and a prefix is one of a text. */
+static void filters_of_a_search_are_those_of_a_list(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, "{\"text\": \"word\", \"level\": 3}");
+    say(f, "{\"text\": \"word\", \"level\": \"high\"}");
+    say(f, "{\"text\": \"word\", \"level\": \"30\"}");
+    say(f, "{\"text\": \"word\"}");
+    assert_int_equal(found(f, "word", POLY_GT, poly_int(1)), 1);
+    assert_int_equal(found(f, "word", POLY_LT, poly_str("z")), 2);
+    assert_int_equal(found(f, "word", POLY_LE, poly_str("30")), 1);
+    assert_int_equal(found(f, "word", POLY_PREFIX, poly_str("3")), 1);
+    assert_int_equal(found(f, "word", POLY_EQ, poly_str("3")), 0);
+}
+
+/* As deep as the limit allows, in the shape that needs most of the engine's stack. */
+static void a_query_of_the_greatest_depth_is_answered(void **state)
+{
+    static const char *const levels[] = {"x OR word (", "x OR word -(", "word -(", "x OR (",
+                                         "x OR word w* -x -("};
+    struct fixture *f = *state;
+    struct poly_search_query query = {.limit = 5};
+    struct poly_hits hits;
+
+    say(f, "{\"text\": \"word\"}");
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        char text[2000] = "";
+
+        for (int depth = 0; depth < (i == 4 ? 15 : 16); depth++)
+            strcat(text, levels[i]);
+        strcat(text, "word");
+        for (int depth = 0; depth < (i == 4 ? 15 : 16); depth++)
+            strcat(text, ")");
+        query.query = text;
+        assert_ok(poly_search(f->admin, &query, &hits, &err));
+    }
+}
+
 #define HERE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(int argc, char **argv)
@@ -519,6 +583,8 @@ int main(int argc, char **argv)
         HERE(numbers_come_back_bit_for_bit),
         HERE(every_order_pages_over_every_row),
         HERE(an_image_is_that_of_its_time),
+        HERE(filters_of_a_search_are_those_of_a_list),
+        HERE(a_query_of_the_greatest_depth_is_answered),
         HERE(a_key_of_many_threads_has_one_effect),
     };
 

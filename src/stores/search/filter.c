@@ -1,7 +1,7 @@
 /*
- * A filter's value is compared with what the record held, as SQLite compares:
- * numbers before text before bytes, and null with nothing. Column numbers are
- * ours and values are bound, so no text of the caller becomes SQL.
+ * A filter's value is compared with what the record held: numbers with numbers,
+ * text with text, and null with nothing, as a list of records does. Column
+ * numbers are ours and values are bound, so no text of the caller becomes SQL.
  */
 #include "stores/search/filter.h"
 
@@ -103,6 +103,32 @@ static void print_operand(const struct poly_search_index *index, const struct po
                            column, column, parameter);
 }
 
+/* SQLite sorts numbers before text before bytes: '>' of a number would find every text. */
+static void print_class(const struct poly_search_index *index, const struct poly_filter *filter,
+                        int parameter, struct poly_buffer *out)
+{
+    const char *class = "='text'";
+
+    switch (filter->values[0].type) {
+    case POLY_BOOL:
+    case POLY_INT:
+    case POLY_FLOAT:
+        class = " IN ('integer','real')";
+        break;
+    case POLY_TIME:
+        class = index->stream ? class : " IN ('integer','real')";
+        break;
+    case POLY_BYTES:
+        class = "='blob'";
+        break;
+    default:
+        break;
+    }
+    poly_buffer_text(out, " AND typeof(");
+    print_operand(index, filter, parameter, out);
+    poly_buffer_printf(out, ")%s", class);
+}
+
 static void print_one(const struct poly_search_index *index, const struct poly_filter *filter,
                       int parameter, struct poly_buffer *out)
 {
@@ -138,6 +164,8 @@ static void print_one(const struct poly_search_index *index, const struct poly_f
         poly_buffer_printf(out, "%s?%d", operators[filter->compare], value);
         break;
     }
+    if (filter->compare >= POLY_LT && filter->compare <= POLY_PREFIX && filter->compare != POLY_IN)
+        print_class(index, filter, parameter, out);
     poly_buffer_char(out, ')');
 }
 

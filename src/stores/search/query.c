@@ -14,6 +14,9 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 
+/* Lists in lists: so many take at most 64 places of the engine's stack, in any order. */
+enum { DEEP = 16 };
+
 struct parser {
     const char *text;
     size_t at, size;
@@ -418,6 +421,7 @@ struct printer {
     struct poly_buffer *out;
     size_t *order;
     size_t count;
+    bool deep;
 };
 
 /* Can it match anything at all? */
@@ -452,20 +456,47 @@ void poly_query_print_term(const struct poly_query_node *term, int column, struc
 
 static void print_node(struct printer *p, const struct poly_query_node *node);
 
-/* The living children of one sign. */
+static int depth(const struct poly_query_node *node)
+{
+    int deepest = 0;
+
+    if (node->type == POLY_QUERY_TERM)
+        return 0;
+    for (const struct poly_query_node *child = node->children; child != NULL; child = child->next)
+        deepest = depth(child) > deepest ? depth(child) : deepest;
+    return deepest + 1;
+}
+
+static bool printed(const struct printer *p, const struct poly_query_node *child, bool negated)
+{
+    return child->negated == negated && alive(child, p->columns);
+}
+
+/*
+ * The living children of one sign. In a deep query the deepest first: the engine's parser has a
+ * stack of a hundred, and keeps on it what stands before an open group.
+ */
 static bool print_children(struct printer *p, const struct poly_query_node *node, bool negated,
                            const char *before, const char *between)
 {
-    bool first = true;
+    const struct poly_query_node *deepest = NULL;
 
     for (const struct poly_query_node *child = node->children; child != NULL; child = child->next) {
-        if (child->negated != negated || !alive(child, p->columns))
-            continue;
-        poly_buffer_text(p->out, first ? before : between);
-        print_node(p, child);
-        first = false;
+        if (printed(p, child, negated) &&
+            (deepest == NULL || (p->deep && depth(child) > depth(deepest))))
+            deepest = child;
     }
-    return !first;
+    if (deepest == NULL)
+        return false;
+    poly_buffer_text(p->out, before);
+    print_node(p, deepest);
+    for (const struct poly_query_node *child = node->children; child != NULL; child = child->next) {
+        if (child == deepest || !printed(p, child, negated))
+            continue;
+        poly_buffer_text(p->out, between);
+        print_node(p, child);
+    }
+    return true;
 }
 
 static void print_node(struct printer *p, const struct poly_query_node *node)
@@ -490,7 +521,8 @@ static void print_node(struct printer *p, const struct poly_query_node *node)
 size_t poly_query_print(const struct poly_query *query, const int *columns, struct poly_buffer *out,
                         size_t *order)
 {
-    struct printer p = {.columns = columns, .out = out, .order = order};
+    struct printer p = {
+        .columns = columns, .out = out, .order = order, .deep = depth(query->root) > DEEP};
 
     if (!alive(query->root, columns))
         return 0;
