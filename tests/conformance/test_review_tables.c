@@ -557,13 +557,16 @@ static void a_query_of_the_greatest_depth_is_answered(void **state)
 
     say(f, "{\"text\": \"word\"}");
     for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-        char text[2000] = "";
+        int groups = i == 4 ? 15 : 16; /* more would be too many words */
+        size_t used = 0;
+        char text[2000];
 
-        for (int depth = 0; depth < (i == 4 ? 15 : 16); depth++)
-            strcat(text, levels[i]);
-        strcat(text, "word");
-        for (int depth = 0; depth < (i == 4 ? 15 : 16); depth++)
-            strcat(text, ")");
+        for (int depth = 0; depth < groups; depth++)
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", levels[i]);
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "word");
+        for (int depth = 0; depth < groups; depth++)
+            text[used++] = ')';
+        text[used] = '\0';
         query.query = text;
         assert_ok(poly_search(f->admin, &query, &hits, &err));
     }

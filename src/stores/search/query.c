@@ -462,8 +462,11 @@ static int depth(const struct poly_query_node *node)
 
     if (node->type == POLY_QUERY_TERM)
         return 0;
-    for (const struct poly_query_node *child = node->children; child != NULL; child = child->next)
-        deepest = depth(child) > deepest ? depth(child) : deepest;
+    for (const struct poly_query_node *child = node->children; child != NULL; child = child->next) {
+        int below = depth(child);
+
+        deepest = below > deepest ? below : deepest;
+    }
     return deepest + 1;
 }
 
