@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -26,9 +27,10 @@ enum {
     MIN = 2,
     IDLE_MS = 30000,
     ACQUIRE_MS = 60000,
-    FRESH_US = 100000,  /* given back so lately: not looked at again */
-    CLEAN_US = 1000000, /* for cleaning up a connection that is given back */
-    RETRY_US = 1000000, /* the keeper's pause after it could not connect */
+    FRESH_US = 100000,    /* given back so lately: not looked at again */
+    CLEAN_US = 1000000,   /* for cleaning up a connection that is given back */
+    SUSPECT_US = 1000000, /* after one was found broken, all are looked at */
+    RETRY_US = 1000000,   /* the keeper's pause after it could not connect */
 };
 
 struct waiter {
@@ -46,6 +48,7 @@ struct poly_pg_pool {
     void *arg;
     int max, min;
     int64_t idle_us, acquire_us;
+    _Atomic int64_t suspect_until;
     pthread_mutex_t lock;
     struct poly_pg *idle; /* the last one given back first */
     struct waiter *first, *last;
@@ -179,14 +182,16 @@ static bool fits(const struct poly_pg_pool *pool, const struct poly_pg *pg)
 }
 
 /* What an idle connection has received is a parting word, or its end, or a notice. */
-static bool healthy(const struct poly_pg_pool *pool, struct poly_pg *pg)
+static bool healthy(struct poly_pg_pool *pool, struct poly_pg *pg)
 {
     struct pollfd ready = {PQsocket(pg->conn), POLLIN, 0};
     int tries = 8;
 
+    int64_t now = poly_clock_monotonic();
+
     if (poly_pg_lost(pg))
         return false;
-    if (poly_clock_monotonic() - pg->idle_since < FRESH_US)
+    if (now - pg->idle_since < FRESH_US && now > atomic_load(&pool->suspect_until))
         return true;
     while (poll(&ready, 1, 0) > 0)
         if (!PQconsumeInput(pg->conn) || PQisBusy(pg->conn) || --tries == 0)
@@ -341,6 +346,8 @@ void poly_pg_pool_give(struct poly_pg_pool *pool, struct poly_pg *pg)
     if (pg == NULL)
         return;
     keep = clean(pg);
+    if (!keep)
+        atomic_store(&pool->suspect_until, poly_clock_monotonic() + SUSPECT_US);
     pthread_mutex_lock(&pool->lock);
     if (keep) {
         put_idle(pool, pg);
