@@ -8,30 +8,18 @@ import postgresql as pg
 from harness import Harness, Unavailable
 from proxy import Proxy
 
-__all__ = ['harness', 'make_harness', 'make_postgresql', 'make_proxy', 'postgresql', 'skips']
+__all__ = ['harness', 'make_harness', 'make_postgresql', 'make_proxy', 'postgresql',
+           'pytest_runtest_makereport']
 
 
-@contextlib.contextmanager
-def skips():
-    """What is not available inside is a skip, with its name and reason."""
-    try:
-        yield
-    except Unavailable as reason:
-        pytest.skip('%s (%s)' % (reason.name, reason.reason))
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item):
-    outcome = yield
-    if outcome.excinfo is not None and isinstance(outcome.excinfo[1], Unavailable):
-        reason = outcome.excinfo[1]
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call):
+    """What is not available is a skip, with its name and reason."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, Unavailable):
         try:
-            pytest.skip('%s (%s)' % (reason.name, reason.reason))
-        except pytest.skip.Exception as skipped:
-            outcome.force_exception(skipped)
-
-
-__all__.append('pytest_runtest_call')
+            pytest.skip('%s (%s)' % (call.excinfo.value.name, call.excinfo.value.reason))
+        except pytest.skip.Exception:
+            call.excinfo = pytest.ExceptionInfo.from_current()
 
 
 @pytest.fixture(scope='session')
@@ -51,16 +39,14 @@ def make_harness():
 @pytest.fixture(scope='session')
 def postgresql(harness):
     """A server for tests that do it no harm; server.database() gives each its own database."""
-    with skips():
-        return pg.start(harness)
+    return pg.start(harness)
 
 
 @pytest.fixture
 def make_postgresql(make_harness):
     """make_postgresql('postgresql15', **options): a server of the test's own."""
     def make(name='postgresql15', **options):
-        with skips():
-            return pg.start(make_harness(), name, **options)
+        return pg.start(make_harness(), name, **options)
     return make
 
 

@@ -11,8 +11,10 @@ found. As root it lives in a mount namespace of its own: its mounts vanish with 
 Should this process itself be killed, its servers get SIGKILL from the kernel, and the next run
 takes the folder away: it finds that nobody holds the lock on it.
 """
+import contextlib
 import ctypes
 import fcntl
+import glob
 import json
 import os
 import resource
@@ -27,6 +29,7 @@ import time
 
 PREFIX = 'polystore-servers-'
 LOCK = '.guard'
+MEMORY, PLENTY = '/dev/shm', 4 << 30
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLONE_NEWNS = 0x20000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
@@ -120,11 +123,26 @@ def locked(path, create=False):
         return None
 
 
+def top():
+    """Where folders of runs lie: TMPDIR, or in memory where there is plenty, which is as good for
+    servers whose processes are killed and quicker, or where the system has such things."""
+    if 'TMPDIR' in os.environ:
+        return tempfile.gettempdir()
+    try:
+        about = os.statvfs(MEMORY)
+        plenty = about.f_bavail * about.f_frsize >= PLENTY and os.access(MEMORY, os.W_OK)
+    except OSError:
+        plenty = False
+    return MEMORY if plenty else tempfile.gettempdir()
+
+
 def make_folder():
-    """A folder that says by a lock that it is in use. The lock is there before its name is."""
-    folder = tempfile.mkdtemp(prefix=PREFIX)
+    """A folder with a file whose lock says that it is in use; it lists the guard and what that
+    started. It is locked before it has its name."""
+    folder = tempfile.mkdtemp(prefix=PREFIX, dir=top())
     os.chmod(folder, 0o711)
     descriptor = locked(os.path.join(folder, LOCK + '.new'), create=True)
+    os.write(descriptor, b'%d\n' % os.getpid())
     os.rename(os.path.join(folder, LOCK + '.new'), os.path.join(folder, LOCK))
     return folder, descriptor
 
@@ -143,33 +161,44 @@ def processes_in(folder):
     return found
 
 
+def kill_until_none(find):
+    """SIGKILL to all that find() gives, again and again, for a minute at most. Returns them."""
+    seen, end = set(), time.monotonic() + 60
+    while time.monotonic() < end:
+        left = find()
+        if not left:
+            break
+        seen.update(left)
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return seen
+
+
 def sweep():
     """Takes away what runs left whose guard was killed too."""
-    top = tempfile.gettempdir()
-    for name in os.listdir(top):
-        folder = os.path.join(top, name)
+    for folder in glob.glob(os.path.join(MEMORY, PREFIX + '*')) + glob.glob(
+            os.path.join(tempfile.gettempdir(), PREFIX + '*')):
         try:
-            if not name.startswith(PREFIX) or os.lstat(folder).st_uid != os.geteuid():
+            if os.lstat(folder).st_uid != os.geteuid() or os.path.islink(folder):
                 continue
             descriptor = locked(os.path.join(folder, LOCK))
         except OSError:
             continue
         if descriptor is None:
             continue
-        pids = set(processes_in(folder))
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
-        remove_shared_memory(pids)
+        with open(os.path.join(folder, LOCK)) as file:
+            started = {int(line) for line in file if line.endswith('\n')}
+        kill_until_none(lambda: processes_in(folder))
+        remove_shared_memory(started)
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 
 class Guard:
-    def __init__(self, channel, runner):
-        self.channel, self.runner = channel, runner
+    def __init__(self, channel, runner, lock):
+        self.channel, self.runner, self.lock = channel, runner, lock
         self.exits = {}  # pid: exit code, of the children that have ended
         self.spawned = set()
         self.mounted = []
@@ -198,6 +227,7 @@ class Guard:
                                        preexec_fn=child)
         process.returncode = 0  # it is reaped here, not by subprocess
         self.spawned.add(process.pid)
+        os.write(self.lock, b'%d\n' % process.pid)  # for sweep()
         return process.pid
 
     def do_ended(self, pid):
@@ -291,22 +321,12 @@ class Guard:
             if self.channel.fileno() in ready and not self.listen():
                 return
 
+    def left(self):
+        self.reap()
+        return descendants(os.getpid())
+
     def kill_all(self):
-        end = time.monotonic() + 60
-        seen = set(self.spawned)
-        while time.monotonic() < end:
-            self.reap()
-            left = descendants(os.getpid())
-            if not left:
-                break
-            seen.update(left)
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            time.sleep(0.01)
-        remove_shared_memory(seen)
+        remove_shared_memory(self.spawned | kill_until_none(self.left))
 
     def unmount(self):
         for path in reversed(self.mounted):
@@ -335,11 +355,13 @@ def main(runner):
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     sweep()
     folder, lock = make_folder()
-    guard = Guard(channel, watched)
+    guard = Guard(channel, watched, lock)
     try:
         hello = {'folder': folder, 'pid': os.getpid(), 'no_mounts': own_mounts()}
         channel.sendall(json.dumps({'ok': hello}).encode() + b'\n')
         guard.live(wake)
+    except OSError:  # the runner is gone already
+        pass
     finally:
         guard.kill_all()
         guard.unmount()

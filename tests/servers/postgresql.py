@@ -4,6 +4,7 @@ They keep what they acknowledge (fsync is on), ask for passwords (scram-sha-256)
 superuser `postgres`, an ordinary role `app` and its database `app`. The first server of a release
 in a build folder is made by initdb, the others are copies of it.
 """
+import contextlib
 import os
 import re
 import secrets
@@ -88,6 +89,14 @@ class Given:
             raise Failed(done.stderr.strip())
         return done.stdout.rstrip('\n')
 
+    def hosts(self, *others, **parameters):
+        """The address of this server and others in one: libpq tries them in order."""
+        ports = [self.app.parts] + [one.app.parts for one in others]
+        network = self.app.parts.netloc.rpartition('@')[0] + '@' + ','.join(
+            '%s:%d' % (one.hostname, one.port or 5432) for one in ports)
+        return self.app.parts._replace(netloc=network,
+                                       query=urllib.parse.urlencode(parameters)).geturl()
+
     def database(self):
         """A new empty database of the ordinary role, dropped at the end; returns its name."""
         name = 'poly_test_' + secrets.token_hex(6)
@@ -159,7 +168,6 @@ class Postgresql(Given):
         template = make_template(self)
         target = self.harness.see(self.data)
         subprocess.run(['cp', '-a', os.path.join(template, 'data', '.'), target], check=True)
-        self.harness.give(target)
         self.set_password(template)
         self._move_wal()
 
@@ -265,45 +273,47 @@ class Postgresql(Given):
         return self.start()
 
     def processes(self):
-        """The postmaster and all that it started, frozen for the moment of looking: none is
-        missed."""
+        """The postmaster and all that it started, at this moment."""
+        if not self.running():
+            raise Failed('%s does not run' % self.name)
         return self.harness.order('tree', pid=self.pid)
+
+    def _frozen(self):
+        """The same, with a postmaster that starts no more of them."""
+        self.harness.signal(self.processes()[0], signal.SIGSTOP)
+        return self.processes()
 
     def kill(self):
         """kill -9 of the postmaster; its children see that and end. Returns when they have."""
-        self.harness.signal(self.pid, signal.SIGSTOP)  # forks no more
-        pids = self.processes()
-        self.harness.signal(self.pid, signal.SIGKILL)
+        pids = self._frozen()
+        self.harness.signal(pids[0], signal.SIGKILL)
         self._gone(pids)
 
     def crash(self):
         """kill -9 of all its processes, as when the machine goes."""
-        self.harness.signal(self.pid, signal.SIGSTOP)
-        pids = self.processes()
-        for pid in pids:
-            self.kill_backend(pid, missing=True)
+        pids = self._frozen()
+        self._signal_all(pids, signal.SIGKILL)
         self._gone(pids)
 
-    def kill_backend(self, pid, missing=False):
+    def _signal_all(self, pids, number):
+        """Some may have ended meanwhile."""
+        for pid in pids:
+            with contextlib.suppress(Failed):
+                self.harness.signal(pid, number)
+
+    def kill_backend(self, pid):
         """kill -9 of one process; PostgreSQL then restarts all the others. A pid that is not of
         this server is refused."""
-        if pid not in self.processes() and not missing:
+        if pid not in self.processes():
             raise Failed('%d is no process of %s' % (pid, self.name))
-        try:
-            self.harness.signal(pid, signal.SIGKILL)
-        except Failed:
-            if not missing:
-                raise
+        self.harness.signal(pid, signal.SIGKILL)
 
     def pause(self):
         """SIGSTOP to all: connections stay open, and nobody answers."""
-        self.harness.signal(self.pid, signal.SIGSTOP)
-        for pid in self.processes()[1:]:
-            self.harness.signal(pid, signal.SIGSTOP)
+        self._signal_all(self._frozen()[1:], signal.SIGSTOP)
 
     def resume(self):
-        for pid in reversed(self.processes()):
-            self.harness.signal(pid, signal.SIGCONT)
+        self._signal_all(reversed(self.processes()), signal.SIGCONT)
 
     def reload(self):
         self.sql('SELECT pg_reload_conf()')

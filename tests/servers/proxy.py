@@ -52,6 +52,7 @@ class Leg:
         self.ended = False     # the source has sent all
         self.closed = False    # the target has been told so
         self.left = None       # bytes until the cut
+        self.timer = None      # when it is looked at again
 
 
 class Link:
@@ -80,7 +81,8 @@ class Proxy:
         self.target = target
         self.rules = {'to_server': Rule(), 'to_client': Rule()}
         self.gate = 'open'  # for new connections: open, refuse, silent, reset, black hole
-        self.links, self.fillers = set(), []
+        self.links = set()
+        self.fillers, self.filled = [], set()  # connections to ourselves, and all their addresses
         self.selector = selectors.DefaultSelector()
         self.calls, self.lock = collections.deque(), threading.Lock()
         self.timers, self.order = [], itertools.count()
@@ -104,7 +106,8 @@ class Proxy:
             self._gate('open')
             self.rules.update(to_server=Rule(), to_client=Rule())
             for leg in self._legs():
-                leg.left = None
+                leg.left, leg.next_free = None, 0.0
+                leg.pieces = collections.deque((0.0, data) for _, data in leg.pieces)
         self._do(act)
 
     def delay(self, milliseconds, direction='both'):
@@ -154,7 +157,7 @@ class Proxy:
         self._do(lambda: self._gate('refuse'))
 
     def silent(self):
-        """New connections are made, and nobody reads them; open ones go on."""
+        """New connections are made, and never answered; open ones go on."""
         self._do(lambda: self._gate('silent'))
 
     def reset_new(self):
@@ -246,8 +249,9 @@ class Proxy:
                     key.data(events)
             now = time.monotonic()
             while self.timers and self.timers[0][0] <= now:
-                leg = heapq.heappop(self.timers)[2]
-                if leg.link.open:
+                due, _, leg = heapq.heappop(self.timers)
+                if leg.link.open and leg.timer == due:
+                    leg.timer = None
                     self._write(leg)
         for link in list(self.links):
             self._end(link, socket.socket.close)
@@ -264,10 +268,13 @@ class Proxy:
         self.listener.listen(backlog)
         self._register(self.listener, selectors.EVENT_READ if backlog else 0, self._accept)
 
-    def _stop_listening(self):
+    def _empty(self):
         for one in self.fillers:
             one.close()
         self.fillers = []
+
+    def _stop_listening(self):
+        self._empty()
         if self.listener is not None:
             self._register(self.listener, 0, None)
             self.listener.close()
@@ -283,9 +290,7 @@ class Proxy:
             self._listen(0)
             self._fill()
         else:
-            for one in self.fillers:
-                one.close()
-            self.fillers = []
+            self._empty()
             self._listen()
         self.gate = how
 
@@ -295,7 +300,9 @@ class Proxy:
             one = socket.socket()
             one.setblocking(False)
             self.fillers.append(one)
-            if one.connect_ex(('127.0.0.1', self.port)) == 0:
+            connecting = one.connect_ex(('127.0.0.1', self.port))
+            self.filled.add(one.getsockname())
+            if connecting == 0:
                 continue
             ready = selectors.DefaultSelector()
             ready.register(one, selectors.EVENT_WRITE)
@@ -323,7 +330,8 @@ class Proxy:
             client, address = self.listener.accept()
         except OSError:
             return
-        if any(one.getsockname() == address for one in self.fillers):
+        if address in self.filled:
+            self.filled.discard(address)
             return client.close()
         if self.gate == 'reset':
             return reset(client)
@@ -403,7 +411,9 @@ class Proxy:
         due = max(leg.pieces[0][0], leg.next_free)
         if due <= time.monotonic():
             return True
-        heapq.heappush(self.timers, (due, next(self.order), leg))
+        if leg.timer is None or due < leg.timer:
+            leg.timer = due
+            heapq.heappush(self.timers, (due, next(self.order), leg))
         return False
 
     def _ready(self, link, sock, events):
