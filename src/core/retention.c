@@ -20,7 +20,7 @@ static const char choose[] =
     "CREATE TEMP TABLE poly_retired AS SELECT position FROM poly_log AS old"
     " WHERE type IN ('$put', '$delete') AND time < ?1 AND position <= ?2 AND EXISTS"
     " (SELECT 1 FROM poly_log AS new WHERE new.domain = old.domain AND new.tenant = old.tenant"
-    " AND new.key = old.key AND new.position > old.position) LIMIT ?3";
+    " AND new.key = old.key AND new.version IS NULL AND new.position > old.position) LIMIT ?3";
 static const char remove_records[] =
     "DELETE FROM poly_log WHERE position IN (SELECT position FROM temp.poly_retired)";
 static const char remove_history[] =
