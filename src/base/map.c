@@ -13,7 +13,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 
-enum { FIRST = 64 };
+enum { FIRST = 64, KEY_BYTES = 128 };
 
 struct slot {
     char *key; /* NULL: empty */
@@ -25,6 +25,7 @@ struct poly_map {
     struct slot *slots;
     size_t capacity; /* a power of two; 0: none yet */
     size_t count, max;
+    size_t bytes; /* of the keys */
     unsigned char seed[crypto_shorthash_KEYBYTES];
 };
 
@@ -46,7 +47,7 @@ void poly_map_clear(struct poly_map *map)
         free(map->slots[i].key);
     free(map->slots);
     map->slots = NULL;
-    map->capacity = map->count = 0;
+    map->capacity = map->count = map->bytes = 0;
 }
 
 void poly_map_free(struct poly_map *map)
@@ -126,7 +127,8 @@ static char *copy_of(const void *key, size_t size)
 
 static bool add(struct poly_map *map, struct slot new)
 {
-    bool full = map->count == map->max;
+    bool full = map->count == map->max ||
+                (map->count > 0 && map->bytes + new.size > map->max * KEY_BYTES);
 
     if (!full && map->count >= map->capacity / 4 * 3 && !grow(map))
         return false;
@@ -137,6 +139,7 @@ static bool add(struct poly_map *map, struct slot new)
     }
     *find(map, new.key, new.size, new.hash) = new;
     map->count++;
+    map->bytes += new.size;
     return true;
 }
 
@@ -184,6 +187,7 @@ bool poly_map_remove(struct poly_map *map, const void *key, size_t size)
 
     if (slot->key == NULL)
         return false;
+    map->bytes -= slot->size;
     free(slot->key);
     close_hole(map, (size_t)(slot - map->slots));
     map->count--;

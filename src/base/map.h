@@ -16,7 +16,8 @@
 
 struct poly_map;
 
-/* max: most entries, > 0. Takes memory as it grows. NULL: out of memory. */
+/* max: most entries, > 0; their keys take at most 128 times as many bytes together. Takes memory
+ * as it grows. NULL: out of memory. */
 struct poly_map *poly_map_new(size_t max);
 void poly_map_free(struct poly_map *map); /* NULL is accepted */
 

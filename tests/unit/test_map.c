@@ -116,9 +116,33 @@ static void visits_each_once(void **state)
     poly_map_free(map);
 }
 
+/* Long keys fill it sooner: whoever picks the names does not pick how much memory they take. */
+static void long_keys_are_fewer(void **state)
+{
+    struct poly_map *map = poly_map_new(100);
+    char key[1280];
+
+    (void)state;
+    assert_non_null(map);
+    memset(key, 'k', sizeof(key));
+    for (int i = 0; i < 1000; i++) {
+        memcpy(key, &i, sizeof(i));
+        assert_true(poly_map_put(map, key, sizeof(key), 1));
+        assert_true(poly_map_count(map) <= 10);
+        assert_true(i % 3 == 1 || poly_map_remove(map, key, sizeof(key)));
+    }
+    poly_map_free(map);
+    map = poly_map_new(1);
+    assert_true(poly_map_put(map, key, sizeof(key), 1));
+    assert_true(poly_map_put(map, "a", 1, 2));
+    assert_int_equal(poly_map_count(map), 1);
+    poly_map_free(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(long_keys_are_fewer),
         cmocka_unit_test(put_get_remove),
         cmocka_unit_test(agrees_with_an_array),
         cmocka_unit_test(empties_itself_when_full),
