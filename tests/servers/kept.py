@@ -3,7 +3,7 @@
 They lie outside the build tree, so that cleaning it does not fetch them again:
 POLY_TEST_CACHE, or /var/cache/polystore/servers for root (the servers run as a user who cannot look
 into root's home), or ${XDG_CACHE_HOME:-~/.cache}/polystore/servers. What could not be had is not
-asked for again for ten minutes.
+asked for again for an hour.
 """
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ import time
 
 from harness import Unavailable
 
-AGAIN = 600  # seconds
+AGAIN = 3600  # seconds
 
 
 def folder():

@@ -188,8 +188,7 @@ class Postgresql(Given):
         data, wal = self.harness.see(self.data), self.harness.see(os.path.join(self.folder, 'wal'))
         subprocess.run(['cp', '-a', os.path.join(data, 'pg_wal', '.'), wal], check=True)
         shutil.rmtree(os.path.join(data, 'pg_wal'))
-        os.symlink('../wal' if 'disk' not in self.options else self.inside(
-            os.path.join(self.folder, 'wal')), os.path.join(data, 'pg_wal'))
+        os.symlink('../wal', os.path.join(data, 'pg_wal'))
         self.harness.give(wal)
 
     def write(self, name, text, mode='w'):

@@ -63,6 +63,7 @@ class Link:
         self.legs = {'to_server': Leg(self, 'to_server', client, server),
                      'to_client': Leg(self, 'to_client', server, client)}
         self.half = None  # the side that is gone without the other's knowledge
+        self.watched = {client: None, server: None}  # the events that are waited for
 
 
 def reset(sock):
@@ -253,6 +254,7 @@ class Proxy:
                 if leg.link.open and leg.timer == due:
                     leg.timer = None
                     self._write(leg)
+                    self._watch(leg.link)
         for link in list(self.links):
             self._end(link, socket.socket.close)
         self._stop_listening()
@@ -385,15 +387,16 @@ class Proxy:
         """Which events matter depends on the rules and on what is held."""
         if not link.open:
             return
-        wanted = {}
+        wanted = {link.client: 0, link.server: 0}
         for leg in link.legs.values():
             if self._reads(leg):
-                wanted[leg.source] = wanted.get(leg.source, 0) | selectors.EVENT_READ
+                wanted[leg.source] |= selectors.EVENT_READ
             if self._writes(leg):
-                wanted[leg.target] = wanted.get(leg.target, 0) | selectors.EVENT_WRITE
-        for sock in (link.client, link.server):
-            if sock is not None and sock.fileno() >= 0:
-                self._register(sock, wanted.get(sock, 0),
+                wanted[leg.target] |= selectors.EVENT_WRITE
+        for sock, events in wanted.items():
+            if events != link.watched[sock] and sock is not None and sock.fileno() >= 0:
+                link.watched[sock] = events
+                self._register(sock, events,
                                lambda events, sock=sock: self._ready(link, sock, events))
 
     def _dead(self, leg):
@@ -445,7 +448,7 @@ class Proxy:
 
     def _write(self, leg):
         if not self._writes(leg):
-            return self._watch(leg.link)
+            return
         rule = self.rules[leg.name]
         due, data = leg.pieces.popleft()
         size = len(data) if leg.left is None else min(len(data), leg.left)
@@ -473,7 +476,6 @@ class Proxy:
                 return self._end(leg.link, reset if how == 'reset' else socket.socket.close)
         if not leg.pieces:
             self._finish(leg)
-        self._watch(leg.link)
 
     def _finish(self, leg):
         """The source has ended and all has passed: so ends the target; both: the connection."""

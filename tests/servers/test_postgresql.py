@@ -101,17 +101,27 @@ def test_a_start_that_fails_says_why(make_postgresql):
         make_postgresql(no_such_setting='1')
 
 
+def port_of(url):
+    """Whom a client of this address reaches."""
+    return subprocess.run([pg.client('psql'), '-XAtc', 'SHOW port', url], capture_output=True,
+                          text=True).stdout.strip()
+
+
 class TestStandby:
-    def test_it_streams_and_is_promoted(self, make_postgresql):
-        primary = make_postgresql()
+    @pytest.mark.parametrize('name', list(pg.RELEASES))
+    def test_it_streams_and_is_promoted(self, make_postgresql, name):
+        primary = make_postgresql(name)
         standby = primary.standby(sync=True)
         primary.sql('CREATE TABLE t AS SELECT 1 AS a')
         standby.wait_replayed(primary.position())
         assert standby.sql('SELECT a FROM t') == '1'
         with pytest.raises(Failed, match='read-only'):
             standby.sql('INSERT INTO t VALUES (2)')
+        both = primary.hosts(standby, target_session_attrs='read-write')
+        assert port_of(both) == str(primary.port)
         primary.kill()
         standby.promote()
+        assert port_of(both) == str(standby.port)
         standby.sql('SET synchronous_commit = local; INSERT INTO t VALUES (2)')
         assert standby.sql('SELECT count(*) FROM t') == '2'
 
@@ -153,8 +163,9 @@ class TestTls:
 
 
 class TestDisk:
-    def test_full_data_disk_fails_writes_and_recovers(self, make_postgresql):
-        server = make_postgresql(disk='128m')
+    @pytest.mark.parametrize('name', ['postgresql15', 'postgresql17'])
+    def test_full_data_disk_fails_writes_and_recovers(self, make_postgresql, name):
+        server = make_postgresql(name, disk='128m')
         server.sql('CREATE TABLE t (a text)')
         server.fill_disk()
         with pytest.raises(Failed, match='No space left on device|closed the connection'):
@@ -166,7 +177,7 @@ class TestDisk:
         assert server.sql('SELECT count(*) FROM t') == '1'
 
     def test_full_log_disk_ends_the_server_which_recovers(self, make_postgresql):
-        server = make_postgresql(wal_disk='96m')
+        server = make_postgresql(disk='128m', wal_disk='96m')
         server.sql('CREATE TABLE t (a text); INSERT INTO t VALUES ($$before$$)')
         server.fill_disk('wal')
         with pytest.raises(Failed):
