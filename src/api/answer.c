@@ -135,6 +135,24 @@ void api_put_rights(struct poly_buffer *out, const char *name, unsigned rights)
     poly_buffer_char(out, ']');
 }
 
+/* What another program wrote into the log may be anything; as a string it harms no answer. */
+static void put_json(struct poly_buffer *out, struct poly_text text)
+{
+    struct poly_error ignored;
+
+    if (poly_json_check(text.data, text.size, &ignored) == POLY_OK)
+        poly_buffer_add(out, text.data, text.size);
+    else
+        poly_json_string(out, text.data, text.size);
+}
+
+/* As it stands in the file: what JSON's readers take ends at 64 bits with a sign. */
+static void put_column(struct poly_buffer *out, const char *name, uint64_t number)
+{
+    api_name(out, name);
+    poly_buffer_printf(out, "%" PRId64, (int64_t)number);
+}
+
 void api_put_record(struct poly_buffer *out, const struct poly_record *record)
 {
     size_t from = out->size;
@@ -142,19 +160,22 @@ void api_put_record(struct poly_buffer *out, const struct poly_record *record)
 
     poly_json_time(record->time, time);
     poly_buffer_char(out, '{');
-    api_put_integer(out, "position", record->position);
-    api_put_integer(out, "txn", record->txn);
-    api_put_integer(out, "version", record->version);
+    put_column(out, "position", record->position);
+    put_column(out, "txn", record->txn);
+    put_column(out, "version", record->version);
     api_put_text(out, "time", poly_text(time));
     api_put_some(out, "tenant", record->tenant);
     api_put_text(out, "domain", record->domain);
     api_put_text(out, "key", record->key);
     api_put_text(out, "type", record->type);
     api_name(out, "data");
-    poly_json_value(out, &record->data);
+    if (record->data.type == POLY_JSON)
+        put_json(out, record->data.text);
+    else
+        poly_json_value(out, &record->data);
     if (record->meta.size > 0) {
         api_name(out, "meta");
-        poly_buffer_add(out, record->meta.data, record->meta.size);
+        put_json(out, record->meta);
     }
     poly_buffer_char(out, '}');
     if (poly_buffer_ok(out))

@@ -304,6 +304,27 @@ static void test_log(void **state)
     assert_contains("{\"ok\":true,");
 }
 
+/* One row of another program, or of a bad disk, spoils no answer. S2-12 */
+static void test_log_that_is_no_json(void **state)
+{
+    static const char *const targets[] = {"/v1/log", "/v1/streams/order-1"};
+
+    (void)state;
+    migrate();
+    fixture_foreign(&place,
+                    "INSERT INTO poly_log(domain, key, version, type, time, data, meta, txn)"
+                    " VALUES ('order', '1', 1, 'A', 1, '{\"x\":', 'x', -1),"
+                    " ('order', '1', 2, 'A', 2, CAST(x'22ff22' AS TEXT), '', 0),"
+                    " ('order', '1', 3, 'A', 3, '{\"x\":1}', NULL, 0)");
+    for (size_t i = 0; i < sizeof(targets) / sizeof(*targets); i++) {
+        assert_ok(run("GET", targets[i], NULL));
+        assert_int_equal(answer_count("records"), 3);
+        assert_contains("\"txn\":-1,");
+        assert_contains("\"data\":\"{\\\"x\\\":\",\"meta\":\"x\"");
+        assert_contains("\"data\":{\"x\":1}");
+    }
+}
+
 static void test_search(void **state)
 {
     struct call call = {.method = "GET", .target = "/v1/search?q=log&count=true&highlight=true"};
@@ -494,7 +515,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_migrations),    TEST(test_records),    TEST(test_lists),  TEST(test_transactions),
-        TEST(test_streams),       TEST(test_sql),        TEST(test_log),    TEST(test_search),
+        TEST(test_streams),       TEST(test_sql),        TEST(test_log),
+        TEST(test_log_that_is_no_json),                      TEST(test_search),
         TEST(test_subscriptions), TEST(test_keys),       TEST(test_status), TEST(test_projections),
         TEST(test_tenants),       TEST(test_submitting),
     };
