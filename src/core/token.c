@@ -39,6 +39,12 @@ static void sign(const struct poly_owner *owner, struct poly_text tenant, const 
     crypto_generichash(mac, MAC, form, size, owner->secret, sizeof(owner->secret));
 }
 
+static void print(const uint8_t bytes[SIZE], struct poly_token *token)
+{
+    sodium_bin2base64(token->text, sizeof(token->text), bytes, SIZE,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
 void poly_token_make(const struct poly_instance *instance, struct poly_text tenant,
                      uint64_t position, struct poly_token *token)
 {
@@ -48,21 +54,30 @@ void poly_token_make(const struct poly_instance *instance, struct poly_text tena
     put(bytes + 1, instance->owner->epoch, 4);
     put(bytes + 5, position, 8);
     sign(instance->owner, tenant, bytes, bytes + CLEAR);
-    sodium_bin2base64(token->text, sizeof(token->text), bytes, sizeof(bytes),
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    print(bytes, token);
+}
+
+/* libsodium takes some bytes beyond ASCII for letters: only what we would print is a token. */
+static bool scan(const char *text, uint8_t bytes[SIZE])
+{
+    struct poly_token printed;
+    size_t size = 0;
+
+    if (strlen(text) >= sizeof(printed.text) ||
+        sodium_base642bin(bytes, SIZE, text, strlen(text), NULL, &size, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+        size != SIZE || bytes[0] != VERSION)
+        return false;
+    print(bytes, &printed);
+    return strcmp(printed.text, text) == 0;
 }
 
 enum poly_status poly_token_read(const struct poly_instance *instance, struct poly_text tenant,
                                  const char *text, uint64_t *position, struct poly_error *err)
 {
     uint8_t bytes[SIZE], mac[MAC];
-    size_t size = 0;
-    const char *end = NULL;
 
-    if (strlen(text) >= sizeof(((struct poly_token *)0)->text) ||
-        sodium_base642bin(bytes, sizeof(bytes), text, strlen(text), NULL, &size, &end,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-        *end != '\0' || size != SIZE || bytes[0] != VERSION)
+    if (!scan(text, bytes))
         return poly_fail(err, POLY_INVALID, "token: this is no token of Polystore");
     sign(instance->owner, tenant, bytes, mac);
     if (sodium_memcmp(mac, bytes + CLEAR, MAC) != 0)
