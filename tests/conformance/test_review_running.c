@@ -341,7 +341,7 @@ static void *operate(void *arg)
     struct poly_error why;
 
     for (int i = 0; i < 60; i++) {
-        int ignored = 0;
+        enum poly_status ignored = POLY_OK;
 
         switch (rand_r(&self->seed) % 6) {
         case 0:

@@ -184,7 +184,7 @@ static void any_column_name_will_do(void **state)
     struct poly_document document;
     struct poly_page page;
     struct poly_filter filter = {
-        .column = "a\"b", .compare = POLY_EQ, .values = &(struct poly_value){POLY_NULL}};
+        .column = "a\"b", .compare = POLY_EQ, .values = &(struct poly_value){.type = POLY_NULL}};
     struct poly_value equal = poly_str("quoted");
     uint64_t version;
 
