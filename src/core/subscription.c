@@ -308,13 +308,13 @@ static enum poly_status read_batch(struct poly_subscription *self, uint64_t head
     owner->driver->give(owner, reader);
     if (status == POLY_OK && self->no_memory)
         status = poly_no_memory(err);
-    if (status != POLY_OK)
-        return status;
-    if (self->count > 0)
+    if (self->count > 0) { /* what came before a record that cannot be had is given first */
         self->position = self->out[self->count - 1].position;
-    else
+        return POLY_OK;
+    }
+    if (status == POLY_OK)
         self->position = head;
-    return POLY_OK;
+    return status;
 }
 
 enum poly_status poly_subscription_next(struct poly_subscription *subscription, uint32_t wait_ms,
