@@ -389,8 +389,7 @@ bool poly_projector_reads(struct poly_projection *projection, uint64_t number)
     return false;
 }
 
-/* With the lock: counts a reader of the active generation in. */
-static bool reader_in(struct poly_projection *projection, uint64_t number)
+bool poly_projector_enter(struct poly_projection *projection, uint64_t number)
 {
     size_t free_slot = 4;
 
@@ -407,6 +406,14 @@ static bool reader_in(struct poly_projection *projection, uint64_t number)
     projection->readers[free_slot].number = number;
     projection->readers[free_slot].count = 1;
     return true;
+}
+
+void poly_projector_leave(struct poly_projection *projection, uint64_t number)
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (projection->readers[i].count > 0 && projection->readers[i].number == number)
+            projection->readers[i].count--;
+    }
 }
 
 /* May this generation answer what the session asks? POLY_TIMEOUT stands for "not yet". */
@@ -480,7 +487,7 @@ enum poly_status poly_projection_read(struct poly_session *session, const char *
                                          .generation = projection->live.active.number};
     freshness.applied = projection->live.active.applied;
     freshness.stale = freshness.applied < session->after || projection->live.stopped;
-    in = reader_in(projection, projected->generation);
+    in = poly_projector_enter(projection, projected->generation);
     pthread_mutex_unlock(&projection->lock);
     if (!in)
         return poly_fail(err, POLY_UNAVAILABLE, "%s: too many generations are read", store);
@@ -508,11 +515,7 @@ void poly_projection_read_end(struct poly_session *session, struct poly_projecte
         if (projection->store != projected->store)
             continue;
         pthread_mutex_lock(&projection->lock);
-        for (size_t i = 0; i < 4; i++) {
-            if (projection->readers[i].count > 0 &&
-                projection->readers[i].number == projected->generation)
-                projection->readers[i].count--;
-        }
+        poly_projector_leave(projection, projected->generation);
         pthread_mutex_unlock(&projection->lock);
     }
 }

@@ -87,6 +87,10 @@ enum poly_status poly_projector_command(struct poly_projection *projection,
 /* Its row in poly_projection, on the writer. */
 enum poly_status poly_projector_save(struct poly_projection *projection, struct poly_db *db,
                                      struct poly_error *err);
-bool poly_projector_reads(struct poly_projection *projection, uint64_t number); /* with the lock */
+/* With the lock: who reads a generation, so that it is not dropped. enter: false, there are readers
+ * of too many others. */
+bool poly_projector_reads(struct poly_projection *projection, uint64_t number);
+bool poly_projector_enter(struct poly_projection *projection, uint64_t number);
+void poly_projector_leave(struct poly_projection *projection, uint64_t number);
 
 #endif

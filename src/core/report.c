@@ -63,6 +63,24 @@ static enum poly_status lag_time(struct poly_db *db, uint64_t applied, int64_t *
     return status;
 }
 
+/*
+ * On a connection of its own: the snapshot of the report may be from before a swap, and so without
+ * the generation that serves now. That one cannot go: it has been entered.
+ */
+static enum poly_status count_documents(struct poly_projection *projection, uint64_t number,
+                                        uint64_t *documents, struct poly_error *err)
+{
+    struct poly_owner *owner = projection->instance->owner;
+    struct poly_db *db = projection->follower ? NULL : owner->driver->take(owner, err);
+    enum poly_status status;
+
+    if (db == NULL && !projection->follower)
+        return err->status;
+    status = projection->driver->count(projection->store, db, number, documents, err);
+    owner->driver->give(owner, db);
+    return status;
+}
+
 static enum poly_status report_projection(struct poly_session *session, struct poly_db *db,
                                           struct poly_projection *projection,
                                           struct poly_projection_status *out,
@@ -71,15 +89,17 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     uint64_t head = atomic_load(&projection->instance->head.value);
     struct poly_progress live;
     enum poly_status status;
-    bool retrying;
+    bool retrying, entered;
 
     pthread_mutex_lock(&projection->lock);
     live = projection->live;
+
+    uint64_t counted = live.active.number != 0 ? live.active.number : live.building.number;
+
+    entered = counted != 0 && poly_projector_enter(projection, counted);
     retrying = projection->retrying;
     out->checked = projection->checked;
     pthread_mutex_unlock(&projection->lock);
-
-    const struct poly_generation *counted = live.active.number != 0 ? &live.active : &live.building;
 
     out->store = poly_text(projection->driver->store);
     out->driver = poly_text(projection->driver->name);
@@ -97,9 +117,13 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     status = copy(session->arena, live.error, &out->error, err);
     if (status == POLY_OK && out->lag_records > 0)
         status = lag_time(db, out->applied, &out->lag_us, err);
-    if (status == POLY_OK && counted->number != 0)
-        status = projection->driver->count(projection->store, projection->follower ? NULL : db,
-                                           counted->number, &out->documents, err);
+    if (!entered)
+        return status;
+    if (status == POLY_OK)
+        status = count_documents(projection, counted, &out->documents, err);
+    pthread_mutex_lock(&projection->lock);
+    poly_projector_leave(projection, counted);
+    pthread_mutex_unlock(&projection->lock);
     return status;
 }
 

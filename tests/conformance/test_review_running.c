@@ -72,12 +72,16 @@ static enum poly_status put_doc(struct fixture *f, const char *key, const char *
 static void put_many(struct fixture *f, int count)
 {
     char sql[256];
+    uint64_t head;
 
     snprintf(sql, sizeof(sql),
              "INSERT INTO docs(id, title) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
              " FROM n WHERE i < %d) SELECT 'many-' || i, 'word ' || i FROM n",
              count);
-    assert_ok(run_sql(f->admin, sql, &err));
+    fixture_foreign(f, sql);
+    head = (uint64_t)lab_foreign_number(f->data, "SELECT max(position) FROM poly_log");
+    for (int i = 0; i < 3000 && poly_log_head(f->instance) < head; i++)
+        nap(5);
 }
 
 static void assert_settled(struct fixture *f)
@@ -127,7 +131,7 @@ static uint64_t poison(struct fixture *f)
 static void interactive_transactions_are_checkpointed(void **state)
 {
     struct fixture *f = *state;
-    struct poly_txn_options options = {.interactive = true};
+    struct poly_txn_options options = {.interactive = true, .deadline_ms = 60000};
     struct stat info;
     char path[160];
 
@@ -136,7 +140,7 @@ static void interactive_transactions_are_checkpointed(void **state)
 
         assert_ok(poly_txn_begin(f->admin, &options, &txn, &err));
         assert_ok(poly_txn_sql(txn, "INSERT OR REPLACE INTO docs(id, title, body)"
-                                    " VALUES ('1', 'one', zeroblob(500000))",
+                                    " VALUES ('1', 'one', zeroblob(300000))",
                                NULL, 0, NULL, NULL, &err));
         assert_ok(poly_txn_commit(txn, NULL, &err));
         poly_session_reset(f->admin);
@@ -153,7 +157,7 @@ static void a_rebuild_goes_on_after_a_failed_group(void **state)
     struct poly_rebuild_options start = {.start_only = true};
     uint64_t applied;
 
-    put_many(f, 20000);
+    put_many(f, 10000);
     assert_settled(f);
     assert_ok(poly_rebuild(f->admin, "search", &start, &err));
     fault_arm(&(struct fault_plan){
@@ -188,7 +192,7 @@ static void a_rebuild_does_not_wait_for_a_failed_log(void **state)
     pthread_t thread;
     void *status = NULL;
 
-    put_many(f, 20000);
+    put_many(f, 10000);
     assert_settled(f);
     other = fixture_session(f, NULL, POLY_RIGHTS_ALL);
     assert_int_equal(pthread_create(&thread, NULL, rebuild, f), 0);
@@ -253,10 +257,41 @@ static void a_lock_of_others_delays_and_loses_nothing(void **state)
                                   "BEGIN IMMEDIATE",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
-    nap(11000); /* two waits of the writer for the lock */
+    nap(6000); /* longer than the writer waits for the lock */
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(head_within(f, head + 1, 7000), head + 1);
     sqlite3_close(db);
+}
+
+/* A subscription gives all before a record whose data is kept nowhere, and then says which. */
+static void a_subscription_comes_to_what_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_subscription_options options = {.name = "mine"};
+    struct poly_subscription *subscription;
+    const struct poly_record *records;
+    uint64_t lost;
+    size_t count;
+
+    assert_ok(poly_subscribe(f->admin, &options, &subscription, &err));
+    assert_ok(put_doc(f, "1", "first"));
+    fixture_foreign(f, "INSERT INTO poly_log(domain, key, type, time, data)"
+                       " VALUES ('others', 'nowhere', '$put', 1, 1)");
+    lost = (uint64_t)lab_foreign_number(f->data, "SELECT max(position) FROM poly_log");
+    assert_ok(put_doc(f, "2", "second"));
+    assert_ok(poly_subscription_next(subscription, 1000, &records, &count, &err));
+    assert_int_equal(count, 1);
+    assert_string_equal(records[0].key.data, "1");
+    assert_fails(poly_subscription_next(subscription, 1000, &records, &count, &err),
+                 POLY_NOT_FOUND);
+    assert_message("record 2");
+    assert_ok(poly_subscription_ack(subscription, lost, &err));
+    poly_subscription_close(subscription);
+    assert_ok(poly_subscribe(f->admin, &options, &subscription, &err));
+    assert_ok(poly_subscription_next(subscription, 1000, &records, &count, &err));
+    assert_int_equal(count, 1);
+    assert_string_equal(records[0].key.data, "2");
+    poly_subscription_close(subscription);
 }
 
 /* --- projections --- */
@@ -268,7 +303,7 @@ static void a_stop_keeps_its_position(void **state)
     struct poly_rebuild_options start = {.start_only = true};
     uint64_t position;
 
-    put_many(f, 20000);
+    put_many(f, 10000);
     assert_settled(f);
     position = poison(f);
     assert_int_equal(await_state(f, POLY_STATE_STOPPED).error_position, position);
@@ -325,6 +360,49 @@ static void a_generation_given_up_is_gone(void **state)
     assert_int_equal(sqlite3_column_int(count, 0), 0);
     sqlite3_finalize(count);
     sqlite3_close(db);
+}
+
+static void *read_status(void *arg)
+{
+    struct fixture *f = arg;
+    struct poly_session *session = fixture_session(f, NULL, POLY_RIGHTS_ALL);
+    struct poly_status_report report;
+    struct poly_error why = {POLY_OK, -1, ""};
+    uint64_t generation = 0;
+
+    while (generation < 25 && poly_status_read(session, &report, &why) == POLY_OK) {
+        generation = report.projections[0].generation;
+        if (report.projections[0].documents != 50 && report.projections[0].building == 0)
+            why = (struct poly_error){POLY_INTERNAL, -1, "documents are missing"};
+        poly_session_reset(session);
+    }
+    poly_session_close(session);
+    if (why.status != POLY_OK)
+        fprintf(stderr, "%s\n", why.message);
+    return (void *)(intptr_t)why.status;
+}
+
+/* The status is told while generations come and go. */
+static void the_status_is_told_during_swaps(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t threads[2];
+
+    put_many(f, 50);
+    assert_settled(f);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_status, f), 0);
+    while (projection(f).generation < 25) {
+        enum poly_status status = poly_rebuild(f->admin, "search", NULL, &err);
+
+        assert_true(status == POLY_OK || status == POLY_UNAVAILABLE);
+    }
+    for (int i = 0; i < 2; i++) {
+        void *status;
+
+        assert_int_equal(pthread_join(threads[i], &status), 0);
+        assert_int_equal((intptr_t)status, POLY_OK);
+    }
 }
 
 struct operator {
@@ -508,9 +586,11 @@ int main(int argc, char **argv)
         HERE(a_rebuild_does_not_wait_for_a_failed_log),
         HERE(a_slow_commit_of_others_is_seen),
         HERE(a_lock_of_others_delays_and_loses_nothing),
+        HERE(a_subscription_comes_to_what_is_lost),
         FOLLOWER(a_stop_keeps_its_position),
         BOTH(a_generation_given_up_is_gone),
         BOTH(many_operators_break_nothing),
+        BOTH(the_status_is_told_during_swaps),
         HERE(a_forked_child_does_not_keep_the_folder),
         HERE(a_closed_session_holds_nothing),
     };
