@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,15 @@ struct cached {
     uint64_t used; /* handed out at this tick */
 };
 
+/* The header of the WAL's index, as it lies in shared memory: twice, of 12 words each. Every commit
+ * of any program changes it, and nothing but commits and resets of the WAL do. */
+enum { STATE_WORDS = 12, STATE_REGION = 32768 };
+
+struct state {
+    bool known;
+    uint32_t words[STATE_WORDS];
+};
+
 struct connection {
     struct poly_db base;
     sqlite3 *handle;
@@ -38,6 +48,8 @@ struct connection {
     size_t cache_size, cache_used;
     uint64_t tick;           /* counts what was handed out */
     struct connection *next; /* in the pool */
+    struct state state;      /* of the database when the last read began */
+    bool snapshot;           /* a transaction is open, of that state when it is still the same */
     bool lost;               /* the open transaction must not be committed */
     sqlite3_stmt *rollback;  /* made at open: it must work with hardly any memory */
 };
@@ -499,7 +511,8 @@ struct poly_sqlite {
     void *setup_arg;
     struct poly_db *writer;
     pthread_mutex_t lock;
-    struct connection *idle; /* readers that wait for use */
+    _Atomic(uint32_t *) index; /* the WAL's, in shared memory; NULL: not mapped yet */
+    struct connection *idle;   /* readers that wait for use */
     unsigned idle_count;
 };
 
@@ -549,20 +562,87 @@ struct poly_db *poly_sqlite_writer(struct poly_sqlite *file)
     return file->writer;
 }
 
-struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err)
+/* --- snapshots that outlive a read --- */
+
+/* The writer's connection keeps the mapping as long as the file is open. */
+static void map_index(struct poly_sqlite *file, sqlite3 *db)
 {
-    struct connection *idle;
-    struct poly_db *reader;
+    void volatile *region = NULL;
+    sqlite3_file *main = NULL;
+
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &main) == SQLITE_OK &&
+        main != NULL && main->pMethods != NULL && main->pMethods->iVersion >= 2 &&
+        main->pMethods->xShmMap(main, 0, STATE_REGION, 0, &region) == SQLITE_OK)
+        atomic_store(&file->index, (uint32_t *)(uintptr_t)region);
+}
+
+static void look(const struct poly_sqlite *file, struct state *state)
+{
+    const uint32_t *index = atomic_load_explicit(&file->index, memory_order_acquire);
+
+    state->known = index != NULL;
+    for (int i = 0; i < STATE_WORDS && index != NULL; i++)
+        state->words[i] = __atomic_load_n(&index[i], __ATOMIC_ACQUIRE);
+}
+
+/* Has nothing been committed since? */
+static bool unchanged(const struct poly_sqlite *file, const struct state *state)
+{
+    struct state now;
+
+    if (!state->known)
+        return false;
+    look(file, &now);
+    return now.known && memcmp(now.words, state->words, sizeof(now.words)) == 0;
+}
+
+/* False: a statement or the lack of memory keeps it open, and the reader cannot be used again. */
+static bool end_snapshot(struct connection *reader)
+{
+    static const char commit[] = "COMMIT";
+    struct poly_error ignored;
+
+    if (reader->snapshot)
+        (void)poly_db_run(&reader->base, commit, &ignored);
+    reader->snapshot = false;
+    poly_db_roll_back(&reader->base);
+    return sqlite3_txn_state(reader->handle, NULL) == SQLITE_TXN_NONE;
+}
+
+static struct connection *pop(struct poly_sqlite *file)
+{
+    struct connection *reader;
 
     pthread_mutex_lock(&file->lock);
-    idle = file->idle;
-    if (idle != NULL) {
-        file->idle = idle->next;
+    reader = file->idle;
+    if (reader != NULL) {
+        file->idle = reader->next;
         file->idle_count--;
     }
     pthread_mutex_unlock(&file->lock);
-    if (idle != NULL)
-        return &idle->base;
+    return reader;
+}
+
+static void push(struct poly_sqlite *file, struct connection *reader)
+{
+    bool room;
+
+    pthread_mutex_lock(&file->lock);
+    room = file->idle_count < POLY_MAX_READERS;
+    if (room) {
+        reader->next = file->idle;
+        file->idle = reader;
+        file->idle_count++;
+    }
+    pthread_mutex_unlock(&file->lock);
+    if (!room)
+        poly_db_close(&reader->base);
+}
+
+static struct poly_db *open_reader(struct poly_sqlite *file, struct poly_error *err)
+{
+    struct poly_db *reader;
+
     if (poly_db_open(file->path, POLY_DB_READ, &reader, err) != POLY_OK)
         return NULL;
     if (file->setup != NULL && file->setup(reader, file->setup_arg, err) != POLY_OK) {
@@ -572,24 +652,79 @@ struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *er
     return reader;
 }
 
-void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
+struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err)
 {
-    bool keep;
+    struct connection *idle = pop(file);
 
-    if (reader == NULL)
-        return;
-    /* Its COMMIT may have failed: whoever takes it next must not get its snapshot. */
-    poly_db_roll_back(reader);
-    pthread_mutex_lock(&file->lock);
-    keep = file->idle_count < POLY_MAX_READERS && sqlite3_get_autocommit(of(reader)->handle) != 0;
-    if (keep) {
-        of(reader)->next = file->idle;
-        file->idle = of(reader);
-        file->idle_count++;
+    if (idle != NULL && (!idle->snapshot || end_snapshot(idle)))
+        return &idle->base;
+    if (idle != NULL)
+        poly_db_close(&idle->base);
+    return open_reader(file, err);
+}
+
+struct poly_db *poly_sqlite_snapshot(struct poly_sqlite *file, bool needed, struct poly_error *err)
+{
+    static const char begin[] = "BEGIN";
+    struct connection *idle = pop(file);
+    struct poly_db *reader;
+    bool again;
+
+    if (idle != NULL && idle->snapshot && unchanged(file, &idle->state))
+        return &idle->base;
+    if (idle != NULL && idle->snapshot && !end_snapshot(idle)) {
+        poly_db_close(&idle->base);
+        idle = NULL;
     }
-    pthread_mutex_unlock(&file->lock);
-    if (!keep)
+    reader = idle != NULL ? &idle->base : open_reader(file, err);
+    if (reader == NULL)
+        return NULL;
+    if (atomic_load_explicit(&file->index, memory_order_relaxed) == NULL)
+        map_index(file, of(reader)->handle);
+    again = unchanged(file, &of(reader)->state);
+    look(file, &of(reader)->state);
+    if (!needed && !again) /* one statement alone costs less */
+        return reader;
+    if (poly_db_run(reader, begin, err) == POLY_OK) {
+        of(reader)->snapshot = true;
+        return reader;
+    }
+    (void)poly_sqlite_give(file, reader);
+    return NULL;
+}
+
+bool poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
+{
+    struct connection *self = reader == NULL ? NULL : of(reader);
+    bool keeps = self != NULL && self->snapshot && poly_db_in_transaction(reader) &&
+                 unchanged(file, &self->state);
+
+    if (self == NULL)
+        return false;
+    /* Its COMMIT may fail: whoever takes it next must not get its snapshot. */
+    if (keeps || end_snapshot(self))
+        push(file, self);
+    else
         poly_db_close(reader);
+    return keeps;
+}
+
+void poly_sqlite_settle(struct poly_sqlite *file)
+{
+    struct connection *idle, *next;
+
+    pthread_mutex_lock(&file->lock);
+    idle = file->idle;
+    file->idle = NULL;
+    file->idle_count = 0;
+    pthread_mutex_unlock(&file->lock);
+    for (; idle != NULL; idle = next) {
+        next = idle->next;
+        if (!idle->snapshot || end_snapshot(idle))
+            push(file, idle);
+        else
+            poly_db_close(&idle->base);
+    }
 }
 
 void poly_sqlite_trim(struct poly_sqlite *file)

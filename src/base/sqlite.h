@@ -71,7 +71,16 @@ struct poly_db *poly_sqlite_writer(struct poly_sqlite *file);
 
 /* A reader, for this caller alone, until it is given back. Thread-safe. */
 struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *err);
-void poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader);
+/*
+ * One with a snapshot, or, where it is not needed, one for a single statement. A reader keeps its
+ * snapshot when it is given back, and hands it out again as long as nobody has committed anything:
+ * a read then neither locks nor unlocks the file.
+ */
+struct poly_db *poly_sqlite_snapshot(struct poly_sqlite *file, bool needed, struct poly_error *err);
+/* True: it waits with its snapshot, for poly_sqlite_settle() to end that after a while. */
+bool poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader);
+/* Ends the snapshots that waiting readers have kept, which hold up checkpoints. Thread-safe. */
+void poly_sqlite_settle(struct poly_sqlite *file);
 /* Closes the readers that wait for use. Thread-safe. */
 void poly_sqlite_trim(struct poly_sqlite *file);
 

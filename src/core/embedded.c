@@ -99,7 +99,28 @@ static struct poly_db *embedded_take(struct poly_owner *owner, struct poly_error
 
 static void embedded_give(struct poly_owner *owner, struct poly_db *db)
 {
-    poly_sqlite_give(of(owner)->file, db);
+    (void)poly_sqlite_give(of(owner)->file, db);
+}
+
+static struct poly_db *embedded_read(struct poly_owner *owner, bool snapshot,
+                                     struct poly_error *err)
+{
+    return poly_sqlite_snapshot(of(owner)->file, snapshot, err);
+}
+
+static void embedded_read_end(struct poly_owner *owner, struct poly_db *db)
+{
+    struct poly_instance *instance = owner->instance;
+
+    if (poly_sqlite_give(of(owner)->file, db) &&
+        !atomic_load_explicit(&instance->snapshots, memory_order_relaxed) &&
+        !atomic_exchange(&instance->snapshots, true))
+        poly_keeper_poke(instance);
+}
+
+static void embedded_settle(struct poly_owner *owner)
+{
+    poly_sqlite_settle(of(owner)->file);
 }
 
 static bool embedded_reached(struct poly_owner *owner, uint64_t position)
@@ -243,6 +264,9 @@ const struct poly_owner_driver poly_owner_embedded = {
     .take = embedded_take,
     .give = embedded_give,
     .snapshot = "BEGIN",
+    .read = embedded_read,
+    .read_end = embedded_read_end,
+    .settle = embedded_settle,
     .reached = embedded_reached,
     .run = embedded_run,
     .submit = embedded_submit,

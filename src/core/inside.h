@@ -36,6 +36,7 @@ struct poly_instance {
     bool keeper_runs;
     int keeper_wake;  /* eventfd */
     int keeper_watch; /* inotify; -1: not to be had, a timer serves */
+    _Atomic bool snapshots; /* readers wait with a snapshot: the keeper is to end those in time */
     _Atomic bool closing;
 };
 

@@ -1,8 +1,9 @@
 /*
  * One thread that sleeps until there is a reason: another program has written
  * to the database's WAL (inotify), an interactive transaction passes its
- * deadline, it is time for retention or to give memory back. Idle it costs
- * nothing.
+ * deadline, it is time for retention or to give memory back, or waiting readers
+ * have kept snapshots, which would hold up other programs' checkpoints. Idle it
+ * costs nothing.
  *
  * Our own commits write to the WAL too. The keeper then looks once, and sleeps
  * for a tenth of a second whatever comes, so a busy writer costs ten looks a
@@ -32,6 +33,7 @@ enum {
     POLL_US = 500000,   /* without inotify */
     QUIET_US = 5000000, /* without a write: memory is given back */
     AGAIN_US = 10000,   /* a transaction past its deadline is still running a statement */
+    SNAPSHOT_US = 1000000,
     RETENTION_US = 600000000
 };
 
@@ -93,7 +95,7 @@ static void give_memory_back(struct poly_instance *instance)
 
 /* When there is something to do; monotonic, -1: never. */
 struct times {
-    int64_t retention;
+    int64_t retention, snapshots;
     int64_t memory; /* until then the WAL is looked at unasked */
     int64_t rest;   /* until then it is not */
 };
@@ -146,8 +148,23 @@ static void look(struct poly_instance *instance, struct times *times, bool writt
         }
         times->rest = now + REST_US;
     }
+    if (written && instance->owner->driver->settle != NULL)
+        instance->owner->driver->settle(instance->owner);
     if (moved(instance->owner))
         instance->owner->driver->kick(instance->owner);
+}
+
+static void end_snapshots(struct poly_instance *instance, struct times *times, int64_t now)
+{
+    if (!atomic_load(&instance->snapshots))
+        return;
+    if (times->snapshots < 0) {
+        times->snapshots = now + SNAPSHOT_US;
+    } else if (now >= times->snapshots) {
+        times->snapshots = -1;
+        atomic_store(&instance->snapshots, false);
+        instance->owner->driver->settle(instance->owner);
+    }
 }
 
 static void work(struct helper *helper, struct times *times, int64_t now)
@@ -179,14 +196,18 @@ static int64_t deadline(struct poly_instance *instance, int64_t now)
 static void *keep(void *arg)
 {
     struct poly_instance *instance = arg;
-    struct times times = {poly_clock_monotonic() + RETENTION_US, -1, 0};
+    struct times times = {poly_clock_monotonic() + RETENTION_US, -1, -1, 0};
     struct helper helper = {.instance = instance};
 
     while (!atomic_load(&instance->closing)) {
         struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
                                 {.fd = instance->keeper_watch, .events = POLLIN}};
         int64_t now = poly_clock_monotonic();
+
+        end_snapshots(instance, &times, now);
+
         int64_t until = sooner(sooner(times.retention, times.memory), deadline(instance, now));
+        until = sooner(until, times.snapshots);
         bool resting = times.rest > now, written;
 
         if (resting) {

@@ -63,6 +63,11 @@ struct poly_owner_driver {
     struct poly_db *(*take)(struct poly_owner *owner, struct poly_error *err);
     void (*give)(struct poly_owner *owner, struct poly_db *db); /* NULL is accepted */
     const char *snapshot; /* the statement that opens one for reading */
+    /* The three together for a session's read, where the engine has a cheaper way; NULL: it has
+     * none. snapshot false: one statement is all that will be read. */
+    struct poly_db *(*read)(struct poly_owner *owner, bool snapshot, struct poly_error *err);
+    void (*read_end)(struct poly_owner *owner, struct poly_db *db);
+    void (*settle)(struct poly_owner *owner); /* what that left behind to be found again; or NULL */
     /* Could that position exist? A token of a later one is refused. */
     bool (*reached)(struct poly_owner *owner, uint64_t position);
 

@@ -163,17 +163,21 @@ static enum poly_status read_begin(struct poly_session *session, bool with_snaps
                                    struct poly_error *err)
 {
     struct poly_owner *owner = session->instance->owner;
+    const struct poly_owner_driver *driver = owner->driver;
 
-    session->reader = owner->driver->take(owner, err);
-    if (session->reader == NULL)
-        return err->status;
+    /* Before the snapshot, which must not be older than what is said of it. */
     session->freshness.applied = atomic_load(&owner->durable);
     session->freshness.wanted = session->after;
     session->freshness.stale = false;
     session->snapshot = with_snapshot;
-    if (!with_snapshot || poly_db_run(session->reader, owner->driver->snapshot, err) == POLY_OK)
+    session->reader = driver->read != NULL ? driver->read(owner, with_snapshot, err)
+                                           : driver->take(owner, err);
+    if (session->reader == NULL)
+        return err->status;
+    if (driver->read != NULL || !with_snapshot ||
+        poly_db_run(session->reader, driver->snapshot, err) == POLY_OK)
         return POLY_OK;
-    owner->driver->give(owner, session->reader);
+    driver->give(owner, session->reader);
     session->reader = NULL;
     return err->status;
 }
@@ -213,8 +217,12 @@ void poly_session_read_end(struct poly_session *session)
     poly_assert(session->reading > 0);
     if (--session->reading > 0)
         return;
-    if (session->snapshot)
-        (void)poly_db_run(session->reader, commit, &ignored);
-    owner->driver->give(owner, session->reader);
+    if (owner->driver->read_end != NULL) {
+        owner->driver->read_end(owner, session->reader);
+    } else {
+        if (session->snapshot)
+            (void)poly_db_run(session->reader, commit, &ignored);
+        owner->driver->give(owner, session->reader);
+    }
     session->reader = NULL;
 }

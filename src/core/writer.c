@@ -281,10 +281,12 @@ static int committed_pages(void *arg, sqlite3 *db, const char *name, int pages)
  */
 static void checkpoint(struct poly_writer *writer)
 {
-    int code = sqlite3_wal_checkpoint_v2(poly_db_handle(writer->db), NULL,
-                                         SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     struct poly_error err;
+    int code;
 
+    poly_sqlite_settle(writer->log->file);
+    code = sqlite3_wal_checkpoint_v2(poly_db_handle(writer->db), NULL,
+                                     SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     writer->wal_pages = 0;
     if (code == SQLITE_OK || code == SQLITE_BUSY)
         return;
