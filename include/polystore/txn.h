@@ -57,6 +57,14 @@ POLY_API enum poly_status poly_txn_begin(struct poly_session *session,
 POLY_API enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commit,
                                           struct poly_error *err) POLY_MUST_USE;
 
+/*
+ * The same, if nobody else is writing at this moment: it never waits for others. *tried false, with
+ * POLY_OK: somebody is, nothing was done, and txn is still there. For callers who serve many.
+ */
+POLY_API enum poly_status poly_txn_try_commit(struct poly_txn *txn, bool *tried,
+                                              struct poly_commit *commit,
+                                              struct poly_error *err) POLY_MUST_USE;
+
 /* Ends it without any effect. NULL is accepted. */
 POLY_API void poly_txn_abort(struct poly_txn *txn);
 

@@ -134,6 +134,12 @@ static enum poly_status embedded_run(struct poly_owner *owner, poly_write_fn *ru
     return poly_writer_run(of(owner)->writer, run, arg, single, err);
 }
 
+static enum poly_status embedded_try_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
+                                         bool single, bool *tried, struct poly_error *err)
+{
+    return poly_writer_try(of(owner)->writer, run, arg, single, tried, err);
+}
+
 static enum poly_status embedded_submit(struct poly_owner *owner, struct poly_request *request,
                                         struct poly_error *err)
 {
@@ -269,6 +275,7 @@ const struct poly_owner_driver poly_owner_embedded = {
     .settle = embedded_settle,
     .reached = embedded_reached,
     .run = embedded_run,
+    .try_run = embedded_try_run,
     .submit = embedded_submit,
     .hold = embedded_hold,
     .release = embedded_release,

@@ -76,7 +76,11 @@ struct poly_owner_driver {
     /* In a transaction; returns when that is on disk. POLY_LIMIT: too much waits. */
     enum poly_status (*run)(struct poly_owner *owner, poly_write_fn *run, void *arg, bool single,
                             struct poly_error *err);
-    /* The same, without waiting: done is called, from whichever thread. */
+    /* The same where nobody else is writing; *tried false: somebody is, and nothing was done. NULL:
+     * it cannot be known. */
+    enum poly_status (*try_run)(struct poly_owner *owner, poly_write_fn *run, void *arg,
+                                bool single, bool *tried, struct poly_error *err);
+    /* The same as run, without waiting: done is called, from whichever thread. */
     enum poly_status (*submit)(struct poly_owner *owner, struct poly_request *request,
                                struct poly_error *err);
     /* An interactive transaction, on *db until release. Waits until deadline: POLY_TIMEOUT. */

@@ -529,6 +529,23 @@ enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commi
     return status == POLY_OK ? answer(txn, commit, err) : status;
 }
 
+enum poly_status poly_txn_try_commit(struct poly_txn *txn, bool *tried, struct poly_commit *commit,
+                                     struct poly_error *err)
+{
+    struct poly_error local;
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    *tried = txn->interactive;
+    if (txn->interactive)
+        return poly_txn_commit(txn, commit, err);
+    if (driver_of(txn)->try_run == NULL)
+        return POLY_OK;
+    status = driver_of(txn)->try_run(txn->session->instance->owner, run_batch, txn, single(txn),
+                                     tried, err);
+    return status == POLY_OK && *tried ? answer(txn, commit, err) : status;
+}
+
 void poly_txn_abort(struct poly_txn *txn)
 {
     struct poly_error ignored;

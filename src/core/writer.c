@@ -327,8 +327,11 @@ static void try_again(struct poly_writer *writer)
     writer->again = poly_clock_monotonic() + writer->pause;
 }
 
-/* Called with the lock; leads one group; returns with the lock. */
-static void lead_one(struct poly_writer *writer)
+/*
+ * Called with the lock; leads one group; returns with the lock. brief: whoever leads has other
+ * things to do, and leaves a checkpoint to the writer's thread.
+ */
+static void lead_one(struct poly_writer *writer, bool brief)
 {
     struct batch *batch = &writer->batch[writer->filling];
     bool owed = writer->kicked || writer->again != 0;
@@ -357,7 +360,9 @@ static void lead_one(struct poly_writer *writer)
         atomic_store(&batch->relay, true);
         futex_wake(&batch->epoch, 1);
     }
-    if (writer->wal_pages >= CHECKPOINT_PAGES) {
+    if (writer->wal_pages >= CHECKPOINT_PAGES && brief) {
+        writer->kicked = true;
+    } else if (writer->wal_pages >= CHECKPOINT_PAGES) {
         pthread_mutex_unlock(&writer->lock);
         checkpoint(writer);
         pthread_mutex_lock(&writer->lock);
@@ -436,7 +441,7 @@ static void *thread_main(void *arg)
     for (;;) {
         while (!writer->busy && wanted(writer) && !finished(writer)) {
             writer->busy = true;
-            lead_one(writer);
+            lead_one(writer, false);
             grant_moment(writer);
             writer->busy = false;
             if (writer->holders > 0) {
@@ -541,29 +546,49 @@ static void await(struct poly_writer *writer, struct batch *batch, uint32_t epoc
         futex_wake(&batch->epoch, INT_MAX);
 }
 
-enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
-                                 bool single, struct poly_error *err)
+/* With the lock: this caller leads, or sleeps until its group is done. Gives the lock back. */
+static enum poly_status take_part(struct poly_writer *writer, struct poly_request *request,
+                                  bool brief, struct poly_error *err)
 {
-    struct poly_request request = {.run = run, .arg = arg, .single = single};
-    struct batch *batch;
+    struct batch *batch = enqueue(writer, request, err);
 
-    pthread_mutex_lock(&writer->lock);
-    batch = enqueue(writer, &request, err);
     if (batch == NULL) {
         pthread_mutex_unlock(&writer->lock);
         return err->status;
     }
     if (!writer->busy && writer->holders == 0) {
         writer->busy = true;
-        lead_one(writer);
+        lead_one(writer, brief);
         step_down(writer);
         pthread_mutex_unlock(&writer->lock);
     } else {
         await(writer, batch, atomic_load(&batch->epoch));
     }
-    if (request.status != POLY_OK)
-        *err = request.error;
-    return request.status;
+    if (request->status != POLY_OK)
+        *err = request->error;
+    return request->status;
+}
+
+enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
+                                 bool single, struct poly_error *err)
+{
+    struct poly_request request = {.run = run, .arg = arg, .single = single};
+
+    pthread_mutex_lock(&writer->lock);
+    return take_part(writer, &request, false, err);
+}
+
+enum poly_status poly_writer_try(struct poly_writer *writer, poly_write_fn *run, void *arg,
+                                 bool single, bool *tried, struct poly_error *err)
+{
+    struct poly_request request = {.run = run, .arg = arg, .single = single};
+
+    pthread_mutex_lock(&writer->lock);
+    *tried = !writer->busy && writer->holders == 0;
+    if (*tried)
+        return take_part(writer, &request, true, err);
+    pthread_mutex_unlock(&writer->lock);
+    return POLY_OK;
 }
 
 enum poly_status poly_writer_submit(struct poly_writer *writer, struct poly_request *request,

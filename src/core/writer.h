@@ -36,6 +36,10 @@ void poly_writer_close(struct poly_writer *writer);
  * log has failed. */
 enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
                                  bool single, struct poly_error *err);
+/* The same where this caller can lead at once, and leaves checkpoints to the writer's thread;
+ * *tried false: somebody else is writing, and nothing was done. */
+enum poly_status poly_writer_try(struct poly_writer *writer, poly_write_fn *run, void *arg,
+                                 bool single, bool *tried, struct poly_error *err);
 /* Queues one; request lives until done has been called. */
 enum poly_status poly_writer_submit(struct poly_writer *writer, struct poly_request *request,
                                     struct poly_error *err);

@@ -3,20 +3,25 @@
  *
  * Here: short reads, on the thread that read them. By the log's writer: staged
  * writes; the connection sleeps, no thread waits, and all that are waiting
- * share a sync. By a worker: what may take long (SQL, large bodies, streams of
- * rows, waits for a projection, administration). On a thread of its own: event
- * streams, which last as long as their client.
+ * share a sync. Only when there is no other request, and syncs are quick, is
+ * the write done here: it is answered sooner by two switches of threads. By a
+ * worker: what may take long (SQL, large bodies, streams of rows, waits for a
+ * projection, administration). On a thread of its own: event streams, which
+ * last as long as their client.
  */
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "server/metrics.h"
 #include "server/request.h"
 
 enum {
     LARGE_BODY = 256 * 1024, /* decoding more than this would hold up other connections */
     QUICK_ROWS = 200,        /* that many are read at once, without a worker */
+    QUICK_US = 2000,         /* a commit may take so long where it holds up its thread's others … */
+    SLOW_US = 1000 * 1000,   /* … or else none is made there for so long */
     WHOLE = 48 * 1024        /* answers up to here are sent whole, with their length */
 };
 
@@ -143,17 +148,61 @@ static void resume(struct server_request *request)
     MHD_resume_connection(mhd);
 }
 
+static void reply(struct server_request *request, enum poly_status status,
+                  const struct poly_commit *commit)
+{
+    if (status == POLY_OK)
+        status = api_commit_reply(request->api.operation, &request->sink, commit, &request->error);
+    conclude(request, status);
+}
+
 static void committed(void *arg, enum poly_status status, const struct poly_commit *commit,
                       const struct poly_error *err)
 {
     struct server_request *request = arg;
 
-    if (status == POLY_OK)
-        status = api_commit_reply(request->api.operation, &request->sink, commit, &request->error);
-    else
+    if (status != POLY_OK)
         request->error = *err;
-    conclude(request, status);
+    reply(request, status, commit);
     resume(request);
+}
+
+/* False: others are served meanwhile, or would have to wait too long. */
+static bool commit_here(struct server_request *request, struct poly_txn *txn)
+{
+    struct server *server = request->server;
+    int64_t began = poly_clock_monotonic(), ended;
+    struct poly_commit commit;
+    enum poly_status status;
+    bool tried;
+
+    if (atomic_load(&server->in_flight) > 1 || began < atomic_load(&server->slow_until))
+        return false;
+    status = poly_txn_try_commit(txn, &tried, &commit, &request->error);
+    if (!tried)
+        return false;
+    ended = poly_clock_monotonic();
+    if (ended - began > QUICK_US)
+        atomic_store(&server->slow_until, ended + SLOW_US);
+    reply(request, status, &commit);
+    return true;
+}
+
+static enum MHD_Result submit(struct server_request *request, struct poly_txn *txn)
+{
+    struct poly_error error;
+    enum poly_status status;
+
+    atomic_store(&request->phase, SERVER_RUNNING);
+    MHD_suspend_connection(request->mhd);
+    status = poly_txn_submit(txn, committed, request, &error);
+    if (status != POLY_OK) {
+        request->error = error;
+        request->retry_s = 1;
+        conclude(request, status);
+        resume(request);
+    }
+    return MHD_YES;
 }
 
 static enum MHD_Result run_by_writer(struct server_request *request)
@@ -163,19 +212,9 @@ static enum MHD_Result run_by_writer(struct server_request *request)
 
     request->sink = whole;
     status = api_stage(request->caller.session, &request->api, &txn, &request->error);
-    if (status != POLY_OK)
+    if (status != POLY_OK || commit_here(request, txn))
         return server_request_answer(request);
-    atomic_store(&request->phase, SERVER_RUNNING);
-    MHD_suspend_connection(request->mhd);
-    struct poly_error error;
-    status = poly_txn_submit(txn, committed, request, &error);
-    if (status != POLY_OK) {
-        request->error = error;
-        request->retry_s = 1;
-        conclude(request, status);
-        resume(request);
-    }
-    return MHD_YES;
+    return submit(request, txn);
 }
 
 /* --- by a worker --- */

@@ -49,6 +49,7 @@ struct server {
     int wake;                /* eventfd: main looks at the flags below */
     atomic_bool stopping;    /* no new work; streams end */
     atomic_bool suspect;     /* a write failed as it would if the log had: main finds out */
+    _Atomic int64_t slow_until; /* monotonic; until then nothing is committed on polling threads */
     atomic_uint in_flight;   /* requests from their headers to the end of their answer */
     atomic_uint connections;
     atomic_size_t bytes;     /* of bodies and answers held */

@@ -392,6 +392,36 @@ static void interactive_sees_and_holds(void **state)
     assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
 }
 
+/* Whoever serves many must not wait for one that holds the writer. */
+static void trying_never_waits(void **state)
+{
+    struct place *p = *state;
+    struct poly_txn *holder = begin_interactive(p->session, 0), *txn = begin(p->acme);
+    struct poly_commit commit;
+    bool tried = true;
+
+    assert_ok(append(holder, "order-1", POLY_NONE, "{}"));
+    assert_ok(append(txn, "visit-1", POLY_NONE, "{}"));
+    assert_ok(poly_txn_try_commit(txn, &tried, &commit, &err));
+    assert_false(tried);
+    assert_ok(poly_txn_commit(holder, NULL, &err));
+    assert_int_equal(lab_stream_version(p->acme, "visit-1"), 0);
+    assert_ok(poly_txn_try_commit(txn, &tried, &commit, &err));
+    assert_true(tried);
+    assert_int_equal(commit.count, 1);
+    assert_int_equal(lab_stream_version(p->acme, "visit-1"), 1);
+
+    txn = begin(p->acme);
+    assert_ok(append(txn, "visit-1", POLY_NONE, "{}"));
+    assert_fails(poly_txn_try_commit(txn, &tried, NULL, &err), POLY_CONFLICT);
+    assert_true(tried);
+    holder = begin_interactive(p->session, 0);
+    assert_ok(append(holder, "order-1", 1, "{}"));
+    assert_ok(poly_txn_try_commit(holder, &tried, NULL, &err));
+    assert_true(tried);
+    assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
+}
+
 static void an_aborted_one_leaves_nothing(void **state)
 {
     struct place *p = *state;
@@ -474,6 +504,7 @@ int main(void)
         PLACED(a_key_of_a_failed_request_is_free),
         PLACED(a_key_expires),
         PLACED(interactive_sees_and_holds),
+        PLACED(trying_never_waits),
         PLACED(an_aborted_one_leaves_nothing),
         PLACED(one_past_its_deadline_is_rolled_back_and_says_so),
         PLACED(two_instances_in_one_folder_are_refused),
