@@ -80,6 +80,8 @@ bool poly_budget_install(void)
     counted.xMalloc = take;
     counted.xFree = release;
     counted.xRealloc = resize;
+    /* SQLite's own count is of the whole process, with a lock around every allocation. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &counted) == SQLITE_OK)
         return true;
     below.xMalloc = NULL;

@@ -24,6 +24,11 @@ int64_t poly_clock_monotonic(void)
     return now(CLOCK_MONOTONIC);
 }
 
+int64_t poly_clock_coarse(void)
+{
+    return now(CLOCK_MONOTONIC_COARSE);
+}
+
 void poly_clock_shift(int64_t microseconds)
 {
     atomic_store(&shift, microseconds);

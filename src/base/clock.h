@@ -6,6 +6,7 @@
 
 int64_t poly_clock_wall(void);      /* microseconds since 1970, UTC */
 int64_t poly_clock_monotonic(void); /* microseconds since some start; for deadlines */
+int64_t poly_clock_coarse(void);    /* the monotonic one, up to 10 ms late and much cheaper */
 
 /* Tests: added to what poly_clock_wall() says; replaces an earlier shift. */
 void poly_clock_shift(int64_t microseconds);
