@@ -86,8 +86,13 @@ void api_put_text(struct poly_buffer *out, const char *name, struct poly_text te
 
 void api_put_integer(struct poly_buffer *out, const char *name, uint64_t integer)
 {
+    struct poly_value value = poly_int((int64_t)integer);
+
     api_name(out, name);
-    poly_buffer_printf(out, "%" PRIu64, integer);
+    if (integer <= INT64_MAX)
+        poly_json_value(out, &value);
+    else
+        poly_buffer_printf(out, "%" PRIu64, integer);
 }
 
 void api_put_number(struct poly_buffer *out, const char *name, double number)

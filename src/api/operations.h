@@ -98,6 +98,9 @@ struct api_operation {
     api_stage_fn *stage;
 };
 
+/* Every path is longer than this, and none has a parameter before. */
+enum { API_SHARED = sizeof("/v1/") - 1 };
+
 /* The table; the entry after the last has no name. */
 extern const struct api_operation api_operations[];
 

@@ -52,9 +52,16 @@ static bool fits(const char *segment, size_t size)
            !(size == 2 && segment[0] == '.' && segment[1] == '.');
 }
 
-/* Byte by byte: it runs over the whole table for every request, and most rows part early. */
-static bool matches(const char *template, const char *path)
+/* What follows the "/v1/" that most paths share: most rows of the table part from a path there. */
+static char word_of(const char *path)
 {
+    return strnlen(path, API_SHARED) < API_SHARED ? '\0' : path[API_SHARED];
+}
+
+static bool matches(const char *template, const char *path, char word)
+{
+    if (template[API_SHARED] != word)
+        return false;
     while (*template != '\0') {
         size_t size = 0;
 
@@ -120,29 +127,28 @@ const struct api_operation *api_route(const char *method, char *path,
                                       bool *other_method)
 {
     const struct api_operation *found = NULL;
+    char word = word_of(path);
 
     *other_method = false;
-    for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
-        if (!matches(o->path, path))
-            continue;
-        if (strcmp(o->method, method) != 0)
-            *other_method = true;
-        else if (found == NULL || more_literal(o, found))
+    for (const struct api_operation *o = api_operations; o->name != NULL; o++)
+        if (strcmp(o->method, method) == 0 && matches(o->path, path, word) &&
+            (found == NULL || more_literal(o, found)))
             found = o;
-    }
+    for (const struct api_operation *o = api_operations; o->name != NULL && found == NULL; o++)
+        *other_method |= matches(o->path, path, word);
     if (found == NULL)
         return NULL;
-    *other_method = false;
     return take(found, path, parameters, max, count) ? found : NULL;
 }
 
 void api_allowed(const char *path, char *methods, size_t size)
 {
+    char word = word_of(path);
     size_t used = 0;
 
     methods[0] = '\0';
     for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
-        if (!matches(o->path, path) || used >= size)
+        if (!matches(o->path, path, word) || used >= size)
             continue;
         used +=
             (size_t)snprintf(methods + used, size - used, "%s%s", used == 0 ? "" : ", ", o->method);

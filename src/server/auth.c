@@ -1,6 +1,6 @@
 /*
  * An identity is what a credential stands for, with its idle sessions. It is
- * found by BLAKE2b of key and named tenant under a random key of this process:
+ * found by SipHash of key and named tenant under a random key of this process:
  * neither the secrets themselves nor hashes that mean anything elsewhere stay
  * in memory, and finding one takes no time that depends on a secret.
  */
@@ -15,7 +15,8 @@
 #include "base/limits.h"
 #include "base/status.h"
 
-enum { HEADS = 1024, REMEMBERED_US = 5 * 1000 * 1000, SESSIONS = 64, DIGEST = 32 };
+enum { HEADS = 1024, REMEMBERED_US = 5 * 1000 * 1000, SESSIONS = 64 };
+enum { DIGEST = crypto_shorthash_siphashx24_BYTES };
 
 struct server_identity {
     struct server_identity *next;
@@ -33,7 +34,7 @@ struct server_identity {
 struct server_auth {
     struct poly_instance *instance;
     uint32_t deadline_ms;
-    unsigned char secret[crypto_generichash_KEYBYTES];
+    unsigned char secret[crypto_shorthash_siphashx24_KEYBYTES];
     pthread_mutex_t lock;
     size_t identities, idle;
     struct server_identity *heads[HEADS];
@@ -222,8 +223,7 @@ static void digest_of(const struct server_auth *auth, const char *secret, const 
         memcpy(text + size, tenant, n);
         size += n;
     }
-    crypto_generichash(digest, DIGEST, (const unsigned char *)text, size, auth->secret,
-                       sizeof(auth->secret));
+    crypto_shorthash_siphashx24(digest, (const unsigned char *)text, size, auth->secret);
     sodium_memzero(text, size);
 }
 
@@ -330,7 +330,7 @@ enum poly_status server_auth_enter(struct server_auth *auth, const char *authori
     digest_of(auth, secret, tenant, digest);
     pthread_mutex_lock(&auth->lock);
     identity = *place(auth, digest);
-    if (identity != NULL && poly_clock_monotonic() < identity->good_until)
+    if (identity != NULL && poly_clock_coarse() < identity->good_until)
         return take_session(auth, identity, caller, err);
     pthread_mutex_unlock(&auth->lock);
 

@@ -50,9 +50,15 @@ static void read_coding(struct server_headers *headers, const char *value)
 
 static bool is_name(const char *name, size_t size)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                  "0123456789!#$%&'*+-.^_`|~";
-    return size > 0 && strspn(name, allowed) == size;
+    static const bool allowed[256] = {
+        ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['!'] = true,
+        ['#' ... '\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,
+        ['^' ... '`'] = true, ['|'] = true, ['~'] = true};
+
+    for (size_t i = 0; i < size; i++)
+        if (!allowed[(unsigned char)name[i]])
+            return false;
+    return size > 0;
 }
 
 /* What decides who asks for what comes once. */

@@ -156,33 +156,59 @@ static void add_bytes(struct server_line *line, const char *bytes, size_t size)
 
 static void add_name(struct server_line *line, const char *name)
 {
-    add_bytes(line, " ", 1);
-    add_bytes(line, name, strlen(name));
-    add_bytes(line, "=", 1);
+    char *at = line->text + line->size;
+    size_t size = strlen(name);
+
+    if (size + 2 > sizeof(line->text) - 1 - line->size) {
+        line->size = sizeof(line->text) - 1; /* nothing of the value either */
+        memset(at, ' ', sizeof(line->text) - 1 - (size_t)(at - line->text));
+        return;
+    }
+    *at = ' ';
+    memcpy(at + 1, name, size);
+    at[size + 1] = '=';
+    line->size += size + 2;
+}
+
+/* Lines come many to a second: what differs within it are six digits. */
+static void add_time(struct server_line *line)
+{
+    static _Thread_local int64_t second = -1;
+    static _Thread_local char text[28];
+    int64_t now = poly_clock_wall(), micro = now % 1000000;
+
+    if (now / 1000000 != second || now < 0) {
+        poly_json_time(now, text);
+        second = now / 1000000;
+    } else {
+        for (int i = 25; i >= 20; i--, micro /= 10)
+            text[i] = (char)('0' + micro % 10);
+    }
+    add_bytes(line, text, sizeof(text) - 1);
 }
 
 void server_line_start(struct server_line *line, enum server_level level, const char *event)
 {
-    char now[28];
     line->level = level;
     line->size = 0;
-    poly_json_time(poly_clock_wall(), now);
     add_bytes(line, "time=", 5);
-    add_bytes(line, now, strlen(now));
+    add_time(line);
     add_name(line, "level");
     add_bytes(line, level_names[level], strlen(level_names[level]));
     add_name(line, "event");
     add_bytes(line, event, strlen(event));
 }
 
-static bool is_plain(const char *value)
+/* Bytes up to the first that needs quotes, or the end. */
+static size_t plain(const char *value)
 {
-    if (*value == '\0')
-        return false;
-    for (; *value != '\0'; value++)
-        if (*value <= ' ' || *value >= 127 || *value == '"' || *value == '=' || *value == '\\')
-            return false;
-    return true;
+    static const bool quoted[256] = {
+        [0 ... ' '] = true, ['"'] = true, ['='] = true, ['\\'] = true, [127 ... 255] = true};
+    size_t size = 0;
+
+    while (!quoted[(unsigned char)value[size]])
+        size++;
+    return size;
 }
 
 static void add_escaped(struct server_line *line, unsigned char c)
@@ -201,9 +227,11 @@ static void add_escaped(struct server_line *line, unsigned char c)
 
 void server_line_text(struct server_line *line, const char *name, const char *value)
 {
+    size_t size = plain(value);
+
     add_name(line, name);
-    if (is_plain(value)) {
-        add_bytes(line, value, strlen(value));
+    if (size > 0 && value[size] == '\0') {
+        add_bytes(line, value, size);
         return;
     }
     add_bytes(line, "\"", 1);

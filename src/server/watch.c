@@ -126,6 +126,6 @@ void server_watch_remove(struct server_watch *watch, struct server_watched *watc
 
 void server_watch_within(struct server_watched *watched, int64_t ms)
 {
-    atomic_store_explicit(&watched->deadline, poly_clock_monotonic() + ms * 1000,
+    atomic_store_explicit(&watched->deadline, poly_clock_coarse() + ms * 1000,
                           memory_order_relaxed);
 }

@@ -34,6 +34,7 @@ static void test_every_operation_is_found(void **state)
     for (const struct api_operation *o = api_operations; o->name != NULL; o++) {
         expect(o->method, o->path, o->name); /* "{key}" is a fine key */
         assert_ptr_equal(api_find(o->name), o);
+        assert_true(strcspn(o->path, "{") > API_SHARED);
     }
     assert_null(api_find("records.explode"));
 }
