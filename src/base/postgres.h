@@ -59,6 +59,8 @@ bool poly_pg_lost(const struct poly_pg *pg);
 bool poly_pg_unknown(const struct poly_pg *pg);
 /* SQLSTATE of the last failure, five characters; "" when the server has not said one. */
 const char *poly_pg_state(const struct poly_pg *pg);
+/* The detail that it said; "" when none. */
+const char *poly_pg_detail(const struct poly_pg *pg);
 /* The same statement, or the transaction it was in, is worth another try unchanged. */
 bool poly_pg_temporary(const struct poly_pg *pg);
 /* Is this server a standby? Told by the server, costs nothing. */

@@ -145,8 +145,10 @@ enum poly_status poly_pg_fail(struct poly_pg *pg, const PGresult *result, const 
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     char words[300], unused[6];
 
+    snprintf(pg->detail, sizeof(pg->detail), "%s", detail == NULL ? "" : detail);
     snprintf(pg->state, sizeof(pg->state), "%s", state == NULL ? "" : state);
     if (primary != NULL)
         poly_pg_words(primary, unused, words, sizeof(words));
@@ -173,6 +175,11 @@ enum poly_status poly_pg_fail(struct poly_pg *pg, const PGresult *result, const 
         err, status,
         position == NULL || sql == NULL ? -1 : offset_of(sql, strtol(position, NULL, 10)),
         "PostgreSQL cannot run a statement: %s", words);
+}
+
+const char *poly_pg_detail(const struct poly_pg *pg)
+{
+    return pg->detail;
 }
 
 const char *poly_pg_state(const struct poly_pg *pg)

@@ -72,6 +72,7 @@ struct poly_pg {
     char where[160];
     int64_t deadline;
     char state[6];
+    char detail[200];
     bool lost, unknown, temporary;
     bool deciding;                   /* what is being sent may commit */
     bool cancelled;                  /* the deadline has passed, and the server was asked to stop */
