@@ -315,6 +315,34 @@ static enum poly_status take_file(struct poly_config_reader *reader, const char 
     return reader->folder == NULL || reader->file == NULL ? poly_no_memory(reader->err) : POLY_OK;
 }
 
+/* Records and events are in one database: a change and its record are one transaction. */
+static enum poly_status check_stores(struct poly_config_reader *reader)
+{
+    struct poly_store_config *relational = &reader->stores[CONFIG_RELATIONAL];
+    struct poly_store_config *events = &reader->stores[CONFIG_EVENTS];
+    bool server = strcmp(relational->driver, "embedded") != 0;
+
+    if (events->driver == NULL)
+        events->driver = relational->driver;
+    if (strcmp(events->driver, relational->driver) != 0)
+        return poly_fail(reader->err, POLY_INVALID,
+                         "%.200s: stores.events.driver is '%s', but the events are where the "
+                         "records are: '%s'",
+                         reader->file, events->driver, relational->driver);
+    if (server && relational->server.url == NULL)
+        return poly_fail(reader->err, POLY_INVALID,
+                         "%.200s: stores.relational.driver is '%s': it needs stores.relational.url",
+                         reader->file, relational->driver);
+    if (relational->server.pool_min > relational->server.pool_max)
+        return poly_fail(reader->err, POLY_INVALID,
+                         "%.200s: stores.relational.pool: min is %u, over max, which is %u",
+                         reader->file, relational->server.pool_min, relational->server.pool_max);
+    /* What is not in the log's own database can only follow it. */
+    if (server)
+        reader->stores[CONFIG_SEARCH].follower = true;
+    return POLY_OK;
+}
+
 static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
 {
     struct poly_buffer buffer;
@@ -340,7 +368,7 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
         (reader->config.tls_certificate == NULL) != (reader->config.tls_key == NULL))
         status = poly_fail(reader->err, POLY_INVALID,
                            "%.200s: listen.tls needs both 'certificate' and 'key'", reader->file);
-    return status;
+    return status == POLY_OK ? check_stores(reader) : status;
 }
 
 enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,

@@ -14,6 +14,27 @@
 
 #define AT(member) offsetof(struct poly_config_reader, member)
 
+/* The server of a store that is on one. */
+#define SERVER(store, index)                                                                       \
+    {"stores." store ".url", CONFIG_TEXT, AT(stores[index].server.url), NULL, NULL, NULL, NULL,    \
+     "where the server is: `postgresql://user@host:port/database`, options behind `?`"},           \
+        {"stores." store ".password_env", CONFIG_NAME, AT(stores[index].server.password_env),      \
+         NULL, NULL, NULL, NULL, "environment variable with the password"},                        \
+        {"stores." store ".password_file", CONFIG_PATH, AT(stores[index].server.password_file),    \
+         NULL, NULL, NULL, NULL, "or file whose first line is the password"},                      \
+        {"stores." store ".pool.max", CONFIG_COUNT, AT(stores[index].server.pool_max), "20", "1",  \
+         "10000", NULL, "connections at a time; who wants another one waits"},                     \
+        {"stores." store ".pool.min", CONFIG_COUNT, AT(stores[index].server.pool_min), "2", "0",   \
+         "10000", NULL, "connections that are kept when nobody needs them"},                       \
+        {"stores." store ".pool.idle", CONFIG_MILLISECONDS, AT(stores[index].server.pool_idle_ms), \
+         "30s", "1s", "1d", NULL, "after which an unused connection above `min` is closed"},       \
+        {"stores." store ".pool.connect", CONFIG_MILLISECONDS,                                     \
+         AT(stores[index].server.pool_connect_ms), "2s", "10ms", "10m", NULL,                      \
+         "longest wait for one address of the server to answer"},                                  \
+        {"stores." store ".pool.acquire", CONFIG_MILLISECONDS,                                     \
+         AT(stores[index].server.pool_acquire_ms), "60s", "10ms", "1h", NULL,                      \
+         "longest wait for a connection to become free"}
+
 /* in the order of the reference */
 const struct poly_config_option poly_config_options[] = {
     {"data", CONFIG_PATH, AT(config.data), "./data", NULL, NULL, NULL,
@@ -36,9 +57,10 @@ const struct poly_config_option poly_config_options[] = {
      "how long the result of an idempotency key is replayed"},
 
     {"stores.relational.driver", CONFIG_CHOICE, AT(stores[CONFIG_RELATIONAL].driver), "embedded",
-     NULL, NULL, "embedded", "what keeps the records"},
-    {"stores.events.driver", CONFIG_CHOICE, AT(stores[CONFIG_EVENTS].driver), "embedded", NULL,
-     NULL, "embedded", "what keeps the events"},
+     NULL, NULL, "embedded, postgresql", "what keeps the records, and with them the log"},
+    SERVER("relational", CONFIG_RELATIONAL),
+    {"stores.events.driver", CONFIG_CHOICE, AT(stores[CONFIG_EVENTS].driver), NULL, NULL, NULL,
+     "embedded, postgresql", "what keeps the events: the same as the records, and so by default"},
     {"stores.search.driver", CONFIG_CHOICE, AT(stores[CONFIG_SEARCH].driver), "embedded", NULL,
      NULL, "embedded", "what searches"},
     {"stores.search.placement", CONFIG_FOLLOWER, AT(stores[CONFIG_SEARCH].follower), "colocated",
@@ -164,6 +186,7 @@ static void print_type(FILE *out, const struct poly_config_option *option)
         [CONFIG_SECONDS] = "duration",
         [CONFIG_MILLISECONDS] = "duration",
         [CONFIG_NAME] = "name",
+        [CONFIG_TEXT] = "text",
         [CONFIG_FIELDS] = "list of names, or names with weights",
         [CONFIG_FILTERS] = "list of names",
     };

@@ -37,6 +37,7 @@ enum poly_config_kind {
     CONFIG_CHOICE,      /* const char *, one of .choices */
     CONFIG_FOLLOWER,    /* bool */
     CONFIG_NAME,        /* const char * */
+    CONFIG_TEXT,        /* the same, any text */
     CONFIG_FIELDS,
     CONFIG_FILTERS,
 };

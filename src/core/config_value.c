@@ -200,6 +200,9 @@ static enum poly_status set_scalar(struct poly_config_reader *reader,
         else
             *text = value->text;
         return POLY_OK;
+    case CONFIG_TEXT:
+        *text = value->text;
+        return POLY_OK;
     case CONFIG_NAME:
         *text = value->text;
         return check_name(reader, noun(option), value->text, value->line);

@@ -31,10 +31,19 @@ struct poly_domain {
     struct poly_domain_search search;
 };
 
+/* Where a server is, and how many connections to it there may be. */
+struct poly_server {
+    const char *url;           /* NULL: none is needed */
+    const char *password_env;  /* name of an environment variable */
+    const char *password_file; /* … or a file, whose first line it is */
+    uint32_t pool_min, pool_max, pool_idle_ms, pool_connect_ms, pool_acquire_ms;
+};
+
 struct poly_store_config {
     const char *name;   /* "search" */
     const char *driver; /* "embedded" */
     bool follower;      /* placement: follower */
+    struct poly_server server;
 };
 
 struct poly_config {

@@ -147,8 +147,10 @@ static enum poly_status embedded_submit(struct poly_owner *owner, struct poly_re
 }
 
 static enum poly_status embedded_hold(struct poly_owner *owner, int64_t deadline,
-                                      struct poly_db **db, struct poly_error *err)
+                                      uint32_t duration_ms, struct poly_db **db,
+                                      struct poly_error *err)
 {
+    (void)duration_ms; /* the keeper interrupts it */
     *db = poly_sqlite_writer(of(owner)->file);
     return poly_writer_hold(of(owner)->writer, deadline, err);
 }
@@ -170,6 +172,17 @@ static void embedded_kick(struct poly_owner *owner)
 static struct poly_log *log_of(struct poly_write *write)
 {
     return of(write->instance->owner)->log;
+}
+
+/* There is one writer. */
+static enum poly_status embedded_claim(struct poly_write *write, struct poly_text tenant,
+                                       struct poly_text key, struct poly_error *err)
+{
+    (void)write;
+    (void)tenant;
+    (void)key;
+    (void)err;
+    return POLY_OK;
 }
 
 static void embedded_began(struct poly_write *write)
@@ -280,6 +293,7 @@ const struct poly_owner_driver poly_owner_embedded = {
     .hold = embedded_hold,
     .release = embedded_release,
     .kick = embedded_kick,
+    .claim = embedded_claim,
     .began = embedded_began,
     .mark = embedded_mark,
     .unmark = embedded_unmark,

@@ -18,6 +18,7 @@ struct poly_instance {
     struct poly_config *config;
     char *data;
     int lock_fd; /* of <data>/lock, with the lock on it */
+    char node[33]; /* one of many beside each other: its name, from <data>/node; else empty */
     struct poly_owner *owner;
     struct poly_signal head; /* last durable position */
     struct poly_relational *relational;

@@ -6,25 +6,66 @@
 #include "core/instance.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "core/inside.h"
 #include "core/lock.h"
 
+/* What keeps the records has the log, too. */
 static const struct poly_owner_driver *owner_driver(const struct poly_instance *self)
 {
-    (void)self;
-    return &poly_owner_embedded;
+    const char *name = poly_config_store(self->config, "relational")->driver;
+    size_t i = 0;
+
+    while (poly_owners[i] != NULL && strcmp(poly_owners[i]->name, name) != 0)
+        i++;
+    poly_assert(poly_owners[i] != NULL); /* the configuration allows these only */
+    return poly_owners[i];
+}
+
+/* Random, made once: the name under which this data folder's followers stand in the log. */
+static enum poly_status read_node(struct poly_instance *self, struct poly_error *err)
+{
+    uint8_t random[16];
+    char path[4096];
+    ssize_t size;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/node", self->data);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    size = fd < 0 ? -1 : read(fd, self->node, sizeof(self->node) - 1);
+    if (size == 0) {
+        poly_random(random, sizeof(random));
+        sodium_bin2hex(self->node, sizeof(self->node), random, sizeof(random));
+        size = write(fd, self->node, sizeof(self->node) - 1);
+        if (size > 0 && fsync(fd) != 0)
+            size = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (size == sizeof(self->node) - 1 && strspn(self->node, "0123456789abcdef") == (size_t)size)
+        return POLY_OK;
+    if (size >= 0)
+        return poly_fail(err, POLY_CORRUPT, "'node' is damaged: remove it, and the followers here "
+                                            "are filled anew");
+    return poly_fail(err, POLY_UNAVAILABLE, "'node': %s", strerror(errno));
 }
 
 static enum poly_status open_rest(struct poly_instance *self, struct poly_error *err)
 {
-    enum poly_status status = owner_driver(self)->open(self, &self->owner, err);
+    const struct poly_owner_driver *driver = owner_driver(self);
+    enum poly_status status = driver == &poly_owner_embedded ? POLY_OK : read_node(self, err);
 
+    if (status == POLY_OK)
+        status = driver->open(self, &self->owner, err);
     if (status == POLY_OK) {
         atomic_store(&self->head.value, atomic_load(&self->owner->durable));
         status = poly_stores_start(self, err);

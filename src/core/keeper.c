@@ -198,6 +198,7 @@ static void *keep(void *arg)
     struct poly_instance *instance = arg;
     struct times times = {poly_clock_monotonic() + RETENTION_US, -1, -1, 0};
     struct helper helper = {.instance = instance};
+    bool watches = poly_instance_embedded(instance) != NULL; /* a server's owner does so itself */
 
     while (!atomic_load(&instance->closing)) {
         struct pollfd fds[2] = {{.fd = instance->keeper_wake, .events = POLLIN},
@@ -213,7 +214,7 @@ static void *keep(void *arg)
         if (resting) {
             until = sooner(until, times.rest);
             fds[1].fd = -1;
-        } else if (instance->keeper_watch < 0) {
+        } else if (watches && instance->keeper_watch < 0) {
             until = sooner(until, now + POLL_US);
         } else if (times.memory >= 0) {
             until = now;
@@ -223,7 +224,7 @@ static void *keep(void *arg)
         if ((fds[0].revents & POLLIN) != 0)
             drain(instance->keeper_wake);
         written = (fds[1].revents & POLLIN) != 0;
-        if (!resting && (written || instance->keeper_watch < 0 || times.memory >= 0))
+        if (watches && !resting && (written || instance->keeper_watch < 0 || times.memory >= 0))
             look(instance, &times, written, now);
         work(&helper, &times, now);
     }
@@ -233,6 +234,15 @@ static void *keep(void *arg)
     return NULL;
 }
 
+static enum poly_status start_thread(struct poly_instance *instance, struct poly_error *err)
+{
+    if (pthread_create(&instance->keeper, NULL, keep, instance) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the keeper's thread");
+    instance->keeper_runs = true;
+    pthread_setname_np(instance->keeper, "poly-keeper");
+    return POLY_OK;
+}
+
 enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_error *err)
 {
     char path[4096];
@@ -240,6 +250,8 @@ enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_e
     instance->keeper_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (instance->keeper_wake < 0)
         return poly_fail(err, POLY_UNAVAILABLE, "cannot make an eventfd: %s", strerror(errno));
+    if (poly_instance_embedded(instance) == NULL)
+        return start_thread(instance, err);
     snprintf(path, sizeof(path), "%s-wal",
              poly_sqlite_path(poly_instance_embedded(instance)->file));
     instance->keeper_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -248,11 +260,7 @@ enum poly_status poly_keeper_start(struct poly_instance *instance, struct poly_e
         close(instance->keeper_watch);
         instance->keeper_watch = -1;
     }
-    if (pthread_create(&instance->keeper, NULL, keep, instance) != 0)
-        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the keeper's thread");
-    instance->keeper_runs = true;
-    pthread_setname_np(instance->keeper, "poly-keeper");
-    return POLY_OK;
+    return start_thread(instance, err);
 }
 
 void poly_keeper_poke(struct poly_instance *instance)

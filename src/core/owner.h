@@ -83,9 +83,10 @@ struct poly_owner_driver {
     /* The same as run, without waiting: done is called, from whichever thread. */
     enum poly_status (*submit)(struct poly_owner *owner, struct poly_request *request,
                                struct poly_error *err);
-    /* An interactive transaction, on *db until release. Waits until deadline: POLY_TIMEOUT. */
-    enum poly_status (*hold)(struct poly_owner *owner, int64_t deadline, struct poly_db **db,
-                             struct poly_error *err);
+    /* An interactive transaction, on *db until release, which must come within duration_ms. Waits
+     * for its turn until deadline: POLY_TIMEOUT. */
+    enum poly_status (*hold)(struct poly_owner *owner, int64_t deadline, uint32_t duration_ms,
+                             struct poly_db **db, struct poly_error *err);
     enum poly_status (*release)(struct poly_owner *owner, struct poly_db *db, bool commit,
                                 struct poly_error *err);
     /* Co-located projections are to move although nobody writes. */
@@ -93,6 +94,9 @@ struct poly_owner_driver {
 
     /* --- inside a transaction --- */
 
+    /* Until its end no other transaction goes on that claims the same idempotency key. */
+    enum poly_status (*claim)(struct poly_write *write, struct poly_text tenant,
+                              struct poly_text key, struct poly_error *err);
     /* Before its first operation: what the triggers and records need to know of it. */
     void (*began)(struct poly_write *write);
     /* Tells the triggers whose transaction it is; once for each transaction. */
@@ -126,5 +130,7 @@ struct poly_owner_driver {
 enum { POLY_RECORD_SALT = 10 };
 
 extern const struct poly_owner_driver poly_owner_embedded;
+/* All, NULL at the end: owners/owners.c. */
+extern const struct poly_owner_driver *const poly_owners[];
 
 #endif

@@ -209,7 +209,9 @@ static struct poly_projection *projection_new(struct poly_instance *instance,
         return NULL;
     self->instance = instance;
     self->driver = driver;
-    self->name = driver->store;
+    /* On a server the log is everybody's, and an embedded follower its daemon's alone. */
+    snprintf(self->name, sizeof(self->name), "%s%s%s", driver->store,
+             *instance->node == '\0' ? "" : "@", instance->node);
     self->config = config;
     self->follower = config->follower;
     pthread_mutex_init(&self->lock, NULL);

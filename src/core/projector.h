@@ -40,7 +40,7 @@ enum poly_command {
 struct poly_projection {
     struct poly_instance *instance;
     const struct poly_driver *driver;
-    const char *name; /* of its row in poly_projection */
+    char name[64]; /* of its row in poly_projection */
     const struct poly_store_config *config;
     struct poly_store *store;
     bool follower;

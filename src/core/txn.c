@@ -100,14 +100,16 @@ static enum poly_status hold(struct poly_txn *txn, uint32_t deadline_ms, struct 
     struct poly_instance *instance = txn->session->instance;
     struct poly_owner *owner = instance->owner;
     int64_t now = poly_clock_monotonic();
-    enum poly_status status = owner->driver->hold(
-        owner, now + (int64_t)txn->session->deadline_ms * 1000, &txn->write.db, err);
+    enum poly_status status;
 
+    deadline_ms = deadline_ms == 0 ? 5000 : deadline_ms;
+    status = owner->driver->hold(owner, now + (int64_t)txn->session->deadline_ms * 1000,
+                                 deadline_ms, &txn->write.db, err);
     if (status != POLY_OK)
         return status;
     owner->driver->began(&txn->write);
     txn->deadline =
-        poly_clock_monotonic() + (int64_t)(deadline_ms == 0 ? 5000 : deadline_ms) * 1000;
+        poly_clock_monotonic() + (int64_t)deadline_ms * 1000;
     pthread_mutex_lock(&instance->lock);
     txn->next = instance->held;
     instance->held = txn;
@@ -315,7 +317,9 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
     enum poly_status status;
 
     crypto_generichash_final(&state, entry.digest, sizeof(entry.digest));
-    status = poly_idempotency_find(db, &entry, txn->session->instance->config->idempotency_s,
+    status = driver_of(txn)->claim(&txn->write, entry.tenant, entry.key, err);
+    if (status == POLY_OK)
+        status = poly_idempotency_find(db, &entry, txn->session->instance->config->idempotency_s,
                                    txn->session->arena, &known, err);
     if (status != POLY_OK)
         return status;

@@ -30,6 +30,7 @@ struct poly_stream_read {
     struct poly_stream_query query; /* with its limit */
     poly_record_fn *visit;
     void *arg;
+    struct poly_arena *arena;
     uint64_t version; /* out: of the stream now; 0: there is none */
 };
 
@@ -43,6 +44,10 @@ struct poly_events_driver {
                              struct poly_error *err);
 };
 
-extern const struct poly_events_driver poly_events_embedded;
+/* The event's own metadata over the transaction's: its names win. In the transaction's arena. */
+enum poly_status poly_event_meta(struct poly_write *write, const char *own, struct poly_text *meta,
+                                 struct poly_error *err);
+
+extern const struct poly_events_driver poly_events_embedded, poly_events_postgresql;
 
 #endif

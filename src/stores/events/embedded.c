@@ -24,36 +24,6 @@ static const char backwards[] = "SELECT " POLY_LOG_COLUMNS " FROM poly_log" WHER
                                 " AND version <= ?4" PATH " ORDER BY version DESC LIMIT ?5";
 static const char newest[] = "SELECT max(version) FROM poly_log" WHERE;
 
-/* The event's own metadata over the transaction's: its names win. */
-static enum poly_status merge_meta(struct poly_write *write, const char *own,
-                                   struct poly_text *meta, struct poly_error *err)
-{
-    json_t *base = NULL, *over = NULL;
-    enum poly_status status;
-    char *text = NULL;
-
-    if (own == NULL || write->meta.size == 0) {
-        *meta = own == NULL ? write->meta : poly_text(own);
-        return POLY_OK;
-    }
-    status = poly_json_parse(write->meta.data, write->meta.size, &base, err);
-    if (status == POLY_OK)
-        status = poly_json_parse(own, strlen(own), &over, err);
-    if (status == POLY_OK && json_object_update(base, over) == 0)
-        text = json_dumps(base, JSON_COMPACT);
-    if (status == POLY_OK && text == NULL)
-        status = poly_no_memory(err);
-    if (status == POLY_OK) {
-        meta->size = strlen(text);
-        meta->data = poly_arena_copy(write->arena, text, meta->size);
-        status = meta->data == NULL ? poly_no_memory(err) : POLY_OK;
-    }
-    free(text);
-    json_decref(base);
-    json_decref(over);
-    return status;
-}
-
 static enum poly_status check_version(const struct poly_append *append, uint64_t version,
                                       struct poly_error *err)
 {
@@ -85,7 +55,7 @@ static enum poly_status embedded_append(struct poly_append *append, struct poly_
                                        .type = poly_text(event->type),
                                        .data = &event->data};
 
-        status = merge_meta(write, event->meta, &entry.meta, err);
+        status = poly_event_meta(write, event->meta, &entry.meta, err);
         if (status == POLY_OK)
             status = poly_log_append(log, write->db, &entry, &position, err);
         version += status == POLY_OK;

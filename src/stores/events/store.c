@@ -2,10 +2,12 @@
  * What the application calls for events. Everything is checked here, before
  * anything is staged; the driver may rely on it.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "core/embedded.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "core/session.h"
@@ -65,10 +67,45 @@ static enum poly_status open_stream(struct poly_session *session, const char *na
 
 /* --- appending --- */
 
+enum poly_status poly_event_meta(struct poly_write *write, const char *own, struct poly_text *meta,
+                                 struct poly_error *err)
+{
+    json_t *base = NULL, *over = NULL;
+    enum poly_status status;
+    char *text = NULL;
+
+    if (own == NULL || write->meta.size == 0) {
+        *meta = own == NULL ? write->meta : poly_text(own);
+        return POLY_OK;
+    }
+    status = poly_json_parse(write->meta.data, write->meta.size, &base, err);
+    if (status == POLY_OK)
+        status = poly_json_parse(own, strlen(own), &over, err);
+    if (status == POLY_OK && json_object_update(base, over) == 0)
+        text = json_dumps(base, JSON_COMPACT);
+    if (status == POLY_OK && text == NULL)
+        status = poly_no_memory(err);
+    if (status == POLY_OK) {
+        meta->size = strlen(text);
+        meta->data = poly_arena_copy(write->arena, text, meta->size);
+        status = meta->data == NULL ? poly_no_memory(err) : POLY_OK;
+    }
+    free(text);
+    json_decref(base);
+    json_decref(over);
+    return status;
+}
+
+static const struct poly_events_driver *driver_of(struct poly_instance *instance)
+{
+    return poly_instance_embedded(instance) != NULL ? &poly_events_embedded
+                                                    : &poly_events_postgresql;
+}
+
 static enum poly_status run(struct poly_operation *operation, struct poly_write *write,
                             struct poly_error *err)
 {
-    return poly_events_embedded.append((struct poly_append *)operation, write, err);
+    return driver_of(write->instance)->append((struct poly_append *)operation, write, err);
 }
 
 static const struct poly_operation_type append_one = {"append", true, run};
@@ -286,7 +323,8 @@ enum poly_status poly_stream_read(struct poly_session *session,
                                   struct poly_records *records, struct poly_error *err)
 {
     struct gather gather = {.arena = poly_session_arena(session)};
-    struct poly_stream_read read = {.query = *query, .visit = gather_one, .arg = &gather};
+    struct poly_stream_read read = {
+        .query = *query, .visit = gather_one, .arg = &gather, .arena = gather.arena};
     struct poly_error local;
     struct poly_db *db;
     enum poly_status status;
@@ -301,7 +339,7 @@ enum poly_status poly_stream_read(struct poly_session *session,
         return status;
     gather.limit = query->limit == 0 ? 1000 : query->limit;
     read.query.limit = (uint32_t)gather.limit + 1;
-    status = poly_events_embedded.read(db, &read, err);
+    status = driver_of(poly_session_instance(session))->read(db, &read, err);
     poly_session_read_end(session);
     if (status == POLY_OK && gather.no_memory)
         status = poly_fail(err, POLY_LIMIT, "the answer is larger than the session's memory");

@@ -1,0 +1,110 @@
+/* What the files of the PostgreSQL owner share. */
+#ifndef POLY_OWNERS_POSTGRESQL_INSIDE_H
+#define POLY_OWNERS_POSTGRESQL_INSIDE_H
+
+#include <pthread.h>
+
+#include "base/postgres_pool.h"
+#include "base/postgres_sql.h"
+#include "core/inside.h"
+#include "core/owner.h"
+
+/*
+ * Advisory locks are pairs of numbers; ours begin with these ("poly" in ASCII and up).
+ *   …57  the position below which a writing transaction draws none
+ *   …58  who notifies
+ *   …59  a stream, by hash: appends without an expected version take turns
+ *   …60  upgrades
+ *   …61  who seals the log
+ *   …62  an idempotency key, by hash
+ */
+enum {
+    POLY_LOCK_POSITION = 1886350457,
+    POLY_LOCK_NOTIFY,
+    POLY_LOCK_STREAM,
+    POLY_LOCK_UPGRADE,
+    POLY_LOCK_SEAL,
+    POLY_LOCK_IDEMPOTENCY
+};
+
+enum { POLY_POSTGRESQL_WORKERS = 16 };
+
+struct poly_postgresql {
+    struct poly_owner base;
+    struct poly_pg_target *target;
+    struct poly_pg_pool *pool;
+    struct poly_pg_texts *texts;
+    _Atomic uint64_t commits, requests, retries;
+    _Atomic uint64_t written; /* highest position that this daemon knows to be committed */
+    _Atomic unsigned held;    /* interactive transactions */
+
+    /* watch.c */
+    pthread_t watch;
+    bool watch_runs;
+    int watch_wake; /* eventfd: we have written */
+    _Atomic bool stopping;
+    pthread_mutex_t lock; /* guards what follows */
+    char error[256];      /* the last one; empty */
+    int64_t lost_since;   /* wall clock; 0: the watch is connected */
+    struct {
+        int backend;
+        uint64_t position;
+        int64_t since; /* monotonic; 0: nobody holds readers up */
+        char who[160];
+    } holder;
+
+    /* submit.c: who runs what must not wait */
+    pthread_mutex_t queue_lock;
+    pthread_cond_t queued;
+    struct poly_request *first, **end;
+    unsigned waiting, idle, workers;
+    bool closing;
+    pthread_t threads[POLY_POSTGRESQL_WORKERS];
+};
+
+static inline struct poly_postgresql *poly_postgresql_of(struct poly_owner *owner)
+{
+    return (struct poly_postgresql *)owner;
+}
+
+/* schema.c: makes or upgrades our tables, and reads who the instance is. */
+enum poly_status poly_postgresql_schema(struct poly_owner *owner, struct poly_pg *pg,
+                                        struct poly_error *err);
+
+/* transaction.c */
+enum poly_status poly_postgresql_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
+                                     bool single, struct poly_error *err);
+enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline,
+                                      uint32_t deadline_ms, struct poly_db **db,
+                                      struct poly_error *err);
+enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_db *db, bool commit,
+                                         struct poly_error *err);
+struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error *err);
+void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db);
+void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error *err);
+
+/* submit.c */
+enum poly_status poly_postgresql_submit(struct poly_owner *owner, struct poly_request *request,
+                                        struct poly_error *err);
+void poly_postgresql_drain(struct poly_postgresql *self);
+
+/* watch.c */
+enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err);
+void poly_postgresql_unwatch(struct poly_postgresql *self);
+void poly_postgresql_wake(struct poly_postgresql *self);
+/* Reads poly.horizon() on any connection. */
+struct poly_horizon {
+    uint64_t safe, last;
+    int64_t writing;
+    int backend;
+};
+enum poly_status poly_postgresql_horizon(struct poly_pg *pg, struct poly_horizon *horizon,
+                                         struct poly_error *err);
+
+/* log.c */
+enum poly_status poly_postgresql_scan(struct poly_db *db, struct poly_scan *scan,
+                                      struct poly_error *err);
+extern const char poly_postgresql_records[];
+void poly_postgresql_record(struct poly_stmt *stmt, struct poly_record *record, bool *large);
+
+#endif

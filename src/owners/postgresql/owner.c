@@ -1,0 +1,253 @@
+/* The owner's table for PostgreSQL, and its life from open to close. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "owners/postgresql/inside.h"
+#include "owners/postgresql/postgresql.h"
+
+/* --- open and close --- */
+
+static void postgresql_close(struct poly_owner *owner)
+{
+    struct poly_postgresql *self = poly_postgresql_of(owner);
+
+    poly_postgresql_unwatch(self);
+    poly_pg_pool_close(self->pool);
+    poly_pg_target_free(self->target);
+    poly_pg_texts_free(self->texts);
+    pthread_cond_destroy(&self->queued);
+    pthread_mutex_destroy(&self->queue_lock);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}
+
+/* The tables, on a connection of their own: an upgrade may take longer than a pool would wait. */
+static enum poly_status prepare(struct poly_postgresql *self, struct poly_error *err)
+{
+    struct poly_horizon horizon = {.safe = 0};
+    struct poly_pg *pg;
+    enum poly_status status = poly_pg_open(self->target, -1, &pg, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_postgresql_schema(&self->base, pg, err);
+    if (status == POLY_OK)
+        status = poly_postgresql_horizon(pg, &horizon, err);
+    atomic_store(&self->base.durable, horizon.safe);
+    poly_pg_close(pg);
+    return status;
+}
+
+static enum poly_status open_all(struct poly_postgresql *self, struct poly_error *err)
+{
+    const struct poly_server *server =
+        &poly_config_store(self->base.instance->config, "relational")->server;
+    struct poly_pg_options where = {.url = server->url,
+                                    .password_env = server->password_env,
+                                    .password_file = server->password_file,
+                                    .application_name = "polystore",
+                                    .connect_ms = (int)server->pool_connect_ms};
+    struct poly_pg_pool_options pool = {.max = (int)server->pool_max,
+                                        .min = server->pool_min == 0 ? -1 : (int)server->pool_min,
+                                        .idle_ms = (int)server->pool_idle_ms,
+                                        .acquire_ms = (int)server->pool_acquire_ms};
+    enum poly_status status;
+
+    self->texts = poly_pg_texts_new();
+    if (self->texts == NULL)
+        return poly_no_memory(err);
+    status = poly_pg_target_new(&where, &self->target, err);
+    if (status == POLY_OK)
+        status = prepare(self, err);
+    if (status == POLY_OK)
+        status = poly_pg_pool_open(&where, &pool, NULL, NULL, &self->pool, err);
+    return status == POLY_OK ? poly_postgresql_watch(self, err) : status;
+}
+
+static enum poly_status postgresql_open(struct poly_instance *instance, struct poly_owner **owner,
+                                        struct poly_error *err)
+{
+    struct poly_postgresql *self = calloc(1, sizeof(*self));
+    enum poly_status status;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    self->base.instance = instance;
+    self->base.driver = &poly_owner_postgresql;
+    self->watch_wake = -1;
+    self->end = &self->first;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_mutex_init(&self->queue_lock, NULL);
+    pthread_cond_init(&self->queued, NULL);
+    status = open_all(self, err);
+    if (status == POLY_OK)
+        *owner = &self->base;
+    else
+        postgresql_close(&self->base);
+    return status;
+}
+
+static void postgresql_stop(struct poly_owner *owner)
+{
+    poly_postgresql_drain(poly_postgresql_of(owner));
+    poly_postgresql_unwatch(poly_postgresql_of(owner));
+}
+
+struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance)
+{
+    return instance->owner->driver == &poly_owner_postgresql ? poly_postgresql_of(instance->owner)
+                                                             : NULL;
+}
+
+/* --- reading --- */
+
+/* Another daemon may have answered with a position that we have not heard of. */
+static bool postgresql_reached(struct poly_owner *owner, uint64_t position)
+{
+    struct poly_horizon horizon = {.last = 0};
+    struct poly_error ignored;
+    struct poly_db *db;
+
+    if (position <= atomic_load(&owner->durable))
+        return true;
+    db = poly_postgresql_take(owner, &ignored);
+    if (db == NULL)
+        return true; /* whatever is asked next says why nothing can be had */
+    if (poly_postgresql_horizon(poly_pg_of(db), &horizon, &ignored) != POLY_OK)
+        horizon.last = UINT64_MAX;
+    poly_postgresql_give(owner, db);
+    return position <= horizon.last;
+}
+
+static void postgresql_kick(struct poly_owner *owner)
+{
+    poly_postgresql_wake(poly_postgresql_of(owner));
+}
+
+/* --- inside a transaction --- */
+
+static const char meta_set[] = "SELECT set_config('poly.meta', ?1, true)";
+
+static void postgresql_began(struct poly_write *write)
+{
+    write->txn = 0; /* the server's own number: its tables know it */
+}
+
+static enum poly_status postgresql_mark(struct poly_write *write, struct poly_error *err)
+{
+    struct poly_stmt set;
+    enum poly_status status;
+
+    if (write->meta.size == 0)
+        return POLY_OK;
+    status = poly_stmt_open(&set, write->db, meta_set, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&set, 1, write->meta);
+    return poly_stmt_done(&set, err);
+}
+
+static enum poly_status postgresql_unmark(struct poly_write *write, struct poly_error *err)
+{
+    (void)write; /* the setting ends with the transaction */
+    (void)err;
+    return POLY_OK;
+}
+
+static enum poly_status postgresql_wrote(struct poly_write *write, struct poly_error *err)
+{
+    (void)write; /* the operation has said its position */
+    (void)err;
+    return POLY_OK;
+}
+
+static void postgresql_undone(struct poly_write *write, bool rewind)
+{
+    (void)write;
+    (void)rewind;
+}
+
+static const char claim[] =
+    "SELECT pg_advisory_xact_lock(1886350462, hashtext(?1 || chr(1) || ?2))";
+
+/* Two requests with one idempotency key: the second waits, and finds what the first has left. */
+static enum poly_status postgresql_claim(struct poly_write *write, struct poly_text tenant,
+                                         struct poly_text key, struct poly_error *err)
+{
+    struct poly_stmt lock;
+    enum poly_status status = poly_stmt_open(&lock, write->db, claim, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&lock, 1, tenant);
+    poly_stmt_text(&lock, 2, key);
+    return poly_stmt_done(&lock, err);
+}
+
+/* --- upkeep --- */
+
+static enum poly_status postgresql_usable(struct poly_owner *owner, struct poly_error *err)
+{
+    (void)owner; /* a server that is gone may come back */
+    (void)err;
+    return POLY_OK;
+}
+
+static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_arena *arena,
+                                          struct poly_status_report *report, struct poly_error *err)
+{
+    struct poly_postgresql *self = poly_postgresql_of(owner);
+    const char *text;
+
+    pthread_mutex_lock(&self->lock);
+    report->state = self->lost_since != 0 ? POLY_STATE_FAILED : POLY_STATE_OK;
+    if (self->holder.since != 0 && self->holder.who[0] != '\0')
+        text = poly_arena_printf(arena, "readers wait at %llu for backend %d (%s)",
+                                 (unsigned long long)self->holder.position, self->holder.backend,
+                                 self->holder.who);
+    else
+        text = poly_arena_copy(arena, self->error, strlen(self->error));
+    pthread_mutex_unlock(&self->lock);
+    if (text == NULL)
+        return poly_no_memory(err);
+    report->last_error = poly_text(text);
+    report->commits = atomic_load(&self->commits);
+    report->requests = atomic_load(&self->requests);
+    report->writer_held = atomic_load(&self->held) > 0;
+    return POLY_OK;
+}
+
+static void postgresql_retain(struct poly_owner *owner)
+{
+    (void)owner;
+}
+
+const struct poly_owner_driver poly_owner_postgresql = {
+    .name = "postgresql",
+    .open = postgresql_open,
+    .stop = postgresql_stop,
+    .close = postgresql_close,
+    .take = poly_postgresql_take,
+    .give = poly_postgresql_give,
+    .snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    .reached = postgresql_reached,
+    .run = poly_postgresql_run,
+    .submit = poly_postgresql_submit,
+    .hold = poly_postgresql_hold,
+    .release = poly_postgresql_release,
+    .kick = postgresql_kick,
+    .began = postgresql_began,
+    .mark = postgresql_mark,
+    .unmark = postgresql_unmark,
+    .wrote = postgresql_wrote,
+    .undone = postgresql_undone,
+    .claim = postgresql_claim,
+    .scan = poly_postgresql_scan,
+    .records = poly_postgresql_records,
+    .record = poly_postgresql_record,
+    .usable = postgresql_usable,
+    .report = postgresql_report,
+    .retain = postgresql_retain,
+};

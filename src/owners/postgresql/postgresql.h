@@ -1,0 +1,24 @@
+/* The PostgreSQL owner, for the stores' drivers that live in its database. */
+#ifndef POLY_OWNERS_POSTGRESQL_POSTGRESQL_H
+#define POLY_OWNERS_POSTGRESQL_POSTGRESQL_H
+
+#include "base/postgres_sql.h"
+#include "core/owner.h"
+
+struct poly_postgresql;
+
+/* Rows of these columns of poly.log, as records of views into the result. */
+#define POLY_POSTGRESQL_COLUMNS                                                                    \
+    "position, txn, tenant, domain, key, version, type, time, data, meta, salt, bytes"
+void poly_postgresql_row(const PGresult *rows, int row, struct poly_record *record);
+
+extern const struct poly_owner_driver poly_owner_postgresql;
+
+/* Control: tests switch the mechanism off to see that they would notice. false: readers go up to
+ * the highest position drawn, whoever is still writing. */
+extern _Atomic bool poly_control_horizon;
+
+/* NULL: another database is the owner. */
+struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
+
+#endif

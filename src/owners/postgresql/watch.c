@@ -1,0 +1,234 @@
+/*
+ * How far the log can be read: one thread, one connection of its own that
+ * listens. Told of a writer (by the server, or by our own commits), it reads
+ * the horizon; as long as somebody is still writing it looks again soon, and a
+ * transaction that takes long is looked at less and less often. Only when
+ * nobody writes does it sleep, and then until it is told. The net below that is
+ * a look every few seconds.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "owners/postgresql/inside.h"
+
+enum {
+    SOON_US = 1000,
+    LATER_US = 50000,     /* longest pause while somebody writes */
+    NET_US = 1000000,     /* when nobody does: see schema.c on notifications */
+    STALLED_US = 1000000, /* from here on the status names who holds readers up */
+    BACKOFF_FIRST = 50000,
+    BACKOFF_MAX = 2000000
+};
+
+static const char horizon_get[] = "SELECT safe, last, writing, backend FROM poly.horizon()";
+static const char holder_get[] =
+    "SELECT format('%s %s, %s, since %s', application_name, client_addr, state,"
+    " date_trunc('second', xact_start))"
+    " FROM pg_stat_activity WHERE pid = $1";
+
+enum poly_status poly_postgresql_horizon(struct poly_pg *pg, struct poly_horizon *horizon,
+                                         struct poly_error *err)
+{
+    PGresult *result;
+    enum poly_status status = poly_pg_run(pg, horizon_get, NULL, &result, err);
+
+    if (status != POLY_OK)
+        return status;
+    horizon->safe = (uint64_t)poly_pg_int(result, 0, 0);
+    horizon->last = (uint64_t)poly_pg_int(result, 0, 1);
+    horizon->writing = poly_pg_int(result, 0, 2);
+    horizon->backend = (int)poly_pg_int(result, 0, 3);
+    PQclear(result);
+    return POLY_OK;
+}
+
+_Atomic bool poly_control_horizon = true;
+
+static void drain(int fd)
+{
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof(count));
+
+    (void)got;
+}
+
+void poly_postgresql_wake(struct poly_postgresql *self)
+{
+    uint64_t one = 1;
+    ssize_t written = write(self->watch_wake, &one, sizeof(one));
+
+    (void)written; /* a full counter wakes as well */
+}
+
+/* --- who holds readers up --- */
+
+static void describe(struct poly_postgresql *self, struct poly_pg *pg,
+                     const struct poly_horizon *horizon)
+{
+    struct poly_pg_params params;
+    struct poly_error ignored;
+    PGresult *result;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, horizon->backend);
+    if (poly_pg_run(pg, holder_get, &params, &result, &ignored) != POLY_OK)
+        return;
+    pthread_mutex_lock(&self->lock);
+    if (PQntuples(result) > 0)
+        snprintf(self->holder.who, sizeof(self->holder.who), "%s", poly_pg_text(result, 0, 0).data);
+    pthread_mutex_unlock(&self->lock);
+    PQclear(result);
+}
+
+/* The same position for long means that one transaction stays open. */
+static void look_at_holder(struct poly_postgresql *self, struct poly_pg *pg,
+                           const struct poly_horizon *horizon)
+{
+    int64_t now = poly_clock_monotonic();
+    bool name;
+
+    pthread_mutex_lock(&self->lock);
+    if (horizon->writing == 0) {
+        self->holder.since = 0;
+    } else if (self->holder.since == 0 || self->holder.backend != horizon->backend ||
+               self->holder.position != horizon->safe) {
+        self->holder.backend = horizon->backend;
+        self->holder.position = horizon->safe;
+        self->holder.since = now;
+        self->holder.who[0] = '\0';
+    }
+    name = self->holder.since != 0 && now - self->holder.since > STALLED_US &&
+           self->holder.who[0] == '\0';
+    pthread_mutex_unlock(&self->lock);
+    if (name)
+        describe(self, pg, horizon);
+}
+
+/* --- the thread --- */
+
+static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, int64_t *pause,
+                             struct poly_error *err)
+{
+    struct poly_horizon horizon;
+    enum poly_status status = poly_postgresql_horizon(pg, &horizon, err);
+
+    if (status != POLY_OK)
+        return status;
+    if (!atomic_load(&poly_control_horizon))
+        horizon.safe = horizon.last;
+    if (horizon.safe > atomic_load(&self->base.durable)) {
+        atomic_store(&self->base.durable, horizon.safe);
+        poly_signal_raise(&self->base.instance->head, horizon.safe);
+        *pause = SOON_US;
+    }
+    look_at_holder(self, pg, &horizon);
+    if (horizon.writing == 0)
+        *pause = NET_US;
+    else
+        *pause = *pause == NET_US || *pause * 2 < SOON_US ? SOON_US
+                 : *pause * 2 > LATER_US                  ? LATER_US
+                                                          : *pause * 2;
+    return POLY_OK;
+}
+
+static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
+                               struct poly_error *err)
+{
+    int64_t pause = SOON_US;
+    enum poly_status status = POLY_OK;
+
+    while (status == POLY_OK && !atomic_load(&self->stopping)) {
+        struct poly_pg_notice notice;
+        enum poly_pg_event event;
+
+        poly_pg_deadline(pg, poly_clock_monotonic() + NET_US);
+        status = look(self, pg, &pause, err);
+        if (status == POLY_OK)
+            status = poly_pg_wait(pg, self->watch_wake, poly_clock_monotonic() + pause, &event,
+                                  &notice, err);
+        if (status == POLY_OK && event == POLY_PG_WOKEN)
+            drain(self->watch_wake);
+    }
+    return status;
+}
+
+static enum poly_status connect_and_follow(struct poly_postgresql *self, bool *connected,
+                                           struct poly_error *err)
+{
+    struct poly_pg *pg;
+    enum poly_status status = poly_pg_open(self->target, -1, &pg, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_pg_listen(pg, "poly", err);
+    if (status == POLY_OK) {
+        *connected = true;
+        pthread_mutex_lock(&self->lock);
+        self->lost_since = 0;
+        pthread_mutex_unlock(&self->lock);
+        status = follow(self, pg, err);
+    }
+    poly_pg_close(pg);
+    return status;
+}
+
+static void sleep_unless_stopped(struct poly_postgresql *self, int64_t us)
+{
+    for (int64_t slept = 0; slept < us && !atomic_load(&self->stopping); slept += SOON_US * 10) {
+        struct timespec time = {0, SOON_US * 10 * 1000L};
+
+        nanosleep(&time, NULL);
+    }
+}
+
+static void *watch(void *arg)
+{
+    struct poly_postgresql *self = arg;
+    int64_t backoff = BACKOFF_FIRST;
+
+    while (!atomic_load(&self->stopping)) {
+        struct poly_error err = {POLY_OK, -1, ""};
+        bool connected = false;
+
+        if (connect_and_follow(self, &connected, &err) == POLY_OK)
+            continue;
+        poly_postgresql_note(self, &err);
+        pthread_mutex_lock(&self->lock);
+        if (self->lost_since == 0)
+            self->lost_since = poly_clock_wall();
+        pthread_mutex_unlock(&self->lock);
+        if (connected)
+            backoff = BACKOFF_FIRST;
+        sleep_unless_stopped(self, backoff);
+        backoff = backoff * 2 > BACKOFF_MAX ? BACKOFF_MAX : backoff * 2;
+    }
+    return NULL;
+}
+
+enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err)
+{
+    self->watch_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (self->watch_wake < 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot make an eventfd: %s", strerror(errno));
+    if (pthread_create(&self->watch, NULL, watch, self) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the watching thread");
+    self->watch_runs = true;
+    pthread_setname_np(self->watch, "poly-watch");
+    return POLY_OK;
+}
+
+void poly_postgresql_unwatch(struct poly_postgresql *self)
+{
+    atomic_store(&self->stopping, true);
+    if (self->watch_runs) {
+        poly_postgresql_wake(self);
+        pthread_join(self->watch, NULL);
+    }
+    self->watch_runs = false;
+    if (self->watch_wake >= 0)
+        close(self->watch_wake);
+    self->watch_wake = -1;
+}

@@ -1,0 +1,229 @@
+/* The log on PostgreSQL: S2-05, S3-13. Run by tests/servers/with. */
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "control.h"
+#include "owners/postgresql/postgresql.h"
+#include "polystore.h"
+#include "test.h"
+
+static char folder[] = "/tmp/polystore-test-XXXXXX";
+static const char *url;
+
+static struct poly_instance *open_at(const char *data)
+{
+    char config[2000], path[100];
+    struct poly_options options = {.data = path, .config_text = config};
+    struct poly_instance *instance;
+    struct poly_error err;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, data);
+    snprintf(config, sizeof(config),
+             "stores: {relational: {driver: postgresql, url: '%s'}}\n"
+             "domains:\n  orders: {stream: order, tenant: session}\n",
+             url);
+    assert_ok(poly_open(&options, &instance, &err));
+    return instance;
+}
+
+static struct poly_session *session_of(struct poly_instance *instance, const char *tenant)
+{
+    struct poly_session_options options = {
+        .tenant = tenant, .rights = POLY_RIGHTS_ALL, .deadline_ms = 60000};
+    struct poly_session *session;
+    struct poly_error err;
+
+    assert_ok(poly_session_open(instance, &options, &session, &err));
+    return session;
+}
+
+static enum poly_status append(struct poly_session *session, const char *stream, int64_t expected,
+                               const char *json, struct poly_commit *commit, struct poly_error *err)
+{
+    struct poly_event event = {.type = "Happened", .data = poly_json(json)};
+    struct poly_txn *txn;
+    enum poly_status status = poly_txn_begin(session, NULL, &txn, err);
+
+    if (status == POLY_OK)
+        status = poly_append(txn, stream, expected, &event, 1, err);
+    return status == POLY_OK ? poly_txn_commit(txn, commit, err) : status;
+}
+
+static void streams(void **state)
+{
+    struct poly_instance *instance = open_at("a"), *other = open_at("b");
+    struct poly_session *one = session_of(instance, "one"), *two = session_of(other, "one");
+    struct poly_stream_query query = {.stream = "order-1"};
+    struct poly_records records;
+    struct poly_commit commit;
+    struct poly_error err;
+
+    (void)state;
+    assert_ok(append(one, "order-1", POLY_NONE, "{\"a\":1}", &commit, &err));
+    assert_int_equal(commit.results[0].version, 1);
+    assert_fails(append(one, "order-1", POLY_NONE, "{}", &commit, &err), POLY_CONFLICT);
+    assert_non_null(strstr(err.message, "its version is 1, expected 0"));
+    assert_ok(append(one, "order-1", POLY_ANY, "{\"a\":\"x\"}", &commit, &err));
+    assert_ok(append(one, "order-1", 2, "{\"a\":3}", &commit, &err));
+    /* at another daemon, with the token */
+    assert_ok(poly_session_after(two, commit.token.text, POLY_WAIT, &err));
+    assert_ok(poly_stream_read(two, &query, &records, &err));
+    assert_int_equal(records.count, 3);
+    assert_int_equal(records.version, 3);
+    assert_string_equal(records.records[0].data.text.data, "{\"a\":1}");
+    query.path = "$.a";
+    query.equal = poly_str("x");
+    assert_ok(poly_stream_read(two, &query, &records, &err));
+    assert_int_equal(records.count, 1);
+    assert_int_equal(records.records[0].version, 2);
+    poly_session_close(one);
+    poly_session_close(two);
+    poly_close(instance);
+    poly_close(other);
+}
+
+/* --- order --- */
+
+enum { WRITERS = 64, FOLLOWERS = 8 };
+
+static int each = 40; /* transactions of a writer */
+static _Atomic uint64_t committed;
+
+/* Strangers, each with a connection of its own: waits before the commit, rolls some back. */
+static void *write_some(void *arg)
+{
+    unsigned seed = (unsigned)(uintptr_t)arg;
+    PGconn *conn = PQconnectdb(url);
+    char sql[300];
+
+    assert_int_equal(PQstatus(conn), CONNECTION_OK);
+    for (int i = 0; i < each; i++) {
+        int rows = 1 + rand_r(&seed) % 5;
+        bool abort = rand_r(&seed) % 5 == 0;
+
+        PQclear(PQexec(conn, "BEGIN"));
+        for (int r = 0; r < rows; r++) {
+            snprintf(sql, sizeof(sql),
+                     "INSERT INTO poly.log(tenant, domain, key, type, data) VALUES"
+                     " ('one', 'foreign', '%u-%d-%d', 'T', '{}')",
+                     (unsigned)(uintptr_t)arg, i, r);
+            PGresult *result = PQexec(conn, sql);
+
+            assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+            PQclear(result);
+            if (rand_r(&seed) % 4 == 0)
+                usleep((useconds_t)(rand_r(&seed) % 3000));
+        }
+        PQclear(PQexec(conn, abort ? "ROLLBACK" : "COMMIT"));
+        if (!abort)
+            atomic_fetch_add(&committed, (uint64_t)rows);
+    }
+    PQfinish(conn);
+    return NULL;
+}
+
+struct follower {
+    struct poly_instance *instance;
+    _Atomic uint64_t seen;
+    _Atomic bool stop;
+    uint64_t after, last;
+    bool disorder;
+};
+
+static void *follow(void *arg)
+{
+    struct follower *f = arg;
+    struct poly_session *session = session_of(f->instance, NULL);
+    const char *domains[] = {"foreign", NULL};
+    struct poly_subscription_options options = {.domains = domains, .after = f->after};
+    struct poly_subscription *subscription;
+    struct poly_error err;
+
+    assert_ok(poly_subscribe(session, &options, &subscription, &err));
+    while (!atomic_load(&f->stop)) {
+        const struct poly_record *records;
+        size_t count;
+
+        assert_ok(poly_subscription_next(subscription, 200, &records, &count, &err));
+        for (size_t i = 0; i < count; i++) {
+            f->disorder |= records[i].position <= f->last;
+            f->last = records[i].position;
+        }
+        atomic_fetch_add(&f->seen, count);
+    }
+    poly_subscription_close(subscription);
+    poly_session_close(session);
+    return NULL;
+}
+
+/* Runs writers and followers; how many followers have seen anything else than what was committed,
+ * each once and in order. */
+static int run_order(int64_t patience_us)
+{
+    struct poly_instance *instance = open_at("a");
+    int wrong = 0;
+    struct follower followers[FOLLOWERS];
+    pthread_t writers[WRITERS], readers[FOLLOWERS];
+    int64_t deadline;
+
+    atomic_store(&committed, 0);
+    memset(followers, 0, sizeof(followers));
+    for (size_t i = 0; i < FOLLOWERS; i++) {
+        followers[i].instance = instance;
+        followers[i].after = poly_log_head(instance);
+        pthread_create(&readers[i], NULL, follow, &followers[i]);
+    }
+    for (size_t i = 0; i < WRITERS; i++)
+        pthread_create(&writers[i], NULL, write_some, (void *)(uintptr_t)(i + 1));
+    for (size_t i = 0; i < WRITERS; i++)
+        pthread_join(writers[i], NULL);
+    deadline = poly_clock_monotonic() + patience_us;
+    for (size_t i = 0; i < FOLLOWERS; i++) {
+        while (atomic_load(&followers[i].seen) < atomic_load(&committed) &&
+               poly_clock_monotonic() < deadline)
+            usleep(10000);
+    }
+    usleep(300000); /* what comes twice comes now */
+    for (size_t i = 0; i < FOLLOWERS; i++) {
+        atomic_store(&followers[i].stop, true);
+        pthread_join(readers[i], NULL);
+        wrong += followers[i].seen != atomic_load(&committed) || followers[i].disorder;
+    }
+    poly_close(instance);
+    return wrong;
+}
+
+static void order(void **state)
+{
+    (void)state;
+    assert_int_equal(run_order(60000000), 0);
+}
+
+static void order_control(void **state)
+{
+    (void)state;
+    each = 40;
+    atomic_store(&poly_control_horizon, false);
+    assert_true(run_order(1000000) > 0);
+    atomic_store(&poly_control_horizon, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(streams), cmocka_unit_test(order),
+                                       cmocka_unit_test(order_control)};
+
+    url = control_url("POSTGRESQL_URL");
+    if (url == NULL || mkdtemp(folder) == NULL) {
+        printf("skipped: PostgreSQL (POLY_TEST_POSTGRESQL_URL is not set)\n");
+        return 77;
+    }
+    if (getenv("POLY_TEST_LONG") != NULL)
+        each = 5200; /* a million records */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
