@@ -38,15 +38,16 @@ def make_harness():
 
 @pytest.fixture(scope='session')
 def postgresql(harness):
-    """A server for tests that do it no harm; server.database() gives each its own database."""
+    """A server for tests that do it no harm, and work in databases of their own: database(). It
+    may be somebody else's."""
     return pg.start(harness)
 
 
 @pytest.fixture
 def make_postgresql(make_harness):
-    """make_postgresql('postgresql15', **options): a server of the test's own."""
+    """make_postgresql('postgresql15', **options): a server of the test's own, never a given one."""
     def make(name='postgresql15', **options):
-        return pg.start(make_harness(), name, **options)
+        return pg.start(make_harness(), name, own=True, **options)
     return make
 
 

@@ -114,7 +114,8 @@ class Given:
         return int(self.sql('SHOW server_version_num'))
 
     def __getattr__(self, name):
-        if name.startswith('_') or not hasattr(Postgresql, name):
+        if name.startswith('_') or name not in ('port', 'pid', 'data', 'log_path') \
+                and not hasattr(Postgresql, name):
             raise AttributeError(name)
         raise Unavailable(self.name, "'%s' needs a server of our own, not one that is given" % name)
 
@@ -496,16 +497,16 @@ def given(name):
     return Given(name, url, os.environ.get('POLY_TEST_POSTGRESQL_ADMIN_URL'))
 
 
-def start(harness, name='postgresql15', **options):
+def start(harness, name='postgresql15', own=False, **options):
     """A server that takes connections. Options: disk, wal_disk (a size), tls (nothing without it),
-    and any setting of postgresql.conf."""
+    and any setting of postgresql.conf. own: one that may be hurt and written to anywhere."""
     if name not in RELEASES:
         raise Failed("there is no server '%s'; there are %s" % (name, ', '.join(RELEASES)))
     one = given(name)
     if one is not None:
-        if options:
-            raise Unavailable(name, "'%s' needs a server of our own, not one that is given"
-                              % ', '.join(options))
+        if own or options:
+            raise Unavailable(name, '%sneeds a server of our own, not one that is given'
+                              % (', '.join(options) and "'%s' " % ', '.join(options)))
         harness.at_close(one.drop_databases)
         return one
     one = Postgresql(harness, RELEASES[name](harness), name, options)

@@ -57,6 +57,9 @@ class Run:
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         start_new_session=True)
         line = self.process.stdout.readline()
+        if line.startswith('skipped: '):
+            name, reason = re.match(r'skipped: (\w+) \((.*)\)', line).groups()
+            raise Unavailable(name, reason)
         assert line, self.process.stderr.read()
         command, control = line.split()
         self.command, self.folder = int(command), os.path.dirname(control)
@@ -155,6 +158,8 @@ def test_what_cannot_be_had_is_counted_as_skipped(monkeypatch):
     tally = prove().Tally()
     prove().count_test('tests', {'name': 'x', 'result': 'SKIP', 'stdout': done.stdout}, tally)
     assert (tally.passed, tally.failed, tally.skipped) == (0, 0, 1)
+    own = subprocess.run([WITH, 'postgresql15,own', '--', 'true'], text=True, capture_output=True)
+    assert (own.returncode, own.stdout.split(' (')[0]) == (77, 'skipped: postgresql15')
     assert tally.reasons == ['tests: postgresql17 (POLY_TEST_POSTGRESQL_URL names the server to'
                              ' test against)']
 

@@ -208,11 +208,13 @@ class TestGiven:
         assert name not in postgresql.sql('SELECT datname FROM pg_database')
 
     def test_what_would_hurt_it_is_a_skip(self, given, harness):
-        for what in ('kill', 'stop', 'pause', 'standby', 'fill_disk'):
+        for what in ('kill', 'stop', 'pause', 'standby', 'fill_disk', 'processes'):
             with pytest.raises(pg.Unavailable, match=what):
                 getattr(given, what)()
         with pytest.raises(pg.Unavailable, match='names the server'):
             pg.start(harness, 'postgresql17')
+        with pytest.raises(pg.Unavailable, match='needs a server of our own'):
+            pg.start(harness, own=True)
 
 
 def test_signals_go_to_our_processes_only(harness):
