@@ -63,7 +63,8 @@ struct poly_driver {
     enum poly_status (*drop)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                              struct poly_error *err);
 
-    /* Position up to which a generation has applied everything; 0 for a new one. */
+    /* Position up to which a generation has applied everything; 0 for a new one. POLY_NOT_FOUND:
+     * its tables are not there (never made, or somebody has thrown them away). */
     enum poly_status (*applied)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                                 uint64_t *position, struct poly_error *err);
 

@@ -122,12 +122,37 @@ static enum poly_status load_applied(struct poly_projection *projection, struct 
 
     if (generation->number == 0)
         return POLY_OK;
-    status = projection->driver->prepare(projection->store, db, generation->number, err);
-    if (status == POLY_OK)
-        status = projection->driver->applied(projection->store, db, generation->number,
-                                             &generation->applied, err);
+    status = projection->driver->applied(projection->store, db, generation->number,
+                                         &generation->applied, err);
     generation->stored = generation->applied;
     return status;
+}
+
+static enum poly_status make(struct poly_projection *projection, struct poly_db *db,
+                             struct poly_generation *generation, struct poly_error *err)
+{
+    enum poly_status status;
+
+    if (generation->number == 0)
+        return POLY_OK;
+    status = projection->driver->prepare(projection->store, db, generation->number, err);
+    return status == POLY_OK ? load_applied(projection, db, generation, err) : status;
+}
+
+/*
+ * lost: the one that serves is not there any more. It is not made again, for an empty one at
+ * position 0 is one that serves and has not come to anything yet.
+ */
+static enum poly_status load_all(struct poly_projection *projection, struct poly_db *db, bool *lost,
+                                 struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    enum poly_status status = load_applied(projection, db, &work->active, err);
+
+    *lost = status == POLY_NOT_FOUND;
+    if (status == POLY_OK || *lost)
+        status = make(projection, db, &work->previous, err);
+    return status == POLY_OK ? make(projection, db, &work->building, err) : status;
 }
 
 /* All generations go; the first of the new kind is filled. */
@@ -148,7 +173,7 @@ static enum poly_status start_over(struct poly_projection *projection, struct po
     }
     work->stopped = false;
     work->building.number = number + 1;
-    return status == POLY_OK ? load_applied(projection, db, &work->building, err) : status;
+    return status == POLY_OK ? make(projection, db, &work->building, err) : status;
 }
 
 static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error *err)
@@ -157,21 +182,15 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     struct poly_progress *work = &projection->work;
     struct poly_db *on = projection->follower ? NULL : db;
     uint64_t head = atomic_load(&projection->instance->owner->durable);
-    bool fits = false;
+    bool fits = false, lost = false;
     enum poly_status status = load_row(projection, db, &fits, err);
 
     if (status == POLY_OK)
         status = load_skip_list(projection, db, err);
-    if (status == POLY_OK && fits) {
-        status = load_applied(projection, on, &work->active, err);
-        if (status == POLY_OK)
-            status = load_applied(projection, on, &work->previous, err);
-        if (status == POLY_OK)
-            status = load_applied(projection, on, &work->building, err);
-    }
+    if (status == POLY_OK && fits)
+        status = load_all(projection, on, &lost, err);
     if (status != POLY_OK)
         return status;
-    bool lost = work->active.number != 0 && work->active.applied == 0 && head > 0;
     bool beyond = work->active.applied > head || work->building.applied > head ||
                   work->previous.applied > head;
 

@@ -206,6 +206,72 @@ static void a_follower_waits_for_space(void **state)
     end_place(&p);
 }
 
+/* --- a follower's position --- */
+
+/* The generation that serves, and where it is. */
+static uint64_t generation(struct place *p)
+{
+    struct poly_status_report report;
+    uint64_t number;
+
+    assert_ok(poly_status_read(p->session, &report, &err));
+    assert_int_equal(report.projection_count, 1);
+    number = report.projections[0].generation;
+    poly_session_reset(p->session);
+    return number;
+}
+
+/* One that could keep nothing, not even a position, is behind, and goes on from the beginning. */
+static void at_the_beginning(const char *stream)
+{
+    struct place p;
+
+    begin_place(&p, follower);
+    assert_int_equal(generation(&p), 1);
+    fault_arm(&(struct fault_plan){.fault = FAULT_FULL, .at = 1, .only = "search"});
+    for (int i = 0; i < 3; i++)
+        assert_ok(lab_append(p.session, stream, i, i, NULL, &err));
+    close_place(&p);
+    fault_disarm();
+    open_place(&p, follower);
+    assert_int_equal(generation(&p), 1);
+    p.acked = (int64_t)lab_stream_version(p.session, "step-1");
+    all_is_well(&p);
+    assert_int_equal(generation(&p), 1);
+    end_place(&p);
+}
+
+static void a_follower_at_the_beginning_is_not_lost(void **state)
+{
+    (void)state;
+    at_the_beginning("step-1");
+    at_the_beginning("other-1"); /* nothing of interest */
+}
+
+/* The control: one whose file was thrown away must not serve what is left, which is nothing. */
+static void a_follower_whose_file_is_gone_is_filled_anew(void **state)
+{
+    static const char *const files[] = {"search.db", "search.db-wal", "search.db-shm"};
+    char path[LAB_PATH + 32], why[300];
+    struct place p;
+
+    (void)state;
+    begin_place(&p, follower);
+    for (int i = 0; i < 3; i++)
+        assert_ok(write_one(&p));
+    all_is_well(&p);
+    close_place(&p);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", p.data, files[i]);
+        assert_true(unlink(path) == 0 || i > 0);
+    }
+    open_place(&p, follower);
+    assert_int_not_equal(generation(&p), 1);
+    assert_true(lab_settled(p.session, why, sizeof(why)));
+    assert_int_equal(generation(&p), 2);
+    end_place(&p);
+}
+
 /* --- failing --- */
 
 static void fail_at(const char *config, enum fault fault, uint64_t at, bool once)
@@ -368,6 +434,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_refused_and_passes),
         cmocka_unit_test(a_large_transaction_meets_a_full_disk),
         cmocka_unit_test(a_follower_waits_for_space),
+        cmocka_unit_test(a_follower_at_the_beginning_is_not_lost),
+        cmocka_unit_test(a_follower_whose_file_is_gone_is_filled_anew),
         cmocka_unit_test(a_failed_sync_stops_the_log),
         cmocka_unit_test(a_failed_write_stops_the_log),
         cmocka_unit_test(opening_on_a_bad_disk_says_so),
