@@ -90,6 +90,11 @@ def prove():
     return module
 
 
+def test_a_step_that_is_not_there_is_named(capsys):
+    assert prove().main(['--help']) == 2
+    assert 'no step is named --help; there are: gcc check tests' in capsys.readouterr().out
+
+
 CMOCKA = '[==========] Running 3 test(s).\n[  PASSED  ] 2 test(s).\n' \
          '[  SKIPPED ] 0 test(s).\n[  FAILED  ] 1 test(s), listed below:\n[  FAILED  ] x\n'
 PYTEST = '==== 1 failed, 12 passed, 2 skipped, 1 error in 3.21s ====\n'
