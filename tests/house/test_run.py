@@ -33,7 +33,7 @@ class Tree:
         for name in ('tools', 'examples'):
             os.symlink(os.path.join(ROOT, name), os.path.join(self.path, name))
         shutil.copy(os.path.join(ROOT, 'run'), self.path)
-        self.file('build/build.ninja', '')
+        self.file('build/build.ninja', 'build src/server/polystored src/cli/polystore: phony\n')
         os.symlink(os.path.join(BUILD, 'src'), os.path.join(self.path, 'build', 'src'))
         self.file('Packages', INDEX)
         self.program('apt-cache', '[ "$*" = dumpavail ] && cat "%s/Packages"' % self.path)
