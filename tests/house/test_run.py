@@ -70,6 +70,7 @@ class OnTerminal:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(tree.path)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell cannot trap what is ignored
             os.execve('./run', ['./run'], tree.environment)
 
     def read(self, seconds):
@@ -133,6 +134,44 @@ def test_everything_that_it_says_to_try_works_when_pasted(tree):
     for command, word in zip(commands, wanted):
         done = tree.shell(command)
         assert done.returncode == 0 and word in done.stdout, (command, done.stdout)
+    assert run.ctrl_c() == 0
+
+
+def tour():
+    """[(command, what README shows for it)] of its five minutes, after ./run itself."""
+    with open(os.path.join(ROOT, 'README.md')) as file:
+        text = file.read().split('## Five minutes')[1].split('\n## ')[0]
+    blocks = re.findall(r'^```\n(.*?)^```', text, re.M | re.S)
+    parts = ''.join(block for block in blocks if block.startswith('$ ')).split('\n$ ')
+    requests = [line for block in blocks for line in block.splitlines() if line.startswith('curl')]
+    return [part.strip().split('\n', 1) for part in parts if part.startswith('build/')], requests
+
+
+def without_numbers(text):
+    text = re.sub(r'AQ[\w-]{30,}', 'TOKEN', text)
+    text = re.sub(r'[0-9a-f]{32}', 'HEX', text)
+    return re.sub(r'[ \d]+', ' ', re.sub(r'\d[\d.:TZ-]*', '0', text)).strip()
+
+
+def test_the_tour_of_the_readme_is_true(tree):
+    """Word for word, but for numbers and for what only the whole index can answer."""
+    run = OnTerminal(tree)
+    run.wait_for('polystore status\r\n')
+    token, compared = '', 0
+    commands, requests = tour()
+    assert len(commands) == 7 and len(requests) == 2
+    for command, shown in commands:
+        said = tree.shell(re.sub(r'AQ[\w-]{30,}', token, command))
+        assert said.returncode == 0, (command, said.stdout)
+        token = ''.join(re.findall(r'^token (\S+)', said.stdout, re.M)) or token
+        assert said.stdout.split('\n')[0].split()[0] == shown.split()[0]
+        if 'LIMIT 3' not in command and 'text editor' not in command:
+            assert without_numbers(said.stdout) == without_numbers(shown)
+            compared += 1
+    assert compared == 5
+    for command in requests:
+        said = tree.shell(command.replace('127.0.0.1:7430', '127.0.0.1:%d' % tree.port))
+        assert said.returncode == 0 and ('"hits":[{' in said.stdout or '"openapi"' in said.stdout)
     assert run.ctrl_c() == 0
 
 
