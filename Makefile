@@ -1,5 +1,5 @@
 # The front door; the work is done by meson and the scripts.
-FIGURES = commit log record http projection rest
+FIGURES = commit log record http projection rest postgresql
 
 all: build/build.ninja
 	ninja -C build

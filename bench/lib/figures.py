@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import statistics
 import subprocess
 import time
 
@@ -174,6 +175,33 @@ def rest(found, folder, rounds, seconds):
     found.add('rest.start.s', sorted(times)[rounds // 2], most=3)
 
 
+def postgresql(found, folder, rounds, seconds):
+    """our road to PostgreSQL 15 against bare libpq: calls, many callers, large reads"""
+    with Postgres(folder, '') as server:
+        def measure(*words):
+            return lambda _: call([program('postgresql'), *words, seconds, server.url])
+
+        ours, libpq, many = alternate_pairs(
+            rounds, measure('call', 'ours', 1), measure('call', 'libpq', 1),
+            measure('call', 'ours', 32))
+        found.add('postgresql.call.1', ours[0], libpq[0], least=0.98)
+        found.add('postgresql.call.1.cpu.us', ours[1], libpq[1], most=1)
+        found.add('postgresql.call.32', many[0], ours[0], least=3)
+        ours, libpq = alternate_pairs(rounds, measure('read', 'ours'), measure('read', 'libpq'))
+        found.add('postgresql.read', ours[0], least=200000)
+        found.add('postgresql.read.libpq', ours[0], libpq[0], least=0.98)
+
+
+def alternate_pairs(rounds, *sides):
+    """As alternate(), for sides that give two numbers."""
+    pairs = [[] for _ in sides]
+    for turn in range(rounds):
+        for step in range(len(sides)):
+            side = (turn + step) % len(sides)
+            pairs[side].append(sides[side](turn))
+    return [tuple(statistics.median(column) for column in zip(*side)) for side in pairs]
+
+
 def database_bytes(place):
     data = os.path.join(place, 'data')
     if not os.path.isdir(data):
@@ -183,4 +211,4 @@ def database_bytes(place):
 
 
 ALL = {'commit': commit, 'log': log, 'record': record, 'http': http, 'projection': projection,
-       'rest': rest}
+       'rest': rest, 'postgresql': postgresql}

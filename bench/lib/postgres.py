@@ -68,6 +68,10 @@ class Postgres:
     def __exit__(self, *_):
         self.as_user(BIN + 'pg_ctl', '-D', self.data, '-w', '-m', 'immediate', 'stop')
 
+    @property
+    def url(self):
+        return 'postgresql://postgres@/postgres?host=' + self.folder
+
     def commits(self, clients, seconds, turn):
         """Commits a second with so many clients, one event each."""
         first = (turn + 1) * 10**9 + clients * 10**7

@@ -199,17 +199,18 @@ int64_t poly_pg_changed(PGresult *result);
 struct poly_pg_stream;
 
 /*
- * Reads batch rows at a time through a cursor, inside the transaction that is open
- * (there must be one), the next batch being made while the caller works on this one. The connection
- * is the stream's until it is closed.
+ * Rows one by one as they arrive, of a statement that is cached as by poly_pg_run. The connection
+ * is the stream's until it is closed. One statement is one snapshot: no transaction is needed.
  */
 enum poly_status poly_pg_stream_open(struct poly_pg *pg, const char *sql,
-                                     const struct poly_pg_params *params, int batch,
+                                     const struct poly_pg_params *params,
                                      struct poly_pg_stream **stream, struct poly_error *err);
-/* A result with the next rows, the stream's until the next call; without rows: the end. */
-enum poly_status poly_pg_stream_next(struct poly_pg_stream *stream, const PGresult **rows,
+/* A result with one row (0), the stream's until the next call. NULL: the end. */
+enum poly_status poly_pg_stream_next(struct poly_pg_stream *stream, const PGresult **row,
                                      struct poly_error *err);
-void poly_pg_stream_close(struct poly_pg_stream *stream); /* NULL is accepted; before COMMIT */
+/* NULL is accepted. Before its end the statement is cancelled, and a transaction that it ran in can
+ * only be rolled back. */
+void poly_pg_stream_close(struct poly_pg_stream *stream);
 
 /* --- notifications --- */
 

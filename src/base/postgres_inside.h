@@ -41,9 +41,9 @@ struct poly_pg_statement {
     const char *sql;
     uint64_t used; /* handed out at this tick */
     Oid *types;    /* of its parameters */
-    unsigned number;
     int count;
-    bool binary; /* all columns of its result have a binary form that we read */
+    char name[20]; /* empty: not prepared, or the unnamed one */
+    bool binary;   /* all columns of its result have a binary form that we read */
 };
 
 /* One call's parameters as libpq wants them; kept, so that a call allocates nothing. */
@@ -107,6 +107,9 @@ void poly_pg_words(const char *message, char state[6], char *words, size_t size)
 int poly_pg_left(int64_t deadline);
 /* Until libpq has a whole result, or none is to come. Flushes what is to be sent. */
 enum poly_status poly_pg_ready(struct poly_pg *pg, struct poly_error *err);
+/* Asks the server to stop, and throws away what it still sends. A connection that does not stop
+ * is lost. */
+void poly_pg_stop(struct poly_pg *pg);
 /* The first result that failed, or the last one; NULL never. */
 enum poly_status poly_pg_answer(struct poly_pg *pg, PGresult **result, struct poly_error *err);
 /* Whether the result is a good one; a bad one is told, and cleared. */

@@ -16,7 +16,7 @@
 
 /* Statements used among the last CACHE_RECENT are never given up. Each costs the server some ten
  * kilobytes. */
-enum { CACHE_FIRST = 64, CACHE_MAX = 2048, CACHE_RECENT = 512, NAME = 16 };
+enum { CACHE_FIRST = 64, CACHE_MAX = 2048, CACHE_RECENT = 512 };
 
 enum poly_status poly_pg_begin_call(struct poly_pg *pg, struct poly_error *err)
 {
@@ -44,9 +44,9 @@ static struct poly_pg_statement *find(struct poly_pg_statement *cache, size_t si
 static void give_up(struct poly_pg *pg, struct poly_pg_statement *statement)
 {
     /* Over its maximum the buffer takes no more, and the server keeps what is not named in it. */
-    if (statement->number != 0)
-        poly_buffer_printf(&pg->doomed, "DEALLOCATE poly%u;", statement->number);
-    statement->number = 0;
+    if (statement->name[0] != '\0')
+        poly_buffer_printf(&pg->doomed, "DEALLOCATE %s;", statement->name);
+    statement->name[0] = '\0';
     free(statement->types);
     statement->types = NULL;
 }
@@ -76,7 +76,7 @@ static bool cache_grow(struct poly_pg *pg)
 
         if (one->sql == NULL)
             continue;
-        if (one->number == 0 || (full && pg->tick - one->used > CACHE_RECENT)) {
+        if (one->name[0] == '\0' || (full && pg->tick - one->used > CACHE_RECENT)) {
             give_up(pg, one);
             continue;
         }
@@ -116,7 +116,7 @@ bool poly_pg_stale(struct poly_pg *pg, const char *sql, const char *state)
     }
     if (strcmp(state, "0A000") == 0 && pg->cache_size > 0) { /* its result has another type now */
         struct poly_pg_statement *slot = find(pg->cache, pg->cache_size, sql);
-        bool known = slot->number != 0;
+        bool known = slot->name[0] != '\0';
 
         give_up(pg, slot);
         return known;
@@ -177,18 +177,15 @@ static enum poly_status remember(struct poly_pg_statement *statement, const PGre
     return POLY_OK;
 }
 
-/* Prepares under the statement's number (0: without a name). */
+/* Prepares under the statement's name. */
 static enum poly_status prepare(struct poly_pg *pg, const char *sql,
                                 struct poly_pg_statement *statement, struct poly_error *err)
 {
-    char name[NAME] = "";
     PGresult *described;
-    enum poly_status status;
+    enum poly_status status =
+        pg->pipe.open ? poly_pg_pipeline_prepare(pg, statement->name, sql, &described, err)
+                      : prepare_alone(pg, statement->name, sql, &described, err);
 
-    if (statement->number != 0)
-        snprintf(name, sizeof(name), "poly%u", statement->number);
-    status = pg->pipe.open ? poly_pg_pipeline_prepare(pg, name, sql, &described, err)
-                           : prepare_alone(pg, name, sql, &described, err);
     if (status != POLY_OK)
         return status;
     status = remember(statement, described, err);
@@ -204,7 +201,7 @@ enum poly_status poly_pg_prepare(struct poly_pg *pg, const char *sql,
 
     if (pg->cache_size > 0) {
         slot = find(pg->cache, pg->cache_size, sql);
-        if (slot->number != 0) {
+        if (slot->name[0] != '\0') {
             slot->used = ++pg->tick;
             *statement = slot;
             return POLY_OK;
@@ -214,7 +211,7 @@ enum poly_status poly_pg_prepare(struct poly_pg *pg, const char *sql,
         bury(pg);
     if (pg->cache_used * 2 >= pg->cache_size && !cache_grow(pg))
         return poly_no_memory(err);
-    made.number = ++pg->numbers;
+    snprintf(made.name, sizeof(made.name), "poly%u", ++pg->numbers);
     status = prepare(pg, sql, &made, err);
     if (status != POLY_OK)
         return status;
@@ -234,16 +231,13 @@ enum poly_status poly_pg_send_statement(struct poly_pg *pg,
                                         const struct poly_pg_params *params, struct poly_error *err)
 {
     struct poly_pg_encoded *encoded = &pg->encoded;
-    char name[NAME] = "";
     enum poly_status status =
         poly_pg_encode(encoded, params, statement->types, statement->count, err);
 
     if (status != POLY_OK)
         return status;
-    if (statement->number != 0)
-        snprintf(name, sizeof(name), "poly%u", statement->number);
-    if (PQsendQueryPrepared(pg->conn, name, statement->count, encoded->values, encoded->lengths,
-                            encoded->formats, statement->binary))
+    if (PQsendQueryPrepared(pg->conn, statement->name, statement->count, encoded->values,
+                            encoded->lengths, encoded->formats, statement->binary))
         return POLY_OK;
     return poly_pg_fail(pg, NULL, NULL, err);
 }
@@ -279,15 +273,13 @@ enum poly_status poly_pg_run(struct poly_pg *pg, const char *sql,
     enum poly_status status = begin(pg, err);
 
     for (int attempt = 0; status == POLY_OK; attempt++) {
-        bool alone = PQtransactionStatus(pg->conn) == PQTRANS_IDLE;
-
         status = poly_pg_prepare(pg, sql, &statement, err);
         if (status != POLY_OK)
             break;
         status = run(pg, statement, sql, params, result, err);
         if (status == POLY_OK || pg->lost || !poly_pg_stale(pg, sql, pg->state))
             break;
-        if (alone && attempt == 0) {
+        if (pg->deciding && attempt == 0) { /* no transaction is open */
             status = POLY_OK;
             continue;
         }

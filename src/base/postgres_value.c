@@ -184,7 +184,7 @@ int64_t poly_pg_time(const PGresult *result, int row, int column)
     const char *data = PQgetvalue(result, row, column);
     int64_t time = 0;
 
-    if (data == NULL || PQgetisnull(result, row, column))
+    if (data == NULL)
         return 0;
     if (!is_binary(result, column))
         return parse_time(data, &time) ? time : 0;

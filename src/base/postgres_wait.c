@@ -108,29 +108,36 @@ static bool cancel_end(struct cancel *cancel, int64_t deadline)
     return done;
 }
 
+/* Sends and receives what can be, or waits until something can. False: the deadline passed. */
+static bool move(struct poly_pg *pg, int64_t deadline, enum poly_status *status,
+                 struct poly_error *err)
+{
+    int unsent = PQflush(pg->conn);
+    struct pollfd ready = {PQsocket(pg->conn), (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN), 0};
+    int count;
+
+    if (ready.fd < 0) {
+        *status = poly_pg_fail(pg, NULL, NULL, err);
+        return true;
+    }
+    count = poll(&ready, 1, poly_pg_left(deadline));
+    if (count == 0 && poly_pg_left(deadline) == 0)
+        return false;
+    if (count > 0 && (ready.revents & ~POLLOUT) != 0 && !PQconsumeInput(pg->conn))
+        *status = poly_pg_fail(pg, NULL, NULL, err);
+    return true;
+}
+
 /* Waits for a whole result; *passed: the deadline came first. */
 static enum poly_status wait_until(struct poly_pg *pg, int64_t deadline, bool *passed,
                                    struct poly_error *err)
 {
-    int unsent;
+    enum poly_status status = POLY_OK;
 
     *passed = false;
-    while ((unsent = PQflush(pg->conn)) > 0 || PQisBusy(pg->conn)) {
-        struct pollfd ready = {PQsocket(pg->conn), (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN),
-                               0};
-        int left = poly_pg_left(deadline), count;
-
-        if (ready.fd < 0)
-            return poly_pg_fail(pg, NULL, NULL, err);
-        count = poll(&ready, 1, left);
-        if (count == 0 && poly_pg_left(deadline) == 0) {
-            *passed = true;
-            return POLY_OK;
-        }
-        if (count > 0 && (ready.revents & ~POLLOUT) != 0 && !PQconsumeInput(pg->conn))
-            return poly_pg_fail(pg, NULL, NULL, err);
-    }
-    return unsent < 0 && !PQconsumeInput(pg->conn) ? poly_pg_fail(pg, NULL, NULL, err) : POLY_OK;
+    while (status == POLY_OK && !*passed && PQisBusy(pg->conn))
+        *passed = !move(pg, deadline, &status, err);
+    return status;
 }
 
 /* After the deadline. */
@@ -170,12 +177,32 @@ enum poly_status poly_pg_ready(struct poly_pg *pg, struct poly_error *err)
     return give_up(pg, err);
 }
 
+void poly_pg_stop(struct poly_pg *pg)
+{
+    int64_t grace = poly_clock_monotonic() + GRACE_US;
+    struct cancel *cancel = pg->lost ? NULL : cancel_begin(pg);
+    PGresult *rest = NULL;
+
+    if (cancel == NULL) {
+        pg->lost = true;
+        return;
+    }
+    pg->cancelled = true;
+    do {
+        PQclear(rest);
+        rest = poly_pg_ready(pg, NULL) == POLY_OK ? PQgetResult(pg->conn) : NULL;
+    } while (rest != NULL);
+    if (!cancel_end(cancel, grace))
+        pg->lost = true;
+}
+
 static bool good(const PGresult *result)
 {
     switch (PQresultStatus(result)) {
     case PGRES_EMPTY_QUERY:
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
+    case PGRES_SINGLE_TUPLE:
     case PGRES_PIPELINE_SYNC:
         return true;
     default:
