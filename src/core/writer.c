@@ -4,10 +4,10 @@
  * is done are woken, however many they are.
  *
  * Left alone, two batches would share the clients between them for good: while
- * one half is being written the other half comes back. So the writer's thread
- * gives those it has just told a moment to come back, and all share one sync.
- * The moment is short beside the sync it saves, is granted only where several
- * write at a time, and less and less often where it was granted in vain.
+ * one half is being written the other half comes back. So a batch stays open
+ * while it is run, until as many have come as were just told, and the leader
+ * gives the last of them a moment. That is short beside the sync it saves, and
+ * is granted less and less often where it was granted in vain.
  *
  * After a sync that failed the kernel may have dropped the pages: nothing is
  * tried again, the writer is failed for good and says so to everyone. A disk
@@ -45,8 +45,9 @@ static const char release[] = "RELEASE poly_request";
 static const char back_to[] = "ROLLBACK TO poly_request; RELEASE poly_request";
 
 struct batch {
-    struct poly_request *first, **end;
+    struct poly_request *first, *last;
     unsigned count;
+    unsigned taken; /* of them the leader has run, or runs now */
     _Atomic uint32_t epoch;
     _Atomic unsigned sleeping;
     _Atomic bool relay; /* the first who wakes up wakes the others */
@@ -66,10 +67,11 @@ struct poly_writer {
     int64_t pause;
     bool closing;
     unsigned holders; /* waiting to hold */
-    unsigned told;    /* requests of the last group: their clients may soon come back */
-    unsigned awaited; /* length of the queue that the leader waits for; 0: it does not */
+    unsigned expected; /* requests of the last group and those behind it: they may come again */
+    unsigned awaited;  /* length of the queue that the leader waits for; 0: it does not */
     unsigned in_vain; /* after a moment in vain this many groups begin at once */
     unsigned at_once; /* how many of them are still to come */
+    bool granted;     /* this group has had its moment, or gets none */
     int64_t took;     /* microseconds of the last group */
     _Atomic uint32_t complete; /* changes when the queue is as long as awaited */
     int wal_pages;    /* the leader's: length of the WAL after the last commit */
@@ -91,9 +93,8 @@ static void futex_wake(_Atomic uint32_t *word, int count)
 
 static void batch_init(struct batch *batch)
 {
-    batch->first = NULL;
-    batch->end = &batch->first;
-    batch->count = 0;
+    batch->first = batch->last = NULL;
+    batch->count = batch->taken = 0;
 }
 
 /* --- one group --- */
@@ -236,20 +237,83 @@ static void fail_all(struct batch *batch, enum poly_status status, const struct 
     }
 }
 
+/* With the lock: until all who are expected have come, or for a moment. */
+static void grant_moment(struct poly_writer *writer, const struct batch *batch)
+{
+    int64_t moment = writer->took / MOMENT_PART;
+    struct timespec length = {
+        .tv_nsec = (moment < MOMENT_MAX_US ? moment : MOMENT_MAX_US) * 1000};
+    uint32_t word = atomic_load(&writer->complete);
+
+    if (writer->at_once > 0) {
+        writer->at_once--;
+        return;
+    }
+    writer->awaited = writer->expected;
+    pthread_mutex_unlock(&writer->lock);
+    futex_wait(&writer->complete, word, &length);
+    pthread_mutex_lock(&writer->lock);
+    writer->awaited = 0;
+    if (batch->count >= writer->expected)
+        writer->in_vain = 0;
+    else if (writer->in_vain < IN_VAIN_MAX)
+        writer->in_vain = 2 * writer->in_vain + 1;
+    writer->at_once = writer->in_vain;
+}
+
+/* From here on requests queue in the other batch. */
+static void close_batch(struct poly_writer *writer, const struct batch *batch)
+{
+    if (&writer->batch[writer->filling] != batch)
+        return;
+    writer->filling = !writer->filling;
+    poly_assert(writer->batch[writer->filling].first == NULL);
+}
+
+/* Takes what has queued since the last time; *last of this batch is the last that is to be run.
+ * false: it was nothing, or it is the end of the batch, which is closed. */
+static bool take(struct poly_writer *writer, struct batch *batch, struct poly_request **last)
+{
+    bool open;
+
+    pthread_mutex_lock(&writer->lock);
+    if (batch->count == batch->taken && batch->count > 0 && batch->count < writer->expected &&
+        !writer->granted && writer->holders == 0) {
+        writer->granted = true;
+        grant_moment(writer, batch);
+    }
+    open = batch->count > batch->taken && batch->count < writer->expected;
+    if (!open)
+        close_batch(writer, batch);
+    batch->taken = batch->count;
+    *last = batch->last;
+    pthread_mutex_unlock(&writer->lock);
+    return open;
+}
+
 /* Runs every request; those that fail alone are marked, the others go on. */
 static enum poly_status run_all(struct poly_writer *writer, struct batch *batch,
                                 struct poly_error *err)
 {
-    for (struct poly_request *r = batch->first; r != NULL; r = r->next) {
-        r->status = run_one(writer, r, &r->error);
-        if (transaction_lost(writer)) {
-            *err = r->error;
-            return poly_log_temporary(r->status)
-                       ? r->status
-                       : poly_fail(err, POLY_UNAVAILABLE,
-                                   "another request made the database roll back; try again");
+    struct poly_request *done = NULL, *last;
+    bool open;
+
+    do {
+        open = take(writer, batch, &last);
+        while (done != last) {
+            struct poly_request *r = done == NULL ? batch->first : done->next;
+
+            r->status = run_one(writer, r, &r->error);
+            if (transaction_lost(writer)) {
+                *err = r->error;
+                return poly_log_temporary(r->status)
+                           ? r->status
+                           : poly_fail(err, POLY_UNAVAILABLE,
+                                       "another request made the database roll back; try again");
+            }
+            done = r;
         }
-    }
+    } while (open);
     return POLY_OK;
 }
 
@@ -306,6 +370,9 @@ static enum poly_status lead(struct poly_writer *writer, struct batch *batch)
         status = finish(writer, &err);
     if (status != POLY_OK) {
         note_error(writer, status, &err, false);
+        pthread_mutex_lock(&writer->lock);
+        close_batch(writer, batch);
+        pthread_mutex_unlock(&writer->lock);
         fail_all(batch, status, &err);
         roll_back(writer);
     } else {
@@ -329,7 +396,7 @@ static void try_again(struct poly_writer *writer)
 
 /*
  * Called with the lock; leads one group; returns with the lock. brief: whoever leads has other
- * things to do, and leaves a checkpoint to the writer's thread.
+ * things to do, waits for nobody, and leaves a checkpoint to the writer's thread.
  */
 static void lead_one(struct poly_writer *writer, bool brief)
 {
@@ -338,15 +405,15 @@ static void lead_one(struct poly_writer *writer, bool brief)
     int64_t begun = poly_clock_monotonic();
     enum poly_status status;
 
-    writer->filling = !writer->filling;
-    poly_assert(writer->batch[writer->filling].first == NULL);
     writer->kicked = false;
+    writer->granted = brief;
     pthread_mutex_unlock(&writer->lock);
     status = lead(writer, batch);
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += status == POLY_OK;
     writer->status.requests += batch->count;
-    writer->told = status == POLY_OK ? batch->count : 0;
+    writer->expected =
+        status == POLY_OK ? batch->count + writer->batch[writer->filling].count : 0;
     writer->took = poly_clock_monotonic() - begun;
     if (batch->count > 0)
         note_refusal(writer, status);
@@ -402,37 +469,6 @@ static void idle(struct poly_writer *writer)
     }
 }
 
-/*
- * With the lock, between two groups: until those who were told have come back, or for a moment.
- * A client that writes alone is neither waited for nor made to wait.
- */
-static void grant_moment(struct poly_writer *writer)
-{
-    const struct batch *batch = &writer->batch[writer->filling];
-    unsigned awaited = batch->count + writer->told;
-    int64_t moment = writer->took / MOMENT_PART;
-    struct timespec length = {
-        .tv_nsec = (moment < MOMENT_MAX_US ? moment : MOMENT_MAX_US) * 1000};
-    uint32_t word = atomic_load(&writer->complete);
-
-    if (awaited < 2 || writer->kicked || writer->closing || writer->holders > 0)
-        return;
-    if (writer->at_once > 0) {
-        writer->at_once--;
-        return;
-    }
-    writer->awaited = awaited;
-    pthread_mutex_unlock(&writer->lock);
-    futex_wait(&writer->complete, word, &length);
-    pthread_mutex_lock(&writer->lock);
-    writer->awaited = 0;
-    if (batch->count >= awaited)
-        writer->in_vain = 0;
-    else if (writer->in_vain < IN_VAIN_MAX)
-        writer->in_vain = 2 * writer->in_vain + 1;
-    writer->at_once = writer->in_vain;
-}
-
 static void *thread_main(void *arg)
 {
     struct poly_writer *writer = arg;
@@ -442,7 +478,6 @@ static void *thread_main(void *arg)
         while (!writer->busy && wanted(writer) && !finished(writer)) {
             writer->busy = true;
             lead_one(writer, false);
-            grant_moment(writer);
             writer->busy = false;
             if (writer->holders > 0) {
                 pthread_cond_broadcast(&writer->wake);
@@ -517,15 +552,18 @@ static struct batch *enqueue(struct poly_writer *writer, struct poly_request *re
                   writer->status.error);
         return NULL;
     }
-    if (batch->count >= POLY_MAX_QUEUE) {
+    if (batch->count - batch->taken >= POLY_MAX_QUEUE) {
         poly_fail(err, POLY_LIMIT, "%d transactions are waiting for the writer; try again",
                   POLY_MAX_QUEUE);
         return NULL;
     }
     request->next = NULL;
     request->status = POLY_OK;
-    *batch->end = request;
-    batch->end = &request->next;
+    if (batch->last == NULL)
+        batch->first = request;
+    else
+        batch->last->next = request;
+    batch->last = request;
     batch->count++;
     if (batch->count == writer->awaited) {
         atomic_fetch_add(&writer->complete, 1);

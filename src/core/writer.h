@@ -6,9 +6,8 @@
  * A caller that finds the writer idle leads its own group on its own thread,
  * so a single client pays for no thread switch. When others have queued
  * meanwhile, the writer's thread takes over and leads until the queue is
- * empty. The sync of one group is the waiting window of the next; where several
- * write, those just told get a moment to come back (writer.c). A client that is
- * alone is never delayed.
+ * empty. Where several write, a group waits a moment for those who were just
+ * told (writer.c). A client that writes alone is never delayed.
  */
 #ifndef POLY_CORE_WRITER_H
 #define POLY_CORE_WRITER_H
