@@ -331,7 +331,7 @@ enum poly_status poly_pg_pool_take(struct poly_pg_pool *pool, int64_t deadline, 
         poly_pg_close(bad);
     }
     if (found == NULL)
-        status = connect_in_place(pool, latest, &found, err);
+        status = connect_in_place(pool, deadline, &found, err);
     if (status != POLY_OK)
         return status;
     found->deadline = deadline;

@@ -16,7 +16,7 @@ struct poly_pg_pool_options {
     int max;        /* 20 */
     int min;        /* kept open when nobody needs them; 2; -1: none */
     int idle_ms;    /* unused for so long, those above min are closed; 30000 */
-    int acquire_ms; /* longest wait for a connection; 60000 */
+    int acquire_ms; /* longest wait for one of max to become free; 60000 */
 };
 
 struct poly_pg_pool_numbers {
