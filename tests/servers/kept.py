@@ -46,7 +46,8 @@ def run(command, **options):
     if done.returncode != 0:
         lines = done.stdout.strip().split('\n')
         errors = [line for line in lines if re.match(r'\s*(E|error|ERROR)\b', line)]
-        raise RuntimeError('%s: %s' % (os.path.basename(command[0]), (errors or lines)[-1].strip()))
+        why = (errors or lines[-1:])[0].strip()
+        raise RuntimeError('%s: %s' % (os.path.basename(command[0]), why))
 
 
 def failed_lately(note):
