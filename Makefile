@@ -22,6 +22,7 @@ check: all
 
 install: all
 	meson install -C build --no-rebuild
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 bench:
 	@echo "make bench-NAME, with NAME one of: $(FIGURES)"
