@@ -53,9 +53,13 @@ class Run:
     """tests/servers/with around a command that says where it is, and waits."""
 
     def __init__(self, *servers, command='echo $$ $POLY_TEST_CONTROL; exec sleep 600'):
+        self.count = len(servers)
         self.process = subprocess.Popen([WITH, *servers, '--', 'sh', '-c', command], text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         start_new_session=True)
+
+    def look(self):
+        """Waits until it runs, and sees what there is."""
         line = self.process.stdout.readline()
         if line.startswith('skipped: '):
             name, reason = re.match(r'skipped: (\w+) \((.*)\)', line).groups()
@@ -66,9 +70,16 @@ class Run:
         self.servers = processes_of(self.folder)
         assert len(self.servers) > 3
         self.makers = segments() & self.servers
-        assert len(self.makers) == len(servers)
+        assert len(self.makers) == self.count
         with open(os.path.join(self.folder, guard.LOCK)) as file:
             self.guard = int(file.readline())
+        return self
+
+    def end_at_once(self):
+        """Whatever became of the test."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.end()
 
     def end(self):
         self.process.wait(60)
@@ -82,9 +93,22 @@ class Run:
         assert not segments() & self.makers
 
 
+@pytest.fixture
+def start():
+    """start('postgresql15'): a Run that ends with the test at the latest."""
+    made = []
+
+    def make(*servers, **options):
+        made.append(Run(*servers, **options))
+        return made[-1].look()
+    yield make
+    for one in made:
+        one.end_at_once()
+
+
 @pytest.mark.parametrize('code', [0, 3])
-def test_nothing_is_left_when_the_command_ends(code):
-    run = Run('postgresql15', command='trap "exit %d" USR1; echo $$ $POLY_TEST_CONTROL;'
+def test_nothing_is_left_when_the_command_ends(start, code):
+    run = start('postgresql15', command='trap "exit %d" USR1; echo $$ $POLY_TEST_CONTROL;'
               ' while :; do sleep 0.1; done' % code)
     os.kill(run.command, signal.SIGUSR1)
     run.end()
@@ -95,8 +119,8 @@ def test_nothing_is_left_when_the_command_ends(code):
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize('whom', ['the runner', 'its whole group'])
-def test_nothing_is_left_when_the_run_is_killed(number, whom):
-    run = Run('postgresql15')
+def test_nothing_is_left_when_the_run_is_killed(start, number, whom):
+    run = start('postgresql15')
     (os.kill if whom == 'the runner' else os.killpg)(run.process.pid, number)
     run.end()
     assert run.process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
@@ -104,8 +128,8 @@ def test_nothing_is_left_when_the_run_is_killed(number, whom):
 
 
 @pytest.mark.parametrize('hurt', [signal.SIGSTOP, signal.SIGKILL])
-def test_nothing_is_left_of_a_server_that_was_hurt(hurt):
-    run = Run('postgresql15')
+def test_nothing_is_left_of_a_server_that_was_hurt(start, hurt):
+    run = start('postgresql15')
     maker, = run.makers
     os.kill(maker, hurt)
     os.kill(run.process.pid, signal.SIGKILL)
@@ -113,8 +137,8 @@ def test_nothing_is_left_of_a_server_that_was_hurt(hurt):
     run.is_gone()
 
 
-def test_the_next_run_takes_away_what_a_killed_guard_left():
-    run = Run('postgresql15')
+def test_the_next_run_takes_away_what_a_killed_guard_left(start):
+    run = start('postgresql15')
     os.kill(run.guard, signal.SIGKILL)
     os.killpg(run.process.pid, signal.SIGKILL)
     run.end()
