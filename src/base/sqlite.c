@@ -50,6 +50,7 @@ struct connection {
     struct connection *next; /* in the pool */
     struct state state;      /* of the database when the last read began */
     bool snapshot;           /* a transaction is open, of that state when it is still the same */
+    unsigned settled;        /* of the file, when it was opened */
     bool lost;               /* the open transaction must not be committed */
     sqlite3_stmt *rollback;  /* made at open: it must work with hardly any memory */
 };
@@ -514,6 +515,7 @@ struct poly_sqlite {
     _Atomic(uint32_t *) index; /* the WAL's, in shared memory; NULL: not mapped yet */
     struct connection *idle;   /* readers that wait for use */
     unsigned idle_count;
+    _Atomic unsigned settled; /* times: a snapshot from before the last is not kept */
 };
 
 enum poly_status poly_sqlite_open(const char *path, enum poly_db_mode mode,
@@ -681,6 +683,7 @@ struct poly_db *poly_sqlite_snapshot(struct poly_sqlite *file, bool needed, stru
         return NULL;
     if (atomic_load_explicit(&file->index, memory_order_relaxed) == NULL)
         map_index(file, of(reader)->handle);
+    of(reader)->settled = atomic_load(&file->settled);
     again = unchanged(file, &of(reader)->state);
     look(file, &of(reader)->state);
     if (!needed && !again) /* one statement alone costs less */
@@ -697,7 +700,7 @@ bool poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader)
 {
     struct connection *self = reader == NULL ? NULL : of(reader);
     bool keeps = self != NULL && self->snapshot && poly_db_in_transaction(reader) &&
-                 unchanged(file, &self->state);
+                 self->settled == atomic_load(&file->settled) && unchanged(file, &self->state);
 
     if (self == NULL)
         return false;
@@ -713,6 +716,7 @@ void poly_sqlite_settle(struct poly_sqlite *file)
 {
     struct connection *idle, *next;
 
+    atomic_fetch_add(&file->settled, 1);
     pthread_mutex_lock(&file->lock);
     idle = file->idle;
     file->idle = NULL;

@@ -79,7 +79,8 @@ struct poly_db *poly_sqlite_take(struct poly_sqlite *file, struct poly_error *er
 struct poly_db *poly_sqlite_snapshot(struct poly_sqlite *file, bool needed, struct poly_error *err);
 /* True: it waits with its snapshot, for poly_sqlite_settle() to end that after a while. */
 bool poly_sqlite_give(struct poly_sqlite *file, struct poly_db *reader);
-/* Ends the snapshots that waiting readers have kept, which hold up checkpoints. Thread-safe. */
+/* Ends the snapshots that waiting readers have kept, which hold up checkpoints; those that are
+ * being read end with their read. Thread-safe. */
 void poly_sqlite_settle(struct poly_sqlite *file);
 /* Closes the readers that wait for use. Thread-safe. */
 void poly_sqlite_trim(struct poly_sqlite *file);

@@ -33,6 +33,10 @@
 enum {
     FOREIGN_MAX = 20000,     /* records of others that one group takes in */
     CHECKPOINT_PAGES = 4000, /* of the WAL: 16 MiB */
+    RESTART_PAGES = 16000,   /* … at which readers are waited for */
+    RESTART_NAPS = 60,
+    RESTART_NAP_US = 5000,
+    BUSY_MS = 5000,          /* as poly_db_open() has it */
     PAUSE_FIRST_US = 50000,  /* after a group that failed and that nobody waits for */
     PAUSE_MAX_US = 2000000,
     MOMENT_PART = 4, /* of what a group took: how long its clients may take to come back */
@@ -75,6 +79,7 @@ struct poly_writer {
     int64_t took;     /* microseconds of the last group */
     _Atomic uint32_t complete; /* changes when the queue is as long as awaited */
     int wal_pages;    /* the leader's: length of the WAL after the last commit */
+    int restart_at;   /* the leader's: so long a WAL is begun anew although there are readers */
     pthread_t thread;
     bool thread_runs;
     struct poly_writer_status status;
@@ -338,6 +343,15 @@ static int committed_pages(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+static int wait_for_readers(void *arg, int times)
+{
+    (void)arg;
+    if (times >= RESTART_NAPS)
+        return 0;
+    usleep(RESTART_NAP_US);
+    return 1;
+}
+
 /*
  * The WAL's pages into the database, after the waiters have been told. Ours, and not SQLite's
  * automatic one, because that one hides a failed sync: the next one might succeed over pages that
@@ -345,12 +359,21 @@ static int committed_pages(void *arg, sqlite3 *db, const char *name, int pages)
  */
 static void checkpoint(struct poly_writer *writer)
 {
+    sqlite3 *handle = poly_db_handle(writer->db);
     struct poly_error err;
-    int code;
+    int code, pages = 0;
 
     poly_sqlite_settle(writer->log->file);
-    code = sqlite3_wal_checkpoint_v2(poly_db_handle(writer->db), NULL,
-                                     SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    code = sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, NULL);
+    /* SQLite begins a WAL anew when nobody reads from it. Where readers overlap there is always
+     * one: those who come now find all in the database, and the others are waited for. */
+    if (code == SQLITE_OK && pages >= writer->restart_at) {
+        poly_sqlite_settle(writer->log->file);
+        sqlite3_busy_handler(handle, wait_for_readers, NULL);
+        code = sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+        sqlite3_busy_timeout(handle, BUSY_MS);
+        writer->restart_at = code == SQLITE_OK ? RESTART_PAGES : pages + RESTART_PAGES / 2;
+    }
     writer->wal_pages = 0;
     if (code == SQLITE_OK || code == SQLITE_BUSY)
         return;
@@ -505,6 +528,7 @@ enum poly_status poly_writer_open(struct poly_log *log, const struct poly_writer
     self->log = log;
     self->db = poly_sqlite_writer(log->file);
     self->hooks = *hooks;
+    self->restart_at = RESTART_PAGES;
     sqlite3_wal_hook(poly_db_handle(self->db), committed_pages, self);
     batch_init(&self->batch[0]);
     batch_init(&self->batch[1]);

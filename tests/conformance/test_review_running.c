@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -148,6 +149,70 @@ static void interactive_transactions_are_checkpointed(void **state)
     snprintf(path, sizeof(path), "%s-wal", f->file);
     assert_int_equal(stat(path, &info), 0);
     assert_true(info.st_size < 64 * 1024 * 1024);
+}
+
+struct reading {
+    struct fixture *f;
+    _Atomic bool *done;
+    int first; /* milliseconds */
+};
+
+static bool linger(void *arg, const struct poly_record *record)
+{
+    (void)arg;
+    (void)record;
+    nap(30);
+    return false;
+}
+
+static void *read_on(void *arg)
+{
+    struct reading *reading = arg;
+    struct poly_session *session = fixture_session(reading->f, NULL, POLY_RIGHTS_ALL);
+    struct poly_log_query query = {.limit = 1};
+    struct poly_error why;
+
+    nap(reading->first);
+    while (!atomic_load(reading->done)) {
+        if (poly_log_read(session, &query, linger, NULL, NULL, &why) != POLY_OK)
+            break;
+        poly_session_reset(session);
+    }
+    poly_session_close(session);
+    return NULL;
+}
+
+/* Reads that overlap, so that there is never none, do not make the WAL grow for ever. */
+static void readers_do_not_hold_the_wal(void **state)
+{
+    struct fixture *f = *state;
+    _Atomic bool done = false;
+    struct reading readings[3];
+    pthread_t threads[3];
+    static char body[1000000];
+    struct stat info;
+    char path[160];
+
+    memset(body, 'x', sizeof(body) - 1);
+    assert_ok(put_doc(f, "0", "to be read"));
+    for (int i = 0; i < 3; i++) {
+        readings[i] = (struct reading){f, &done, i * 10};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_on, &readings[i]), 0);
+    }
+    nap(50);
+    for (int i = 0; i < 250; i++) {
+        body[0] = (char)('a' + i % 26);
+        assert_ok(put_row(f->admin, "docs", "1",
+                          ROW({"title", poly_str("one")}, {"body", poly_str(body)}), POLY_ANY,
+                          NULL, &err));
+        poly_session_reset(f->admin);
+    }
+    atomic_store(&done, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    snprintf(path, sizeof(path), "%s-wal", f->file);
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(info.st_size < 160 * 1024 * 1024);
 }
 
 /* What no client asked for is done again, too: here, the next step of a rebuild. */
@@ -582,6 +647,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         HERE(interactive_transactions_are_checkpointed),
+        HERE(readers_do_not_hold_the_wal),
         HERE(a_rebuild_goes_on_after_a_failed_group),
         HERE(a_rebuild_does_not_wait_for_a_failed_log),
         HERE(a_slow_commit_of_others_is_seen),
