@@ -165,7 +165,7 @@ static void first_come_first_served(void **state)
 static void waiting_ends(void **state)
 {
     struct poly_pg_pool *pool =
-        open_pool((struct poly_pg_pool_options){.max = 1, .acquire_ms = 20});
+        open_pool((struct poly_pg_pool_options){.max = 1, .min = -1, .acquire_ms = 20});
     struct poly_pg *pg = take(pool), *other;
 
     (void)state;
