@@ -24,12 +24,14 @@ static void check(const struct poly_config *config)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = strndup((const char *)data, size);
+    char *text = malloc(size + 1);
     struct poly_config *config = NULL;
     struct poly_error err;
     enum poly_status status;
 
     poly_assert(text != NULL);
+    memcpy(text, data, size);
+    text[size] = '\0';
     status = poly_config_load(NULL, text, &config, &err);
     poly_assert(status == POLY_OK || status == POLY_INVALID);
     poly_assert(status == POLY_OK || err.message[0] != '\0');

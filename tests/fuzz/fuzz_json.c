@@ -75,10 +75,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     as_string((const char *)data, size);
 
-    char *text = strndup((const char *)data, size);
+    char *text = malloc(size + 1);
     int64_t time;
 
     poly_assert(text != NULL);
+    memcpy(text, data, size);
+    text[size] = '\0';
     if (poly_json_parse_time(text, &time, &err) == POLY_OK) {
         char printed[28];
         int64_t again;
