@@ -193,30 +193,31 @@ def test_reader_that_stops_holds_little_memory(make):
     daemon.stop()
 
 
+def stop_reading(daemon):
+    """A client that asks for much and takes little."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(('127.0.0.1', daemon.port))
+    connection.sendall(head(daemon, 'GET', '/v1/log/export'))
+    return connection
+
+
 def test_readers_that_stop_hold_up_nobody(make):
     """More of them than there are workers: others still get theirs."""
     daemon = make().start()
     events = [{'type': 'Filler', 'data': {'text': 'x' * 1000}}] * 1000
     for _ in range(12):
         assert daemon.post('/v1/streams/filler-1', json={'events': events}).status_code == 200
-    held = []
-    for _ in range(40):
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(('127.0.0.1', daemon.port))
-        connection.sendall(head(daemon, 'GET', '/v1/log/export'))
-        held.append(connection)
-    wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] == 41, 10)
+    held = [stop_reading(daemon) for _ in range(40)]
+    wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] == 41, 30)
     for path in ('/v1/records/notes', '/v1/search?q=x', '/v1/log?limit=2000'):
         assert daemon.get(path, timeout=10).status_code == 200
     assert daemon.post('/v1/sql', json={'sql': 'SELECT 1'}, timeout=10).status_code == 200
-    for _ in range(40):
-        held.append(connect(daemon))
-        held[-1].sendall(head(daemon, 'GET', '/v1/log/export', 'Connection: close'))
-    wait_for(lambda: daemon.get('/v1/log/export', timeout=10).status_code == 429, 10)
+    held += [stop_reading(daemon) for _ in range(40)]
+    wait_for(lambda: daemon.get('/v1/log/export', timeout=30).status_code == 429, 30)
     assert 'POLY_MAX_SENDERS' in problem(daemon.get('/v1/log/export'), 429)['detail']
     assert daemon.post('/v1/sql', json={'sql': 'SELECT 1'}, timeout=10).status_code == 200
     for connection in held:
         connection.close()
-    wait_for(lambda: daemon.get('/v1/log/export').status_code == 200, 20)
+    wait_for(lambda: daemon.get('/v1/log/export').status_code == 200, 30)
     daemon.stop()
