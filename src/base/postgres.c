@@ -198,6 +198,7 @@ static enum poly_status open_on(struct poly_pg *pg, struct attempt *attempt, str
     PQsetNoticeReceiver(pg->conn, hear_nothing, NULL);
     if (PQsetnonblocking(pg->conn, 1) != 0)
         return poly_no_memory(err);
+    pg->encrypted = PQsslInUse(pg->conn) || PQgssEncInUse(pg->conn);
     pg->deadline = attempt->deadline;
     status = configure(pg, err);
     pg->deadline = -1;

@@ -42,7 +42,8 @@ void poly_pg_target_free(struct poly_pg_target *target); /* NULL is accepted */
 struct poly_pg;
 
 /* Tries each address of each host, until one fits target_session_attrs. Refuses servers older than
- * 15. deadline: monotonic, microseconds, over all addresses; -1: connect_ms of each alone. */
+ * 15. deadline: monotonic, microseconds, over all addresses; -1: connect_ms of each alone. A name
+ * is looked up by the system's resolver, whose time is its own. */
 enum poly_status poly_pg_open(const struct poly_pg_target *target, int64_t deadline,
                               struct poly_pg **pg, struct poly_error *err);
 void poly_pg_close(struct poly_pg *pg); /* NULL is accepted */

@@ -74,6 +74,7 @@ struct poly_pg {
     char state[6];
     char detail[200];
     bool lost, unknown, temporary;
+    bool encrypted;
     bool deciding;                   /* what is being sent may commit */
     bool cancelled;                  /* the deadline has passed, and the server was asked to stop */
     struct poly_pg_statement *cache; /* open addressing; size is a power of two */
@@ -105,6 +106,9 @@ void poly_pg_words(const char *message, char state[6], char *words, size_t size)
 /* postgres_wait.c */
 /* What is left of a deadline for poll(): -1 for ever, 0 passed. */
 int poly_pg_left(int64_t deadline);
+/* How long to poll() before libpq is asked in any case: what the TLS library has decrypted already
+ * and libpq has not taken yet makes no socket readable. patience: 0 at first. */
+int poly_pg_patience(const struct poly_pg *pg, int64_t deadline, int *patience);
 /* Until libpq has a whole result, or none is to come. Flushes what is to be sent. */
 enum poly_status poly_pg_ready(struct poly_pg *pg, struct poly_error *err);
 /* Asks the server to stop, and throws away what it still sends. A connection that does not stop

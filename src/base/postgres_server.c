@@ -52,15 +52,18 @@ enum poly_status poly_pg_wait(struct poly_pg *pg, int wake_fd, int64_t deadline,
                               enum poly_pg_event *event, struct poly_pg_notice *notice,
                               struct poly_error *err)
 {
+    int patience = 0;
+
     pg->deciding = false;
     if (pg->lost)
         return poly_pg_lose(pg, POLY_UNAVAILABLE, "it was lost before", err);
     while (!take_notice(pg, notice)) {
         struct pollfd ready[2] = {{PQsocket(pg->conn), POLLIN, 0}, {wake_fd, POLLIN, 0}};
-        int left = poly_pg_left(deadline);
-        int count = poll(ready, wake_fd < 0 ? 1 : 2, left);
+        int wait = poly_pg_patience(pg, deadline, &patience);
+        int count = poll(ready, wake_fd < 0 ? 1 : 2, wait);
 
-        if (count > 0 && ready[0].revents != 0) {
+        if (count > 0 ? ready[0].revents != 0 : pg->encrypted && poly_pg_left(deadline) != 0) {
+            patience = count > 0 ? 0 : patience;
             if (PQsocket(pg->conn) < 0 || !PQconsumeInput(pg->conn))
                 return poly_pg_fail(pg, NULL, NULL, err);
             continue;

@@ -108,8 +108,18 @@ static bool cancel_end(struct cancel *cancel, int64_t deadline)
     return done;
 }
 
+int poly_pg_patience(const struct poly_pg *pg, int64_t deadline, int *patience)
+{
+    int left = poly_pg_left(deadline);
+
+    if (!pg->encrypted)
+        return left;
+    *patience = *patience == 0 ? 2 : *patience >= 512 ? 1024 : *patience * 2;
+    return left < 0 || left > *patience ? *patience : left;
+}
+
 /* Sends and receives what can be, or waits until something can. False: the deadline passed. */
-static bool move(struct poly_pg *pg, int64_t deadline, enum poly_status *status,
+static bool move(struct poly_pg *pg, int64_t deadline, int *patience, enum poly_status *status,
                  struct poly_error *err)
 {
     int unsent = PQflush(pg->conn);
@@ -120,12 +130,15 @@ static bool move(struct poly_pg *pg, int64_t deadline, enum poly_status *status,
         *status = poly_pg_fail(pg, NULL, NULL, err);
         return true;
     }
-    count = poll(&ready, 1, poly_pg_left(deadline));
-    if (count == 0 && poly_pg_left(deadline) == 0)
-        return false;
-    if (count > 0 && (ready.revents & ~POLLOUT) != 0 && !PQconsumeInput(pg->conn))
-        *status = poly_pg_fail(pg, NULL, NULL, err);
-    return true;
+    count = poll(&ready, 1, poly_pg_patience(pg, deadline, patience));
+    if (count > 0)
+        *patience = 0;
+    if (count == 0 ? pg->encrypted : (ready.revents & ~POLLOUT) != 0)
+        if (!PQconsumeInput(pg->conn)) {
+            *status = poly_pg_fail(pg, NULL, NULL, err);
+            return true;
+        }
+    return count != 0 || poly_pg_left(deadline) != 0 || !PQisBusy(pg->conn);
 }
 
 /* Waits for a whole result; *passed: the deadline came first. */
@@ -133,10 +146,11 @@ static enum poly_status wait_until(struct poly_pg *pg, int64_t deadline, bool *p
                                    struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
+    int patience = 0;
 
     *passed = false;
     while (status == POLY_OK && !*passed && PQisBusy(pg->conn))
-        *passed = !move(pg, deadline, &status, err);
+        *passed = !move(pg, deadline, &patience, &status, err);
     return status;
 }
 

@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/postgres.h"
 #include "control.h"
 
@@ -103,11 +104,39 @@ static void passwords_are_read_anew(void **state)
     assert_message("no password supplied");
 }
 
+/* What the TLS library has decrypted and libpq has not taken yet is not waited for. */
+static void answers_of_any_size_arrive(void **state)
+{
+    static const char repeat[] = "SELECT repeat('x', $1::int), repeat('y', $2::int)";
+    struct poly_pg_options options = {.password_env = "POLY_TEST_SECRET"};
+    char url[300];
+    struct poly_pg *pg;
+
+    (void)state;
+    snprintf(url, sizeof(url), "postgresql://secretive@%s/postgres?sslmode=require", where);
+    options.url = url;
+    assert_ok(open_with(&options, &pg));
+    for (int size = 1; size < 200000; size += size / 16 + 1) {
+        struct poly_pg_params params;
+        PGresult *result;
+
+        poly_pg_params(&params);
+        poly_pg_add_int(&params, size);
+        poly_pg_add_int(&params, 200000 - size);
+        poly_pg_deadline(pg, poly_clock_monotonic() + 20000000);
+        assert_ok(poly_pg_run(pg, repeat, &params, &result, &err));
+        assert_int_equal(poly_pg_text(result, 0, 0).size, size);
+        PQclear(result);
+    }
+    poly_pg_close(pg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_server_is_verified),
         cmocka_unit_test(passwords_are_read_anew),
+        cmocka_unit_test(answers_of_any_size_arrive),
     };
 
     if (control_url("POSTGRESQL_CA") == NULL) {
