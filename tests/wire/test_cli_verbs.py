@@ -1,6 +1,7 @@
 """Every verb from a fresh folder, on the data directly and through a daemon."""
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -199,7 +200,13 @@ def test_status_and_exit_code(notes):
     """Who owns what, and how each store is (S0-37, S4-83, S4-90)."""
     status = notes.json('status')
     assert status['state'] == 'ok' and {d['name'] for d in status['domains']} == {'notes', 'visit'}
+    assert {d['name']: d['owner'] for d in status['domains']} == {'notes': 'relational',
+                                                                  'visit': 'events'}
     assert notes.good('status').startswith('state     ok\n')
+    assert re.search(r'^visit +events ', notes.good('status'), re.M)
+    assert notes.run('put', 'visit', '1', 'text=x').returncode not in (0, 1)
+    assert notes.run('append', 'notes-1', 'Came').returncode not in (0, 1)
+    assert notes.json('status')['head'] == status['head']
 
 
 def test_migrations(tmp_path):

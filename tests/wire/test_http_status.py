@@ -22,6 +22,8 @@ def test_metrics_and_status_agree(daemon):  # S4-83, S4-85, S4-87, S4-89, S4-90
     assert metrics['polystore_http_request_seconds_bucket{operation="records.put",le="+Inf"}'] == 7
     assert metrics['polystore_http_connections'] >= 1
     assert metrics['process_resident_memory_bytes'] > 1 << 20
+    for size in ('database_bytes', 'wal_bytes'):  # S4-89
+        assert metrics['polystore_' + size] == status[size] > 0
 
 
 def test_metrics_are_well_formed(daemon):
