@@ -25,9 +25,14 @@ static void clear_early(struct poly_pg_pipeline *pipe)
     pipe->early_first = pipe->early_count = 0;
 }
 
-/* Everything that is still to come up to the end of the pipeline is thrown away. */
-static void finish(struct poly_pg *pg)
+/*
+ * Everything that is still to come up to the end of the pipeline is thrown away, but for a failure
+ * there (err not NULL): a pipeline without a transaction around it commits at its end, after the
+ * last statement was answered.
+ */
+static enum poly_status finish(struct poly_pg *pg, struct poly_error *err)
 {
+    enum poly_status status = POLY_OK;
     struct poly_pg_pipeline *pipe = &pg->pipe;
     int failed_at = pipe->failed_at;
     bool over = pg->lost;
@@ -37,9 +42,12 @@ static void finish(struct poly_pg *pg)
     if (!over && !pipe->sent && !PQpipelineSync(pg->conn))
         pg->lost = over = true;
     for (int nothing = 0; !over;) {
-        if (poly_pg_ready(pg, NULL) != POLY_OK)
+        status = poly_pg_ready(pg, err);
+        if (status != POLY_OK)
             break;
         result = PQgetResult(pg->conn);
+        if (err != NULL && PQresultStatus(result) == PGRES_FATAL_ERROR)
+            status = poly_pg_fail(pg, result, NULL, err);
         /* One NULL ends each statement; two of them, and nothing is to come. */
         nothing = result == NULL ? nothing + 1 : 0;
         over = PQresultStatus(result) == PGRES_PIPELINE_SYNC || nothing > 1;
@@ -54,6 +62,9 @@ static void finish(struct poly_pg *pg)
                                       .texts_room = pipe->texts_room,
                                       .failed_at = failed_at,
                                       .commit_at = -1};
+    if (err != NULL && status == POLY_OK && pg->lost)
+        status = poly_pg_lose(pg, POLY_UNAVAILABLE, "it broke off", err);
+    return err == NULL ? POLY_OK : status;
 }
 
 /* Ends the pipeline after the statement at index has failed. */
@@ -64,7 +75,7 @@ static enum poly_status abort_at(struct poly_pg *pg, int index, enum poly_status
 
     memcpy(state, pg->state, sizeof(state));
     pg->pipe.failed_at = index;
-    finish(pg);
+    (void)finish(pg, NULL);
     /* What the draining met is no news. */
     memcpy(pg->state, state, sizeof(state));
     pg->unknown = unknown;
@@ -284,9 +295,12 @@ enum poly_status poly_pg_next(struct poly_pg *pg, PGresult **result, struct poly
     if (status != POLY_OK)
         return abort_at(pg, pg->pipe.taken, status);
     pg->pipe.taken++;
-    if (pg->pipe.taken == pg->pipe.queued)
-        finish(pg);
-    return POLY_OK;
+    if (pg->pipe.taken < pg->pipe.queued)
+        return POLY_OK;
+    status = finish(pg, err);
+    if (status != POLY_OK)
+        PQclear(*result);
+    return status;
 }
 
 int poly_pg_queued(const struct poly_pg *pg)
@@ -302,5 +316,5 @@ int poly_pg_failed_at(const struct poly_pg *pg)
 void poly_pg_drop(struct poly_pg *pg)
 {
     if (pg->pipe.open)
-        finish(pg);
+        (void)finish(pg, NULL);
 }

@@ -180,11 +180,10 @@ struct poly_pg *poly_pg_of(const struct poly_db *db)
 
 /* --- base/sql.h --- */
 
+/* Without parameters and tables of ours: BEGIN, SAVEPOINT and the like. */
 static enum poly_status pg_exec(struct poly_db *db, const char *sql, struct poly_error *err)
 {
-    const char *text = poly_pg_text_of(of(db)->texts, sql);
-
-    return text == NULL ? poly_no_memory(err) : poly_pg_exec(of(db)->pg, text, err);
+    return poly_pg_exec(of(db)->pg, sql, err);
 }
 
 static void pg_roll_back(struct poly_db *db)

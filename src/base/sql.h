@@ -48,7 +48,7 @@ static inline enum poly_engine poly_db_engine(const struct poly_db *db)
     return db->engine->kind;
 }
 
-/* Runs one or several statements without parameters or results. */
+/* Runs one or several statements without parameters or results, as they stand. */
 enum poly_status poly_db_exec(struct poly_db *db, const char *sql, struct poly_error *err);
 /* Rolls the transaction back, if there is one. Without any memory it may stay; then try again. */
 void poly_db_roll_back(struct poly_db *db);

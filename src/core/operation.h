@@ -31,6 +31,14 @@ struct poly_operation_type {
     bool single;      /* one statement at most: fails whole without a savepoint */
     enum poly_status (*run)(struct poly_operation *operation, struct poly_write *write,
                             struct poly_error *err);
+    /*
+     * On a server, where every answer is a round trip: queue sends what run would do, and take
+     * has its answer, after others may have been queued as well. NULL: it cannot be sent ahead.
+     */
+    enum poly_status (*queue)(struct poly_operation *operation, struct poly_write *write,
+                              struct poly_error *err);
+    enum poly_status (*take)(struct poly_operation *operation, struct poly_write *write,
+                             struct poly_error *err);
 };
 
 struct poly_operation {

@@ -105,6 +105,12 @@ struct poly_owner_driver {
     enum poly_status (*unmark)(struct poly_write *write, struct poly_error *err);
     /* After each operation: write->position is that of the last record. */
     enum poly_status (*wrote)(struct poly_write *write, struct poly_error *err);
+    /*
+     * Runs the operations, all of which can be queued, as one pipeline that is a transaction by
+     * itself; *number is that of the one that failed, from 1. NULL: they run one by one.
+     */
+    enum poly_status (*pipeline)(struct poly_write *write, struct poly_operation *first,
+                                 size_t *number, struct poly_error *err);
     /* Operations were rolled back. rewind: the last one only, and the transaction goes on. */
     void (*undone)(struct poly_write *write, bool rewind);
 

@@ -347,6 +347,30 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
     return status;
 }
 
+/* Can all of it be sent at once? */
+static bool pipelined(const struct poly_txn *txn)
+{
+    const struct poly_operation *o = txn->first;
+
+    if (driver_of(txn)->pipeline == NULL || txn->idempotency_key != NULL)
+        return false;
+    while (o != NULL && o->type->queue != NULL)
+        o = o->next;
+    return o == NULL && txn->first != NULL;
+}
+
+static enum poly_status run_pipeline(struct poly_txn *txn, struct poly_error *err)
+{
+    size_t number = 0;
+    enum poly_status status = driver_of(txn)->pipeline(&txn->write, txn->first, &number, err);
+
+    if (status != POLY_OK && txn->count > 1 && number > 0)
+        poly_fail_in(err, status, "operation %zu of %zu", number, txn->count);
+    if (status == POLY_OK)
+        txn->position = txn->write.position;
+    return status;
+}
+
 static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct poly_txn *txn = arg;
@@ -355,6 +379,8 @@ static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_err
     txn->write.position = 0;
     txn->write.marked = false;
     driver_of(txn)->began(&txn->write);
+    if (pipelined(txn))
+        return run_pipeline(txn, err);
     return txn->idempotency_key != NULL ? run_idempotent(txn, db, err) : run_operations(txn, err);
 }
 
@@ -515,6 +541,8 @@ static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struc
 
 static bool single(const struct poly_txn *txn)
 {
+    if (driver_of(txn)->pipeline != NULL)
+        return pipelined(txn);
     return txn->count == 1 && txn->first->type->single && txn->idempotency_key == NULL;
 }
 

@@ -87,6 +87,84 @@ static void streams(void **state)
     poly_close(other);
 }
 
+/* Many operations are one transaction and one pipeline: all or nothing. */
+static void batches(void **state)
+{
+    enum { MANY = 500 };
+    struct poly_instance *instance = open_at("a");
+    struct poly_session *session = session_of(instance, "batch");
+    struct poly_event event = {.type = "Happened", .data = poly_json("{}")};
+    struct poly_txn_options once = {.idempotency_key = "once"};
+    struct poly_commit commit, again;
+    struct poly_records records;
+    struct poly_stream_query query = {.stream = "order-batch-7"};
+    struct poly_txn *txn;
+    struct poly_error err;
+    char name[40];
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        assert_ok(poly_txn_begin(session, NULL, &txn, &err));
+        for (int i = 0; i < MANY; i++) {
+            snprintf(name, sizeof(name), "order-batch-%d", i);
+            assert_ok(poly_append(txn, name, round, &event, 1, &err));
+        }
+        assert_ok(poly_txn_commit(txn, &commit, &err));
+        assert_int_equal(commit.count, MANY);
+        assert_int_equal(commit.results[MANY - 1].version, round + 1);
+    }
+    /* the last of them fails, and none has happened */
+    assert_ok(poly_txn_begin(session, NULL, &txn, &err));
+    assert_ok(poly_append(txn, "order-batch-7", POLY_ANY, &event, 1, &err));
+    assert_ok(poly_append(txn, "order-batch-8", 17, &event, 1, &err));
+    assert_fails(poly_txn_commit(txn, &commit, &err), POLY_CONFLICT);
+    assert_non_null(strstr(err.message, "operation 2 of 2"));
+    assert_ok(poly_stream_read(session, &query, &records, &err));
+    assert_int_equal(records.version, 2);
+    /* with a key, the first answer comes again */
+    for (int i = 0; i < 2; i++) {
+        assert_ok(poly_txn_begin(session, &once, &txn, &err));
+        assert_ok(poly_append(txn, "order-batch-9", POLY_ANY, &event, 1, &err));
+        assert_ok(poly_txn_commit(txn, i == 0 ? &commit : &again, &err));
+    }
+    assert_int_equal(commit.position, again.position);
+    assert_true(again.replayed);
+    assert_int_equal(again.results[0].version, 3);
+    poly_session_close(session);
+    poly_close(instance);
+}
+
+/* Interactive ones run beside each other, each until its deadline. */
+static void interactive(void **state)
+{
+    struct poly_instance *instance = open_at("a");
+    struct poly_session *one = session_of(instance, "int"), *two = session_of(instance, "int");
+    struct poly_txn_options options = {.interactive = true, .deadline_ms = 300};
+    struct poly_event event = {.type = "Happened", .data = poly_json("{}")};
+    struct poly_stream_query query = {.stream = "order-b"};
+    struct poly_records records;
+    struct poly_commit commit;
+    struct poly_txn *a, *b;
+    struct poly_error err;
+
+    (void)state;
+    assert_ok(poly_txn_begin(one, &options, &a, &err));
+    assert_ok(poly_txn_begin(two, &options, &b, &err));
+    assert_ok(poly_append(a, "order-a", POLY_ANY, &event, 1, &err));
+    assert_fails(poly_append(a, "order-a", 5, &event, 1, &err), POLY_CONFLICT);
+    assert_ok(poly_append(b, "order-b", POLY_ANY, &event, 1, &err));
+    assert_ok(poly_txn_commit(a, &commit, &err));
+    assert_int_equal(commit.results[0].version, 1);
+    usleep(600000);
+    assert_fails(poly_append(b, "order-b", POLY_ANY, &event, 1, &err), POLY_TIMEOUT);
+    assert_fails(poly_txn_commit(b, &commit, &err), POLY_TIMEOUT);
+    assert_ok(poly_stream_read(two, &query, &records, &err));
+    assert_int_equal(records.count, 0);
+    poly_session_close(one);
+    poly_session_close(two);
+    poly_close(instance);
+}
+
 /* --- order --- */
 
 enum { WRITERS = 64, FOLLOWERS = 8 };
@@ -215,7 +293,8 @@ static void order_control(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(streams), cmocka_unit_test(order),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(streams), cmocka_unit_test(batches),
+                                       cmocka_unit_test(interactive), cmocka_unit_test(order),
                                        cmocka_unit_test(order_control)};
 
     url = control_url("POSTGRESQL_URL");

@@ -79,6 +79,8 @@ enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline
                                       struct poly_error *err);
 enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_db *db, bool commit,
                                          struct poly_error *err);
+enum poly_status poly_postgresql_pipeline(struct poly_write *write, struct poly_operation *first,
+                                          size_t *number, struct poly_error *err);
 struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error *err);
 void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db);
 void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error *err);

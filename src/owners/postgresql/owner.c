@@ -242,6 +242,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .mark = postgresql_mark,
     .unmark = postgresql_unmark,
     .wrote = postgresql_wrote,
+    .pipeline = poly_postgresql_pipeline,
     .undone = postgresql_undone,
     .claim = postgresql_claim,
     .scan = poly_postgresql_scan,

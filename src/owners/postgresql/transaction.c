@@ -111,6 +111,61 @@ enum poly_status poly_postgresql_run(struct poly_owner *owner, poly_write_fn *ru
     return status;
 }
 
+static const char meta_set[] = "SELECT set_config('poly.meta', $1, true)";
+
+static enum poly_status queue_all(struct poly_write *write, struct poly_operation *first,
+                                  size_t *number, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    enum poly_status status = POLY_OK;
+
+    *number = 0;
+    if (write->meta.size > 0) {
+        poly_pg_params(&params);
+        poly_pg_add_text(&params, write->meta);
+        status = poly_pg_queue(poly_pg_of(write->db), meta_set, &params, err);
+    }
+    for (struct poly_operation *o = first; o != NULL && status == POLY_OK; o = o->next) {
+        ++*number;
+        status = o->type->queue(o, write, err);
+    }
+    return status;
+}
+
+static enum poly_status take_all(struct poly_write *write, struct poly_operation *first,
+                                 size_t *number, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+    PGresult *result;
+
+    *number = 0;
+    if (write->meta.size > 0) {
+        status = poly_pg_next(poly_pg_of(write->db), &result, err);
+        if (status == POLY_OK)
+            PQclear(result);
+    }
+    for (struct poly_operation *o = first; o != NULL && status == POLY_OK; o = o->next) {
+        ++*number;
+        status = o->type->take(o, write, err);
+    }
+    return status;
+}
+
+enum poly_status poly_postgresql_pipeline(struct poly_write *write, struct poly_operation *first,
+                                          size_t *number, struct poly_error *err)
+{
+    struct poly_pg *pg = poly_pg_of(write->db);
+    enum poly_status status;
+
+    write->marked = true; /* it is queued */
+    status = queue_all(write, first, number, err);
+    if (status == POLY_OK)
+        status = take_all(write, first, number, err);
+    if (status != POLY_OK)
+        poly_pg_drop(pg);
+    return status;
+}
+
 /* Serializable, as one that holds the embedded writer is. */
 enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline,
                                       uint32_t deadline_ms, struct poly_db **db,

@@ -39,6 +39,11 @@ struct poly_events_driver {
     /* Checks the expected version, adds the events, fills the operation's result. */
     enum poly_status (*append)(struct poly_append *append, struct poly_write *write,
                                struct poly_error *err);
+    /* The same in two parts, on a server: see struct poly_operation_type. */
+    enum poly_status (*queue)(struct poly_append *append, struct poly_write *write,
+                              struct poly_error *err);
+    enum poly_status (*take)(struct poly_append *append, struct poly_write *write,
+                             struct poly_error *err);
     /* Visits the events in the order of the query. */
     enum poly_status (*read)(struct poly_db *db, struct poly_stream_read *read,
                              struct poly_error *err);

@@ -181,5 +181,8 @@ static enum poly_status postgresql_read(struct poly_db *db, struct poly_stream_r
     return read_version(poly_pg_of(db), read, err);
 }
 
-const struct poly_events_driver poly_events_postgresql = {
-    .name = "postgresql", .append = postgresql_append, .read = postgresql_read};
+const struct poly_events_driver poly_events_postgresql = {.name = "postgresql",
+                                                          .append = postgresql_append,
+                                                          .queue = postgresql_queue,
+                                                          .take = postgresql_take,
+                                                          .read = postgresql_read};

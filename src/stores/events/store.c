@@ -108,8 +108,22 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     return driver_of(write->instance)->append((struct poly_append *)operation, write, err);
 }
 
-static const struct poly_operation_type append_one = {"append", true, run};
-static const struct poly_operation_type append_many = {"append", false, run};
+static enum poly_status queue(struct poly_operation *operation, struct poly_write *write,
+                              struct poly_error *err)
+{
+    return driver_of(write->instance)->queue((struct poly_append *)operation, write, err);
+}
+
+static enum poly_status take(struct poly_operation *operation, struct poly_write *write,
+                             struct poly_error *err)
+{
+    return driver_of(write->instance)->take((struct poly_append *)operation, write, err);
+}
+
+static const struct poly_operation_type append_one = {
+    .name = "append", .single = true, .run = run, .queue = queue, .take = take};
+static const struct poly_operation_type append_many = {
+    .name = "append", .run = run, .queue = queue, .take = take};
 
 static enum poly_status check_meta(const char *meta, struct poly_error *err)
 {

@@ -365,4 +365,7 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
 
 /* Never without a savepoint: a change is a mark, the statement, and what is read back after it. */
 const struct poly_operation_type poly_record_types[4] = {
-    {"put", false, run}, {"patch", false, run}, {"delete", false, run}, {"check", true, run}};
+    {.name = "put", .run = run},
+    {.name = "patch", .run = run},
+    {.name = "delete", .run = run},
+    {.name = "check", .single = true, .run = run}};

@@ -333,7 +333,7 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     return within_budget(status, err);
 }
 
-static const struct poly_operation_type sql_type = {"sql", false, run};
+static const struct poly_operation_type sql_type = {.name = "sql", .run = run};
 
 static enum poly_status copy_values(struct sql_operation *op, const struct poly_value *values,
                                     struct poly_arena *arena, struct poly_error *err)
