@@ -176,6 +176,15 @@ static enum poly_status start_over(struct poly_projection *projection, struct po
     return status == POLY_OK ? make(projection, db, &work->building, err) : status;
 }
 
+/* Not against the head: where many write at a time, that may stand lower than it did before. */
+static bool reached(const struct poly_projection *projection,
+                    const struct poly_generation *generation)
+{
+    struct poly_owner *owner = projection->instance->owner;
+
+    return owner->driver->reached(owner, generation->applied);
+}
+
 static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct poly_projection *projection = arg;
@@ -191,8 +200,8 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
         status = load_all(projection, on, &lost, err);
     if (status != POLY_OK)
         return status;
-    bool beyond = work->active.applied > head || work->building.applied > head ||
-                  work->previous.applied > head;
+    bool beyond = !reached(projection, &work->active) || !reached(projection, &work->building) ||
+                  !reached(projection, &work->previous);
 
     if (!fits || lost || beyond)
         status = start_over(projection, on, err);

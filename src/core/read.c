@@ -1,6 +1,7 @@
 /* Reading the log from outside. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "core/inside.h"
 
 enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err)
@@ -51,6 +52,27 @@ void poly_log_scope(struct poly_session *session, struct poly_scan *scan)
     scan->all_tenants = scan->tenant.size == 0 && (session->rights & POLY_RIGHT_ADMIN) != 0;
 }
 
+/* Where many write at a time, a write may be known before all is in place that comes before it. */
+static enum poly_status wait_for_token(struct poly_session *session, struct poly_error *err)
+{
+    struct poly_signal *head = &session->instance->head;
+    int64_t deadline = poly_clock_monotonic() + (int64_t)session->deadline_ms * 1000;
+
+    if (session->consistency == POLY_STALE || atomic_load(&head->value) >= session->after)
+        return POLY_OK;
+    if (session->consistency == POLY_FAIL)
+        return poly_fail(err, POLY_UNAVAILABLE, "log: complete up to %llu, the token asks for %llu",
+                         (unsigned long long)atomic_load(&head->value),
+                         (unsigned long long)session->after);
+    do {
+        if (poly_signal_wait(head, session->after, deadline, poly_signal_seen(head)))
+            return POLY_OK;
+    } while (poly_clock_monotonic() < deadline);
+    return poly_fail(err, POLY_TIMEOUT, "log: complete up to %llu, the token asks for %llu",
+                     (unsigned long long)atomic_load(&head->value),
+                     (unsigned long long)session->after);
+}
+
 enum poly_status poly_log_read(struct poly_session *session, const struct poly_log_query *query,
                                poly_record_fn *visit, void *arg, uint64_t *last,
                                struct poly_error *err)
@@ -63,6 +85,8 @@ enum poly_status poly_log_read(struct poly_session *session, const struct poly_l
 
     err = err == NULL ? &local : err;
     status = poly_log_check(query, err);
+    if (status == POLY_OK)
+        status = wait_for_token(session, err);
     if (status == POLY_OK)
         status = poly_session_read(session, &db, err);
     if (status != POLY_OK)

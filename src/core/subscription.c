@@ -28,7 +28,8 @@ struct poly_subscription {
 static const char position_get[] =
     "SELECT position FROM poly_subscription WHERE tenant = ?1 AND name = ?2";
 static const char position_new[] =
-    "INSERT INTO poly_subscription(tenant, name, position) SELECT ?1, ?2, ?3"
+    "INSERT INTO poly_subscription(tenant, name, position)"
+    " SELECT CAST(?1 AS text), CAST(?2 AS text), CAST(?3 AS bigint)"
     " WHERE (SELECT count(*) FROM poly_subscription WHERE tenant = ?1) < ?4"
     " ON CONFLICT (tenant, name) DO NOTHING";
 static const char position_put[] = "UPDATE poly_subscription SET position ="
@@ -36,7 +37,8 @@ static const char position_put[] = "UPDATE poly_subscription SET position ="
                                    " WHERE tenant = ?1 AND name = ?2";
 static const char position_drop[] = "DELETE FROM poly_subscription WHERE tenant = ?1 AND name = ?2";
 static const char all[] = "SELECT tenant, name, position FROM poly_subscription"
-                          " WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name LIMIT 10000";
+                          " WHERE CAST(?1 AS text) IS NULL OR tenant = ?1"
+                          " ORDER BY tenant, name LIMIT 10000";
 
 struct place {
     struct poly_text tenant, name;
@@ -157,6 +159,11 @@ static struct poly_subscription *subscription_new(struct poly_session *session,
     return self;
 }
 
+static bool reached(struct poly_instance *instance, uint64_t position)
+{
+    return instance->owner->driver->reached(instance->owner, position);
+}
+
 static enum poly_status check(struct poly_session *session,
                               const struct poly_subscription_options *options,
                               struct poly_error *err)
@@ -172,7 +179,7 @@ static enum poly_status check(struct poly_session *session,
         (options->name[0] == '\0' || strlen(options->name) > POLY_MAX_NAME))
         return poly_fail(err, POLY_INVALID, "a subscription's name has 1 to %d bytes",
                          POLY_MAX_NAME);
-    if (options->after > atomic_load(&session->instance->head.value))
+    if (!reached(session->instance, options->after))
         return poly_fail(err, POLY_INVALID, "position %llu is beyond the end of the log",
                          (unsigned long long)options->after);
     if (options->batch > POLY_MAX_PAGE)
@@ -362,7 +369,7 @@ static enum poly_status acknowledge(struct poly_instance *instance, struct place
 {
     enum poly_status status;
 
-    if (place->position > atomic_load(&instance->head.value))
+    if (!reached(instance, place->position))
         return poly_fail(err, POLY_INVALID, "position %llu is beyond the end of the log",
                          (unsigned long long)place->position);
     status = poly_owner_run(instance, move_place, place, true, err);

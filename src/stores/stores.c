@@ -44,8 +44,9 @@ enum poly_status poly_stores_problem(struct poly_instance *instance,
                                      const struct poly_domain *domain, struct poly_arena *arena,
                                      struct poly_text *problem, struct poly_error *err)
 {
+    struct poly_relational *relational = poly_instance_relational(instance);
     const struct poly_table *table =
-        poly_relational_table(poly_instance_relational(instance), domain);
+        relational == NULL ? NULL : poly_relational_table(relational, domain);
     const char *text = table == NULL || table->problem == NULL ? "" : table->problem;
     const char *copy = poly_arena_copy(arena, text, strlen(text));
 

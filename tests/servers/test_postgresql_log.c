@@ -25,7 +25,7 @@ static struct poly_instance *open_at(const char *data)
     snprintf(path, sizeof(path), "%s/%s", folder, data);
     snprintf(config, sizeof(config),
              "stores: {relational: {driver: postgresql, url: '%s'}}\n"
-             "domains:\n  orders: {stream: order, tenant: session}\n",
+             "domains:\n  orders: {stream: order, tenant: session, search: {fields: [text]}}\n",
              url);
     assert_ok(poly_open(&options, &instance, &err));
     return instance;
@@ -165,6 +165,116 @@ static void interactive(void **state)
     poly_close(instance);
 }
 
+static size_t found(struct poly_session *session, const char *word, const struct poly_commit *after)
+{
+    struct poly_search_query query = {.query = word};
+    struct poly_hits hits;
+    struct poly_error err;
+
+    if (after != NULL)
+        assert_ok(poly_session_after(session, after->token.text, POLY_WAIT, &err));
+    assert_ok(poly_search(session, &query, &hits, &err));
+    return hits.count;
+}
+
+static void settle(struct poly_instance *instance)
+{
+    struct poly_session *session = session_of(instance, NULL);
+    struct poly_status_report report;
+    struct poly_error err;
+    int64_t deadline = poly_clock_monotonic() + 20000000;
+
+    do {
+        usleep(20000);
+        assert_ok(poly_status_read(session, &report, &err));
+    } while (report.state != POLY_STATE_OK && poly_clock_monotonic() < deadline);
+    assert_int_equal(report.state, POLY_STATE_OK);
+    poly_session_close(session);
+}
+
+/* Each daemon's index is its own, and is there again when it was thrown away. */
+static void followers(void **state)
+{
+    struct poly_instance *a = open_at("a"), *b = open_at("b");
+    struct poly_session *one = session_of(a, "search"), *two = session_of(b, "search");
+    struct poly_commit commit;
+    struct poly_error err;
+    char command[100];
+
+    (void)state;
+    settle(a);
+    settle(b);
+    assert_ok(append(one, "order-s1", POLY_ANY, "{\"text\":\"a walrus\"}", &commit, &err));
+    assert_int_equal(found(one, "walrus", &commit), 1);
+    assert_int_equal(found(two, "walrus", &commit), 1);
+    poly_session_close(two);
+    poly_close(b);
+    assert_ok(append(one, "order-s2", POLY_ANY, "{\"text\":\"another walrus\"}", &commit, &err));
+    b = open_at("b"); /* goes on where it was */
+    two = session_of(b, "search");
+    assert_int_equal(found(two, "walrus", &commit), 2);
+    poly_session_close(two);
+    poly_close(b);
+    snprintf(command, sizeof(command), "rm -r %s/b", folder);
+    assert_int_equal(system(command), 0);
+    b = open_at("b");
+    two = session_of(b, "search");
+    settle(b);
+    assert_int_equal(found(two, "walrus", &commit), 2);
+    poly_session_close(one);
+    poly_session_close(two);
+    poly_close(a);
+    poly_close(b);
+}
+
+/* What the core keeps beside the log: names of subscriptions, keys, the chain, settings. */
+static void beside(void **state)
+{
+    struct poly_instance *instance = open_at("a"), *other = open_at("b");
+    struct poly_session *admin = session_of(instance, NULL), *there = session_of(other, NULL);
+    struct poly_session *one = session_of(instance, "beside");
+    struct poly_subscription_options options = {.name = "mine"};
+    struct poly_subscription *subscription;
+    const struct poly_record *records;
+    struct poly_key_options key = {.label = "l", .tenant = "beside", .rights = POLY_RIGHT_READ};
+    struct poly_key checked;
+    const struct poly_key *keys;
+    struct poly_verification verification;
+    struct poly_status_report report;
+    struct poly_commit commit;
+    struct poly_error err;
+    char secret[80];
+    size_t count;
+
+    (void)state;
+    assert_ok(append(one, "order-x", POLY_ANY, "{}", &commit, &err));
+    assert_ok(poly_subscribe(one, &options, &subscription, &err));
+    assert_ok(poly_subscription_next(subscription, 5000, &records, &count, &err));
+    assert_int_equal(count, 1);
+    assert_ok(poly_subscription_ack(subscription, records[0].position, &err));
+    poly_subscription_close(subscription);
+    assert_ok(poly_subscribe(one, &options, &subscription, &err));
+    assert_ok(poly_subscription_next(subscription, 50, &records, &count, &err));
+    assert_int_equal(count, 0);
+    assert_ok(poly_status_read(one, &report, &err));
+    assert_int_equal(report.subscription_count, 1);
+    poly_subscription_close(subscription);
+    assert_ok(poly_subscription_delete(one, "mine", &err));
+    assert_ok(poly_key_create(admin, &key, secret, &err));
+    assert_ok(poly_key_check(there, secret, &checked, &err));
+    assert_string_equal(checked.tenant.data, "beside");
+    assert_ok(poly_key_list(admin, &keys, &count, &err));
+    assert_ok(poly_key_revoke(there, keys[count - 1].id.data, &err));
+    assert_fails(poly_key_check(admin, secret, &checked, &err), POLY_DENIED);
+    assert_ok(poly_log_verify(admin, NULL, NULL, &verification, &err));
+    assert_int_equal(verification.bad_position, 0);
+    poly_session_close(admin);
+    poly_session_close(there);
+    poly_session_close(one);
+    poly_close(instance);
+    poly_close(other);
+}
+
 /* --- order --- */
 
 enum { WRITERS = 64, FOLLOWERS = 8 };
@@ -293,9 +403,9 @@ static void order_control(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(streams), cmocka_unit_test(batches),
-                                       cmocka_unit_test(interactive), cmocka_unit_test(order),
-                                       cmocka_unit_test(order_control)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(streams),   cmocka_unit_test(batches), cmocka_unit_test(interactive),
+        cmocka_unit_test(followers), cmocka_unit_test(beside), cmocka_unit_test(order),   cmocka_unit_test(order_control)};
 
     url = control_url("POSTGRESQL_URL");
     if (url == NULL || mkdtemp(folder) == NULL) {
