@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/driver.h"
-#include "core/embedded.h"
 #include "core/instance.h"
 #include "stores/relational/driver.h"
 #include "stores/search/driver.h"
@@ -15,20 +14,8 @@ const struct poly_driver *const poly_drivers[] = {
 
 enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err)
 {
-    const struct poly_config *config = poly_instance_config(instance);
     struct poly_relational *relational = NULL;
-    enum poly_status status;
-
-    if (poly_instance_embedded(instance) == NULL) {
-        for (size_t i = 0; i < config->domain_count; i++) {
-            if (config->domains[i].table != NULL)
-                return poly_fail(err, POLY_UNSUPPORTED,
-                                 "domain '%s': on PostgreSQL there are streams only, no tables",
-                                 config->domains[i].name);
-        }
-        return POLY_OK;
-    }
-    status = poly_relational_open(instance, &relational, err);
+    enum poly_status status = poly_relational_open(instance, &relational, err);
 
     poly_instance_set_relational(instance, relational);
     return status;

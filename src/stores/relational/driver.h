@@ -1,19 +1,31 @@
 /*
- * The relational store on the log's own SQLite file: what its files share.
+ * The relational store and its drivers, one for each database that may own the
+ * log. What is the same on all:
  *
- *   store.c           the public functions: who may, which table, is it valid
- *   convert.c         values in and out of columns
- *   embedded.c        reads and writes of one record
- *   list.c            filters, order, pages
- *   sql.c             SQL for sessions: reads through the wall, writes under guard
- *   sql_wall.c        connections on which SQL sees one tenant's rows only
- *   sql_guard.c       what SQL may do on the writer
- *   sql_function.c    functions on the wall's connections
- *   migrate.c         files of SQL, applied once
- *   schema.c          the tables as the database has them
- *   trigger.c         the triggers that write the log
- *   large.c           images that are kept once
- *   embedded_open.c   start, stop, reload
+ *   store.c             the public functions: who may, which table, is it valid
+ *   open.c              start, stop, reload of the schema
+ *   table.c             what is known of a table
+ *   convert.c           values as columns keep them, keys, tenants
+ *   list.c              filters, order, pages: what is asked, and the cursor
+ *   sql.c               SQL of sessions: who may, and with what
+ *   migrate.c           files of SQL, applied once
+ *
+ * The driver in the log's own SQLite file (embedded.h):
+ *
+ *   embedded.c          reads and writes of one record
+ *   embedded_open.c     start, stop, reload
+ *   embedded_value.c    values out of columns
+ *   embedded_list.c     the SELECT of a list
+ *   embedded_sql.c      SQL: reads through the wall, writes under guard
+ *   embedded_migrate.c  the statements of a file
+ *   sql_wall.c          connections on which SQL sees one tenant's rows only
+ *   sql_guard.c         what SQL may do on the writer
+ *   sql_function.c      functions on the wall's connections
+ *   schema.c            the tables as the database has them
+ *   trigger.c           the triggers that write the log
+ *   large.c             images that are kept once
+ *
+ * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c.
  */
 #ifndef POLY_STORES_RELATIONAL_DRIVER_H
 #define POLY_STORES_RELATIONAL_DRIVER_H
@@ -27,19 +39,83 @@
 #include "polystore/relational.h"
 #include "stores/relational/schema.h"
 
-struct poly_wall;
+struct poly_listing;
+struct poly_sql_reading;
+struct poly_sql_operation;
+struct poly_record_key;
+struct poly_relational;
 
+/* What each database that may own the log does in its own way. */
+struct poly_relational_driver {
+    const char *name;
+    size_t size;                             /* of its struct poly_relational */
+    const struct poly_operation_type *types; /* of the operations on a record, by verb */
+
+    /* Reads the schema, puts the triggers right, and publishes it. */
+    enum poly_status (*open)(struct poly_relational *relational, struct poly_error *err);
+    void (*close)(struct poly_relational *relational); /* also after a failure */
+
+    /* --- for poly_relational_sync() --- */
+
+    /* One domain's table. One that does not fit is no failure: see its status and problem. */
+    enum poly_status (*load)(struct poly_db *db, const struct poly_domain *domain,
+                             struct poly_table **table, struct poly_error *err);
+    /* Makes its triggers where they do not fit, and brings the log up to its rows. start: that is
+     * worth a problem; rows that cannot be logged make the domain unusable, not the instance. */
+    enum poly_status (*repair)(struct poly_db *db, struct poly_table *table, bool start,
+                               struct poly_error *err);
+    /* The table was dropped: a '$delete' for each record that the log still has. */
+    enum poly_status (*gone)(struct poly_db *db, const struct poly_table *table,
+                             struct poly_error *err);
+    /* Takes our triggers off tables that no domain names any more. */
+    enum poly_status (*tidy)(struct poly_relational *relational, struct poly_db *db,
+                             struct poly_error *err);
+    /* A number that changes with the schema; 0: there is none. */
+    enum poly_status (*version)(struct poly_db *db, int *version, struct poly_error *err);
+
+    /* --- reading --- */
+
+    /* POLY_NOT_FOUND. */
+    enum poly_status (*get)(struct poly_db *db, const struct poly_table *table,
+                            struct poly_text tenant, const struct poly_record_key *key,
+                            struct poly_arena *arena, struct poly_document *document,
+                            struct poly_error *err);
+    enum poly_status (*list)(struct poly_listing *list, struct poly_db *db, struct poly_page *page,
+                             struct poly_error *err);
+
+    /* --- SQL --- */
+
+    enum poly_status (*sql_read)(struct poly_sql_reading *reading, struct poly_error *err);
+    /* Refuses a text before it runs in a transaction. */
+    enum poly_status (*sql_check)(const char *sql, bool admin, struct poly_error *err);
+    enum poly_status (*sql_run)(struct poly_sql_operation *operation, struct poly_write *write,
+                                struct poly_error *err);
+
+    /* --- migrations, in the transaction of each file --- */
+
+    const char *dialect;          /* NAME.<dialect>.sql takes the place of NAME.sql; NULL: never */
+    const char *create_migration; /* our table of what was applied */
+    const char *has_migration;    /* 1, where that is there */
+    /* Whose change it is, for the records that the triggers write. Others wait for their turn. */
+    enum poly_status (*migrate_begin)(struct poly_db *db, struct poly_text meta,
+                                      struct poly_error *err);
+    enum poly_status (*migrate_run)(struct poly_relational *relational, struct poly_db *db,
+                                    const char *text, struct poly_error *err);
+    enum poly_status (*migrate_end)(struct poly_db *db, struct poly_error *err);
+};
+
+extern const struct poly_relational_driver poly_relational_embedded, poly_relational_postgresql;
+
+/* A driver embeds it in its own struct, first. */
 struct poly_relational {
+    const struct poly_relational_driver *driver;
     struct poly_instance *instance;
     const struct poly_config *config;
     _Atomic(struct poly_schema *) schema;
     struct poly_schema *schemas; /* all that there were; freed at close */
     struct poly_table *tables;   /* the same */
     uint64_t read;               /* how often the schema was read; the writer's */
-    pthread_mutex_t lock;        /* of the two lists above, of publishing, and of idle */
-    struct poly_wall *idle;      /* connections for SQL that wait for use */
-    unsigned idle_count;
-    struct poly_guard *guard; /* on the writer */
+    pthread_mutex_t lock;        /* of the two lists above, and of publishing */
 };
 
 /* Reads the schema, makes the triggers. Close also after a failure. NULL is accepted. */
@@ -86,12 +162,6 @@ static inline enum poly_status poly_failed(const struct poly_error *err)
 enum poly_status poly_column_store(const struct poly_table *table, const struct poly_column *column,
                                    const struct poly_value *value, struct poly_arena *arena,
                                    struct poly_value *stored, struct poly_error *err);
-/* The statement's column as a value of that type. arena NULL: a view until the next step, where
- * that is possible without memory. POLY_NO_MEMORY, POLY_LIMIT. */
-enum poly_status poly_column_restore(enum poly_type type, sqlite3_stmt *statement, int index,
-                                     struct poly_arena *arena, struct poly_value *value,
-                                     struct poly_error *err);
-
 struct poly_record_key {
     struct poly_text text;   /* as the log has it */
     struct poly_value value; /* as the column has it */
@@ -106,7 +176,7 @@ enum poly_status poly_record_tenant(const struct poly_table *table, struct poly_
 /* NULL when it is UTF-8 without NUL; else what is wrong. */
 const char *poly_text_problem(struct poly_text text);
 
-/* --- embedded.c --- */
+/* --- the operations on a record --- */
 
 enum poly_record_verb { POLY_VERB_PUT, POLY_VERB_PATCH, POLY_VERB_DELETE, POLY_VERB_CHECK };
 
@@ -116,71 +186,22 @@ struct poly_record_operation {
     const struct poly_table *table;
     struct poly_text tenant; /* empty: none */
     struct poly_record_key key;
-    bool key_made; /* by SQLite, at the insert */
+    bool key_made; /* by the database, at the insert */
     int64_t if_version;
     struct poly_value *values; /* column_count, as stored; NULL for DELETE and CHECK */
     bool *given;
     bool all; /* every column is given */
 };
 
-extern const struct poly_operation_type poly_record_types[4]; /* by verb */
-
-/* POLY_NOT_FOUND. */
-enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *table,
-                                 struct poly_text tenant, const struct poly_record_key *key,
-                                 struct poly_arena *arena, struct poly_document *document,
-                                 struct poly_error *err);
-
-/* --- sql_guard.c --- */
-
-/*
- * The authorizer of the writer. It is set once, because setting one makes
- * SQLite prepare every statement anew; it refuses something only while a level
- * is entered.
- */
-struct poly_guard {
-    enum { GUARD_OFF, GUARD_SQL, GUARD_MIGRATION } level;
-    bool admin; /* may touch tables that are no domain's */
-    const struct poly_schema *schema;
-    char refused[256]; /* why the last statement was refused; empty */
-};
-
-void poly_guard_install(struct poly_guard *guard, struct poly_db *writer);
-/* Refuses, before it is prepared, a statement whose text says what an authorizer does not see. */
-enum poly_status poly_guard_text(const char *sql, bool admin, struct poly_error *err);
-/* Tables that no SQL reads: hashes of keys, the instance's secrets, raw pages, pragmas. */
-bool poly_guard_secret(const char *table);
-/* May SQL call it? */
-bool poly_guard_function(const char *name);
-
-/* --- sql_wall.c --- */
-
-/* A connection of its own for one caller's SQL. */
-struct poly_wall {
-    struct poly_wall *next;
-    struct poly_db *db;
-    enum poly_wall_kind { POLY_WALL_TENANT, POLY_WALL_OPEN, POLY_WALL_ADMIN } kind;
-    const struct poly_schema *schema;
-    char prefix[5 + 32 + 2]; /* of the inner views: poly_<128 random bits>_; empty: no wall */
-    struct poly_text tenant; /* what poly_tenant() answers */
-    bool closed;             /* the authorizer refuses; open while views are made */
-    char **names;            /* of everything in main, sorted, in lower case */
-    size_t name_count;
-    int version;      /* SQLite's, of the schema */
-    int64_t deadline; /* monotonic, microseconds */
-    char refused[256];
-};
-
-/* With a read transaction open. Give it back whatever happens. */
-enum poly_status poly_wall_take(struct poly_relational *relational, enum poly_wall_kind kind,
-                                struct poly_text tenant, struct poly_wall **wall,
-                                struct poly_error *err);
-void poly_wall_give(struct poly_relational *relational, struct poly_wall *wall);
-void poly_wall_free(struct poly_wall *wall);
-int poly_wall_authorize(void *wall, int action, const char *a, const char *b, const char *database,
-                        const char *accessor);
-/* Takes the random names out of a message. */
-void poly_wall_clean(const struct poly_wall *wall, struct poly_error *err);
+/* POLY_UNAVAILABLE: a migration has changed the table since the operation was staged. */
+enum poly_status poly_record_table(const struct poly_record_operation *operation,
+                                   struct poly_instance *instance, struct poly_error *err);
+/* Does it have the version that the operation expects? */
+enum poly_status poly_record_expect(const struct poly_record_operation *operation, bool exists,
+                                    uint64_t version, struct poly_error *err);
+/* POLY_NOT_FOUND, in words. */
+enum poly_status poly_record_none(const struct poly_table *table, const struct poly_record_key *key,
+                                  struct poly_error *err);
 
 /* Controls: tests switch a mechanism off to see that they would notice. */
 extern _Atomic bool poly_control_wall;    /* false: a tenant's SQL runs on the bare tables */

@@ -11,9 +11,7 @@
 #include <string.h>
 
 #include "polystore/events.h"
-#include "stores/relational/driver.h"
-
-_Atomic bool poly_control_version = true;
+#include "stores/relational/embedded.h"
 
 static void bind_record(sqlite3_stmt *statement, struct poly_text tenant,
                         const struct poly_record_key *key)
@@ -47,19 +45,12 @@ static enum poly_status read_row(const struct poly_table *table, sqlite3_stmt *s
     return POLY_OK;
 }
 
-static enum poly_status no_record(const struct poly_table *table, const struct poly_record_key *key,
-                                  struct poly_error *err)
+enum poly_status poly_embedded_get(struct poly_db *db, const struct poly_table *table,
+                                   struct poly_text tenant, const struct poly_record_key *key,
+                                   struct poly_arena *arena, struct poly_document *document,
+                                   struct poly_error *err)
 {
-    return poly_fail(err, POLY_NOT_FOUND, "domain '%s' has no record '%.*s'", table->domain->name,
-                     (int)key->text.size, key->text.data);
-}
-
-enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *table,
-                                 struct poly_text tenant, const struct poly_record_key *key,
-                                 struct poly_arena *arena, struct poly_document *document,
-                                 struct poly_error *err)
-{
-    sqlite3_stmt *statement = poly_db_prepare(db, table->sql.get, err);
+    sqlite3_stmt *statement = poly_db_prepare(db, poly_embedded_sql(table)->get, err);
     struct poly_document found;
     enum poly_status status;
     bool row = false;
@@ -69,7 +60,7 @@ enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *ta
     bind_record(statement, tenant, key);
     status = poly_db_row(db, statement, &row, err);
     if (status == POLY_OK && !row)
-        return no_record(table, key, err);
+        return poly_record_none(table, key, err);
     if (status == POLY_OK)
         status = read_row(table, statement, arena, &found, err);
     sqlite3_reset(statement);
@@ -89,7 +80,8 @@ enum poly_status poly_record_get(struct poly_db *db, const struct poly_table *ta
 static enum poly_status logged(struct poly_write *write, const struct poly_record_operation *op,
                                uint64_t *version, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(write->db, op->table->sql.version, err);
+    sqlite3_stmt *statement =
+        poly_db_prepare(write->db, poly_embedded_sql(op->table)->version, err);
     enum poly_status status;
     bool row = false;
 
@@ -107,7 +99,7 @@ static enum poly_status logged(struct poly_write *write, const struct poly_recor
 static enum poly_status current(struct poly_write *write, const struct poly_record_operation *op,
                                 bool *exists, uint64_t *version, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(write->db, op->table->sql.get, err);
+    sqlite3_stmt *statement = poly_db_prepare(write->db, poly_embedded_sql(op->table)->get, err);
     enum poly_status status;
 
     if (statement == NULL)
@@ -120,42 +112,19 @@ static enum poly_status current(struct poly_write *write, const struct poly_reco
     return status;
 }
 
-/* Does the record have the version that the caller expects? A missing one counts as 0. */
 static enum poly_status check_version(struct poly_write *write,
                                       const struct poly_record_operation *op,
                                       struct poly_error *err)
 {
-    const char *domain = op->table->domain->name;
-    int size = (int)op->key.text.size;
-    const char *key = op->key.text.data;
     uint64_t version = 0;
     bool exists = false;
     enum poly_status status;
 
     if (op->if_version == POLY_ANY || !poly_control_version)
         return POLY_OK;
-    if (op->key_made)
-        exists = false;
-    else if ((status = current(write, op, &exists, &version, err)) != POLY_OK)
+    if (!op->key_made && (status = current(write, op, &exists, &version, err)) != POLY_OK)
         return status;
-    if (!exists && (op->verb == POLY_VERB_PATCH || op->verb == POLY_VERB_DELETE))
-        return no_record(op->table, &op->key, err);
-    if (exists ? op->if_version > 0 && version == (uint64_t)op->if_version : op->if_version == 0)
-        return POLY_OK;
-    if (!exists)
-        return poly_fail(err, POLY_CONFLICT,
-                         "domain '%s' has no record '%.*s', version %lld was "
-                         "expected",
-                         domain, size, key, (long long)op->if_version);
-    if (op->if_version == 0)
-        return poly_fail(err, POLY_CONFLICT,
-                         "domain '%s': record '%.*s' exists (version %llu), "
-                         "none was expected",
-                         domain, size, key, (unsigned long long)version);
-    return poly_fail(err, POLY_CONFLICT,
-                     "domain '%s': record '%.*s' has version %llu, %lld was "
-                     "expected",
-                     domain, size, key, (unsigned long long)version, (long long)op->if_version);
+    return poly_record_expect(op, exists, version, err);
 }
 
 /* --- writing --- */
@@ -265,8 +234,9 @@ static enum poly_status put(struct poly_write *write, struct poly_record_operati
                             int64_t *changed, struct poly_error *err)
 {
     const struct poly_table *table = op->table;
-    sqlite3_stmt *statement =
-        poly_db_prepare(write->db, op->all ? table->sql.put_all : table->sql.put_some, err);
+    sqlite3_stmt *statement = poly_db_prepare(
+        write->db, op->all ? poly_embedded_sql(table)->put_all : poly_embedded_sql(table)->put_some,
+        err);
     enum poly_status status;
 
     if (statement == NULL)
@@ -286,7 +256,7 @@ static enum poly_status put(struct poly_write *write, struct poly_record_operati
 static enum poly_status patch(struct poly_write *write, struct poly_record_operation *op,
                               int64_t *changed, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(write->db, op->table->sql.patch, err);
+    sqlite3_stmt *statement = poly_db_prepare(write->db, poly_embedded_sql(op->table)->patch, err);
     enum poly_status status;
 
     if (statement == NULL)
@@ -295,13 +265,13 @@ static enum poly_status patch(struct poly_write *write, struct poly_record_opera
     poly_bind_value(statement, 2, &op->key.value);
     bind_values(statement, op, 2);
     status = step(write, op, statement, changed, err);
-    return status == POLY_OK && *changed == 0 ? no_record(op->table, &op->key, err) : status;
+    return status == POLY_OK && *changed == 0 ? poly_record_none(op->table, &op->key, err) : status;
 }
 
 static enum poly_status removed(struct poly_write *write, struct poly_record_operation *op,
                                 int64_t *changed, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(write->db, op->table->sql.remove, err);
+    sqlite3_stmt *statement = poly_db_prepare(write->db, poly_embedded_sql(op->table)->remove, err);
     enum poly_status status;
 
     if (statement == NULL)
@@ -309,7 +279,7 @@ static enum poly_status removed(struct poly_write *write, struct poly_record_ope
     poly_bind_text(statement, 1, op->tenant);
     poly_bind_value(statement, 2, &op->key.value);
     status = step(write, op, statement, changed, err);
-    return status == POLY_OK && *changed == 0 ? no_record(op->table, &op->key, err) : status;
+    return status == POLY_OK && *changed == 0 ? poly_record_none(op->table, &op->key, err) : status;
 }
 
 static enum poly_status change(struct poly_write *write, struct poly_record_operation *op,
@@ -333,16 +303,13 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
                             struct poly_error *err)
 {
     struct poly_record_operation *op = (struct poly_record_operation *)operation;
-    struct poly_relational *relational = poly_instance_relational(write->instance);
     int64_t changed = 0;
     uint64_t version = 0;
     bool exists;
-    enum poly_status status;
+    enum poly_status status = poly_record_table(op, write->instance, err);
 
-    if (poly_relational_table(relational, op->table->domain) != op->table)
-        return poly_fail(err, POLY_UNAVAILABLE,
-                         "domain '%s': its table was changed by a migration meanwhile; try again",
-                         op->table->domain->name);
+    if (status != POLY_OK)
+        return status;
     status = check_version(write, op, err);
     if (status == POLY_OK && op->verb == POLY_VERB_CHECK)
         status = current(write, op, &exists, &version, err);
@@ -364,7 +331,7 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
 }
 
 /* Never without a savepoint: a change is a mark, the statement, and what is read back after it. */
-const struct poly_operation_type poly_record_types[4] = {
+const struct poly_operation_type poly_embedded_types[4] = {
     {.name = "put", .run = run},
     {.name = "patch", .run = run},
     {.name = "delete", .run = run},

@@ -1,10 +1,5 @@
-/*
- * The schema is read once and swapped whole: a reader takes the pointer and
- * never a lock. What was read before is kept until the close, because
- * statements are cached under the addresses of its texts, and a session may
- * still hold a row's column names; that is a few kilobytes for a migration.
- * A table that has not changed is not replaced at all.
- */
+/* Start and stop of the embedded driver, and its triggers: are they those that would be made
+ * today? */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +7,7 @@
 
 #include "core/config.h"
 #include "core/embedded.h"
-#include "stores/relational/driver.h"
+#include "stores/relational/embedded.h"
 
 static const char sql_has_records[] =
     "SELECT EXISTS(SELECT 1 FROM main.poly_log WHERE domain = ?1 AND version IS NULL)";
@@ -20,16 +15,6 @@ static const char sql_has_records[] =
 static const char sql_our_triggers[] =
     "SELECT name, tbl_name FROM main.sqlite_schema WHERE type = 'trigger'"
     " AND substr(name, 1, 5) = 'poly_' AND substr(tbl_name, 1, 5) <> 'poly_'";
-
-const struct poly_table *poly_relational_table(struct poly_relational *relational,
-                                               const struct poly_domain *domain)
-{
-    const struct poly_schema *schema =
-        atomic_load_explicit(&relational->schema, memory_order_acquire);
-    size_t i = (size_t)(domain - relational->config->domains);
-
-    return schema != NULL && i < schema->count ? schema->tables[i] : NULL;
-}
 
 /* --- triggers of domains that are no more --- */
 
@@ -155,137 +140,6 @@ static enum poly_status repair_or_note(struct poly_db *db, struct poly_table *ta
     return table->problem == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
-static enum poly_status sync_table(struct poly_db *db, bool start, struct poly_table **slot,
-                                   struct poly_error *err)
-{
-    struct poly_table *old = *slot, *table;
-    enum poly_status status = poly_table_load(db, (*slot)->domain, &table, err);
-
-    if (status != POLY_OK)
-        return status;
-    if (old->signature != NULL && strcmp(old->signature, table->signature) == 0) {
-        poly_table_free(table);
-        table = old;
-    }
-    *slot = table;
-    if (table->problem == NULL || table->status == POLY_OK)
-        return repair_or_note(db, table, start, err);
-    if (!table->exists && old->exists && !start)
-        return poly_table_gone(db, old, err);
-    return POLY_OK;
-}
-
-/* A copy of the current schema; before the first one, tables that nobody knows yet. */
-static struct poly_schema *copy_schema(struct poly_relational *relational,
-                                       struct poly_table *unknown)
-{
-    const struct poly_schema *old = atomic_load(&relational->schema);
-    size_t count = relational->config->domain_count;
-    struct poly_schema *schema = calloc(1, sizeof(*schema) + count * sizeof(schema->tables[0]));
-
-    if (schema == NULL)
-        return NULL;
-    schema->count = count;
-    for (size_t i = 0; i < count; i++) {
-        unknown[i].domain = &relational->config->domains[i];
-        if (unknown[i].domain->table != NULL)
-            schema->tables[i] = old == NULL ? &unknown[i] : old->tables[i];
-    }
-    return schema;
-}
-
-/* Takes out what sync_table has not come to. */
-static void forget(struct poly_schema *schema, const struct poly_table *unknown)
-{
-    for (size_t i = 0; i < schema->count; i++) {
-        if (schema->tables[i] == &unknown[i])
-            schema->tables[i] = NULL;
-    }
-}
-
-enum poly_status poly_relational_sync(struct poly_relational *relational, struct poly_db *db,
-                                      bool start, struct poly_schema **schema,
-                                      struct poly_error *err)
-{
-    size_t count = relational->config->domain_count;
-    struct poly_table *unknown = calloc(count + 1, sizeof(*unknown));
-    struct poly_schema *next = unknown == NULL ? NULL : copy_schema(relational, unknown);
-    enum poly_status status;
-
-    if (next == NULL) {
-        free(unknown);
-        return poly_no_memory(err);
-    }
-    next->number = ++relational->read;
-    status = drop_stale(relational, db, err);
-    for (size_t i = 0; i < count && status == POLY_OK; i++) {
-        if (next->tables[i] != NULL)
-            status = sync_table(db, start, &next->tables[i], err);
-    }
-    int version = 0;
-
-    if (status == POLY_OK)
-        status = poly_schema_version(db, &version, err);
-    next->version = version;
-    forget(next, unknown);
-    free(unknown);
-    if (status == POLY_OK)
-        *schema = next;
-    else
-        poly_relational_drop(relational, next);
-    return status;
-}
-
-void poly_relational_drop(struct poly_relational *relational, struct poly_schema *schema)
-{
-    (void)relational;
-    if (schema == NULL)
-        return;
-    for (size_t i = 0; i < schema->count; i++) {
-        if (schema->tables[i] != NULL && !schema->tables[i]->published)
-            poly_table_free(schema->tables[i]);
-    }
-    free(schema);
-}
-
-/* With the lock. */
-static void keep(struct poly_relational *relational, struct poly_schema *schema)
-{
-    for (size_t i = 0; i < schema->count; i++) {
-        struct poly_table *table = schema->tables[i];
-
-        if (table == NULL || table->published)
-            continue;
-        table->published = true;
-        table->next = relational->tables;
-        relational->tables = table;
-    }
-    schema->next = relational->schemas;
-    relational->schemas = schema;
-}
-
-/* Two migrations may come here in the other order than they were committed. */
-void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema)
-{
-    struct poly_schema *old;
-    bool same;
-
-    pthread_mutex_lock(&relational->lock);
-    old = atomic_load(&relational->schema);
-    same = old != NULL;
-    for (size_t i = 0; i < schema->count && same; i++)
-        same = schema->tables[i] == old->tables[i];
-    if (same) {
-        old->version = schema->version;
-        free(schema);
-    } else {
-        keep(relational, schema);
-        if (old == NULL || old->number < schema->number)
-            atomic_store_explicit(&relational->schema, schema, memory_order_release);
-    }
-    pthread_mutex_unlock(&relational->lock);
-}
-
 /* --- start and stop --- */
 
 struct starting {
@@ -297,64 +151,67 @@ static enum poly_status start(struct poly_db *db, void *arg, struct poly_error *
 {
     struct starting *s = arg;
 
-    poly_guard_install(s->relational->guard, db);
+    poly_guard_install(poly_embedded_relational(s->relational)->guard, db);
     return poly_relational_sync(s->relational, db, true, &s->schema, err);
 }
 
-enum poly_status poly_relational_open(struct poly_instance *instance,
-                                      struct poly_relational **relational, struct poly_error *err)
+static enum poly_status embedded_open(struct poly_relational *relational, struct poly_error *err)
 {
-    struct poly_relational *self = calloc(1, sizeof(*self));
-    struct starting s = {.relational = self};
-    struct poly_error local;
+    struct poly_embedded_relational *self = poly_embedded_relational(relational);
+    struct starting s = {.relational = relational};
     enum poly_status status;
 
-    if (self == NULL)
-        return poly_no_memory(err);
-    err = err == NULL ? &local : err;
-    self->instance = instance;
-    self->config = poly_instance_config(instance);
-    pthread_mutex_init(&self->lock, NULL);
-    *relational = self;
     self->guard = calloc(1, sizeof(*self->guard));
     if (self->guard == NULL)
         return poly_no_memory(err);
-    status = poly_instance_write(instance, start, &s, err);
+    status = poly_instance_write(relational->instance, start, &s, err);
     if (status != POLY_OK) {
-        poly_relational_drop(self, s.schema);
+        poly_relational_drop(relational, s.schema);
         return status;
     }
-    poly_relational_swap(self, s.schema);
+    poly_relational_swap(relational, s.schema);
     return POLY_OK;
 }
 
-void poly_relational_close(struct poly_relational *relational)
+static void embedded_close(struct poly_relational *relational)
 {
-    if (relational == NULL)
-        return;
-    if (relational->guard != NULL)
+    struct poly_embedded_relational *self = poly_embedded_relational(relational);
+
+    if (self->guard != NULL)
         sqlite3_set_authorizer(
             poly_db_handle(poly_sqlite_writer(poly_instance_embedded(relational->instance)->file)),
             NULL, NULL);
-    while (relational->idle != NULL) {
-        struct poly_wall *next = relational->idle->next;
+    while (self->idle != NULL) {
+        struct poly_wall *next = self->idle->next;
 
-        poly_wall_free(relational->idle);
-        relational->idle = next;
+        poly_wall_free(self->idle);
+        self->idle = next;
     }
-    while (relational->schemas != NULL) {
-        struct poly_schema *next = relational->schemas->next;
-
-        free(relational->schemas);
-        relational->schemas = next;
-    }
-    while (relational->tables != NULL) {
-        struct poly_table *next = relational->tables->next;
-
-        poly_table_free(relational->tables);
-        relational->tables = next;
-    }
-    pthread_mutex_destroy(&relational->lock);
-    free(relational->guard);
-    free(relational);
+    free(self->guard);
 }
+
+const struct poly_relational_driver poly_relational_embedded = {
+    .name = "embedded",
+    .size = sizeof(struct poly_embedded_relational),
+    .types = poly_embedded_types,
+    .open = embedded_open,
+    .close = embedded_close,
+    .load = poly_table_load,
+    .repair = repair_or_note,
+    .gone = poly_table_gone,
+    .tidy = drop_stale,
+    .version = poly_schema_version,
+    .get = poly_embedded_get,
+    .list = poly_embedded_list,
+    .sql_read = poly_embedded_sql_read,
+    .sql_check = poly_guard_text,
+    .sql_run = poly_embedded_sql_run,
+    .create_migration =
+        "CREATE TABLE IF NOT EXISTS poly_migration(name TEXT PRIMARY KEY, checksum BLOB NOT NULL,"
+        " time INTEGER NOT NULL) WITHOUT ROWID",
+    .has_migration =
+        "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_migration'",
+    .migrate_begin = poly_embedded_migrate_begin,
+    .migrate_run = poly_embedded_migrate_run,
+    .migrate_end = poly_embedded_migrate_end,
+};

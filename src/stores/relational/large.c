@@ -1,7 +1,7 @@
 /* The image of a large record: in history when the row has changed since, else in the row. */
 #include <string.h>
 
-#include "stores/relational/driver.h"
+#include "stores/relational/embedded.h"
 
 static const char sql_history[] = "SELECT data FROM main.poly_history WHERE position = ?1";
 
@@ -87,7 +87,7 @@ static enum poly_status from_row(struct looking *l, struct poly_error *err)
     enum poly_status status = poly_record_key(l->table, l->record->key, l->arena, &key, err);
 
     if (status == POLY_OK)
-        status = prepare(l, l->table->sql.version, &version, err);
+        status = prepare(l, poly_embedded_sql(l->table)->version, &version, err);
     if (status != POLY_OK)
         return status;
     poly_bind_text(version, 1, l->record->tenant);
@@ -98,7 +98,7 @@ static enum poly_status from_row(struct looking *l, struct poly_error *err)
     if (status != POLY_OK || !last)
         return status;
     if (!l->passing)
-        return read_image(l, l->table->sql.image, &key, err);
+        return read_image(l, poly_embedded_sql(l->table)->image, &key, err);
     poly_buffer_init(&sql, 8 * 1024 * 1024);
     status = poly_table_image_sql(l->db, l->table, &sql, err);
     if (status == POLY_OK)

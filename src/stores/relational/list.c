@@ -1,6 +1,7 @@
 /*
  * A page of records: one SELECT whose text is made of column names that the
- * schema knows and of parameters; nothing that a caller says becomes SQL.
+ * schema knows and of parameters; nothing that a caller says becomes SQL. The
+ * drivers write it, each in its own dialect.
  *
  * Pages go on by key ("after this value and key"), not by offset: a page costs
  * the same however far it is, and rows that come and go in between are neither
@@ -9,47 +10,20 @@
  * another query.
  */
 #include <sodium.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
-#include "stores/relational/driver.h"
+#include "stores/relational/list.h"
 
 enum {
     LIMIT_DEFAULT = 100,
-    STEPS = 4000, /* of SQLite's machine between two looks at the clock */
     PATH_MAX_BYTES = 256,
-    DIGEST = 8,
-    CURSOR_VALUE_MAX = 1024, /* bytes of an order value that a cursor carries */
-    CURSOR_MAX = DIGEST + 1 + 4 + CURSOR_VALUE_MAX + POLY_MAX_KEY
+    CURSOR_MAX = POLY_LIST_DIGEST + 1 + 4 + POLY_LIST_VALUE_MAX + POLY_MAX_KEY
 };
 
-struct cursor {
-    struct poly_value order; /* as stored */
-    struct poly_text key;
-};
+/* --- filters --- */
 
-struct listing {
-    const struct poly_list_query *query;
-    const struct poly_table *table;
-    struct poly_text tenant;
-    struct poly_arena *arena;
-    size_t order; /* column */
-    uint32_t limit;
-    int64_t deadline; /* monotonic, microseconds */
-    unsigned char digest[DIGEST];
-    struct cursor after;
-    bool has_after;
-    struct poly_buffer sql;
-    struct poly_value *parameters; /* ?1, ?2 … */
-    int parameter_count, parameter_room;
-};
-
-/* --- texts --- */
-
-/* The number of a new parameter with that value. */
-static int bind(struct listing *l, const struct poly_value *value)
+int poly_list_bind(struct poly_listing *l, const struct poly_value *value)
 {
     if (l->parameter_count == l->parameter_room) {
         l->sql.failed = true;
@@ -59,8 +33,8 @@ static int bind(struct listing *l, const struct poly_value *value)
     return l->parameter_count;
 }
 
-static enum poly_status wrong(const struct listing *l, const char *column, const char *why,
-                              struct poly_error *err)
+enum poly_status poly_list_wrong(const struct poly_listing *l, const char *column, const char *why,
+                                 struct poly_error *err)
 {
     return poly_fail(err, POLY_INVALID, "domain '%s': filter on '%.64s' %s", l->query->domain,
                      column, why);
@@ -101,130 +75,31 @@ static bool valid_path(const char *path)
     return true;
 }
 
-/* What a filter compares: the column, or what stands at the path in it. */
-static void add_operand(struct listing *l, const struct poly_filter *filter, int path)
-{
-    struct poly_buffer *b = &l->sql;
-
-    if (path == 0) {
-        poly_sql_name(b, filter->column);
-        return;
-    }
-    poly_buffer_text(b, "CASE WHEN json_valid(");
-    poly_sql_name(b, filter->column);
-    poly_buffer_text(b, ") THEN json_extract(");
-    poly_sql_name(b, filter->column);
-    poly_buffer_printf(b, ", ?%d) END", path);
-}
-
-/* A value as it stands in the column; inside JSON as json_extract gives it. */
-static enum poly_status stored(struct listing *l, const struct poly_filter *filter,
-                               const struct poly_value *value, struct poly_value *out,
-                               struct poly_error *err)
+enum poly_status poly_list_stored(struct poly_listing *l, const struct poly_filter *filter,
+                                  const struct poly_value *value, struct poly_value *out,
+                                  struct poly_error *err)
 {
     struct poly_column any = {.name = filter->column, .type = POLY_NULL};
     const struct poly_column *column =
         &l->table->columns[poly_table_find(l->table, filter->column)];
 
     if (value->type == POLY_NULL)
-        return wrong(l, filter->column, "compares with null; use IS_NULL or NOT_NULL", err);
+        return poly_list_wrong(l, filter->column, "compares with null; use IS_NULL or NOT_NULL",
+                               err);
     if (filter->path != NULL)
         column = &any;
     return poly_column_store(l->table, column, value, l->arena, out, err);
 }
 
-/* Numbers sort before texts: '>' of a number must not find texts where any type may stand. */
-static void add_class(struct listing *l, const struct poly_filter *filter, int path,
-                      const struct poly_value *value)
+/* A path where there is none needed, a name that no column has: not for any driver. */
+static enum poly_status check_filter(struct poly_listing *l, const struct poly_filter *filter,
+                                     struct poly_error *err)
 {
-    bool number = value->type == POLY_INT || value->type == POLY_FLOAT;
-
-    poly_buffer_text(&l->sql, " AND typeof(");
-    add_operand(l, filter, path);
-    poly_buffer_text(&l->sql, number                      ? ") IN ('integer', 'real')"
-                              : value->type == POLY_BYTES ? ") = 'blob'"
-                                                          : ") = 'text'");
-}
-
-static enum poly_status add_comparison(struct listing *l, const struct poly_filter *filter,
-                                       int path, struct poly_error *err)
-{
-    static const char *const operators[] = {" = ", " <> ", " < ", " <= ", " > ", " >= "};
-    struct poly_value value;
-    enum poly_status status;
-
-    if (filter->value_count != 1 || filter->values == NULL)
-        return wrong(l, filter->column, "needs one value", err);
-    status = stored(l, filter, &filter->values[0], &value, err);
-    if (status != POLY_OK)
-        return status;
-    add_operand(l, filter, path);
-    poly_buffer_printf(&l->sql, "%s?%d", operators[filter->compare], bind(l, &value));
-    if (filter->compare >= POLY_LT)
-        add_class(l, filter, path, &value);
-    return POLY_OK;
-}
-
-static enum poly_status add_in(struct listing *l, const struct poly_filter *filter, int path,
-                               struct poly_error *err)
-{
-    if (filter->value_count > POLY_MAX_IN)
-        return poly_fail(err, POLY_LIMIT,
-                         "domain '%s': filter on '%s' has %zu values, the limit is "
-                         "%d",
-                         l->query->domain, filter->column, filter->value_count, POLY_MAX_IN);
-    add_operand(l, filter, path);
-    poly_buffer_text(&l->sql, " IN (");
-    for (size_t i = 0; i < filter->value_count; i++) {
-        struct poly_value value;
-        enum poly_status status = stored(l, filter, &filter->values[i], &value, err);
-
-        if (status != POLY_OK)
-            return status;
-        poly_buffer_printf(&l->sql, "%s?%d", i == 0 ? "" : ", ", bind(l, &value));
-    }
-    poly_buffer_text(&l->sql, ")");
-    return POLY_OK;
-}
-
-/* From the prefix up to, but without, the next text that does not begin with it. */
-static enum poly_status add_prefix(struct listing *l, const struct poly_filter *filter, int path,
-                                   struct poly_error *err)
-{
-    const struct poly_value *value = filter->values;
-    struct poly_value low = poly_str(""), high = poly_str("");
-    char *next;
-
-    if (filter->value_count != 1 || value == NULL || value->type != POLY_TEXT)
-        return wrong(l, filter->column, "by prefix needs one text", err);
-    if (poly_text_problem(value->text) != NULL)
-        return wrong(l, filter->column, poly_text_problem(value->text), err);
-    low.text.data = poly_arena_copy(l->arena, value->text.data, value->text.size);
-    next = poly_arena_copy(l->arena, value->text.data, value->text.size);
-    if (low.text.data == NULL || next == NULL)
-        return poly_no_memory(err);
-    low.text.size = high.text.size = value->text.size;
-    high.text.data = next;
-    add_operand(l, filter, path);
-    poly_buffer_printf(&l->sql, " COLLATE BINARY >= ?%d", bind(l, &low));
-    if (low.text.size > 0) {
-        next[low.text.size - 1]++; /* no byte of UTF-8 is 0xff */
-        poly_buffer_text(&l->sql, " AND ");
-        add_operand(l, filter, path);
-        poly_buffer_printf(&l->sql, " COLLATE BINARY < ?%d", bind(l, &high));
-    }
-    add_class(l, filter, path, &low);
-    return POLY_OK;
-}
-
-static enum poly_status add_filter(struct listing *l, const struct poly_filter *filter,
-                                   struct poly_error *err)
-{
-    int path = 0;
     size_t column;
+    enum poly_type type;
 
     if (filter->column == NULL)
-        return wrong(l, "", "names no column", err);
+        return poly_list_wrong(l, "", "names no column", err);
     column = poly_table_find(l->table, filter->column);
     if (column == l->table->column_count) {
         char known[300];
@@ -233,139 +108,53 @@ static enum poly_status add_filter(struct listing *l, const struct poly_filter *
         return poly_fail(err, POLY_INVALID, "domain '%s' has no column '%.64s'; it has %s",
                          l->query->domain, filter->column, known);
     }
-    if (filter->path != NULL) {
-        enum poly_type type = l->table->columns[column].type;
-        struct poly_value text = poly_str(filter->path);
+    type = l->table->columns[column].type;
+    if (filter->path != NULL && type != POLY_JSON && type != POLY_TEXT && type != POLY_NULL)
+        return poly_list_wrong(l, filter->column, "has a path, but the column holds no JSON", err);
+    if (filter->path != NULL && !valid_path(filter->path))
+        return poly_list_wrong(l, filter->column, "has a path that is not like $.name[0].\"a b\"",
+                               err);
+    if (filter->compare <= POLY_GE && (filter->value_count != 1 || filter->values == NULL))
+        return poly_list_wrong(l, filter->column, "needs one value", err);
+    if (filter->compare == POLY_IN && filter->value_count > POLY_MAX_IN)
+        return poly_fail(err, POLY_LIMIT,
+                         "domain '%s': filter on '%s' has %zu values, the limit is "
+                         "%d",
+                         l->query->domain, filter->column, filter->value_count, POLY_MAX_IN);
+    if (filter->compare == POLY_PREFIX &&
+        (filter->value_count != 1 || filter->values == NULL || filter->values->type != POLY_TEXT))
+        return poly_list_wrong(l, filter->column, "by prefix needs one text", err);
+    if (filter->compare == POLY_PREFIX && poly_text_problem(filter->values->text) != NULL)
+        return poly_list_wrong(l, filter->column, poly_text_problem(filter->values->text), err);
+    if (filter->compare > POLY_NOT_NULL)
+        return poly_list_wrong(l, filter->column, "has a comparison that does not exist", err);
+    return POLY_OK;
+}
 
-        if (type != POLY_JSON && type != POLY_TEXT && type != POLY_NULL)
-            return wrong(l, filter->column, "has a path, but the column holds no JSON", err);
-        if (!valid_path(filter->path))
-            return wrong(l, filter->column, "has a path that is not like $.name[0].\"a b\"", err);
-        path = bind(l, &text);
-    }
-    poly_buffer_text(&l->sql, " AND (");
-
+enum poly_status poly_list_filters(struct poly_listing *l,
+                                   enum poly_status (*add)(struct poly_listing *l,
+                                                           const struct poly_filter *filter,
+                                                           struct poly_error *err),
+                                   struct poly_error *err)
+{
     enum poly_status status = POLY_OK;
 
-    if (filter->compare <= POLY_GE) {
-        status = add_comparison(l, filter, path, err);
-    } else if (filter->compare == POLY_IN) {
-        status = add_in(l, filter, path, err);
-    } else if (filter->compare == POLY_PREFIX) {
-        status = add_prefix(l, filter, path, err);
-    } else if (filter->compare == POLY_IS_NULL || filter->compare == POLY_NOT_NULL) {
-        add_operand(l, filter, path);
-        poly_buffer_text(&l->sql, filter->compare == POLY_IS_NULL ? " IS NULL" : " IS NOT NULL");
-    } else {
-        status = wrong(l, filter->column, "has a comparison that does not exist", err);
+    for (size_t i = 0; i < l->query->filter_count && status == POLY_OK; i++) {
+        status = check_filter(l, &l->query->filters[i], err);
+        if (status == POLY_OK)
+            status = add(l, &l->query->filters[i], err);
     }
-    poly_buffer_text(&l->sql, ")");
     return status;
 }
 
-/* Rows after the cursor. NULL sorts first; nothing compares with it. */
-static void add_after(struct listing *l)
+enum poly_status poly_list_built(const struct poly_listing *l, struct poly_error *err)
 {
-    const struct poly_column *column = &l->table->columns[l->order];
-    const char *name = l->table->columns[l->table->key].name;
-    const char *beyond = l->query->descending ? "<" : ">";
-    struct poly_buffer *b = &l->sql;
-    /* As it stands in the row, which another program may have written: not as we would. */
-    struct poly_value key = {.type = POLY_TEXT, .text = l->after.key};
-    int k = bind(l, &key);
-
-    poly_buffer_text(b, " AND (");
-    if (l->order == l->table->key) {
-        poly_sql_name(b, name);
-        poly_buffer_printf(b, " %s ?%d)", beyond, k);
-        return;
-    }
-    if (l->after.order.type == POLY_NULL) {
-        poly_sql_name(b, column->name);
-        poly_buffer_text(b, " IS NULL AND ");
-        poly_sql_name(b, name);
-        poly_buffer_printf(b, " %s ?%d", beyond, k);
-        if (!l->query->descending) {
-            poly_buffer_text(b, " OR ");
-            poly_sql_name(b, column->name);
-            poly_buffer_text(b, " IS NOT NULL");
-        }
-        poly_buffer_text(b, ")");
-        return;
-    }
-
-    int v = bind(l, &l->after.order);
-
-    /* The first condition is what an index can seek by. */
-    poly_sql_name(b, column->name);
-    poly_buffer_printf(b, " %s= ?%d AND (", beyond, v);
-    poly_sql_name(b, column->name);
-    poly_buffer_printf(b, " %s ?%d OR ", beyond, v);
-    poly_sql_name(b, name);
-    poly_buffer_printf(b, " %s ?%d)", beyond, k);
-    if (l->query->descending && !column->not_null) {
-        poly_buffer_text(b, " OR ");
-        poly_sql_name(b, column->name);
-        poly_buffer_text(b, " IS NULL");
-    }
-    poly_buffer_text(b, ")");
-}
-
-static void add_head(struct listing *l)
-{
-    const struct poly_table *table = l->table;
-    struct poly_buffer *b = &l->sql;
-    const char *key = table->columns[table->key].name;
-
-    poly_buffer_text(b, "SELECT (SELECT position FROM main.poly_log WHERE domain = ");
-    poly_sql_text(b, table->domain->name);
-    poly_buffer_printf(b, " AND tenant = %s AND key = CAST(t.",
-                       table->domain->tenant == NULL ? "''" : "?1");
-    poly_sql_name(b, key);
-    poly_buffer_text(b, " AS TEXT) AND version IS NULL ORDER BY position DESC LIMIT 1)");
-    for (size_t i = 0; i < table->column_count; i++) {
-        poly_buffer_text(b, ", t.");
-        poly_sql_name(b, table->columns[i].name);
-    }
-    poly_buffer_text(b, ", CAST(t.");
-    poly_sql_name(b, key);
-    poly_buffer_text(b, " AS TEXT) FROM main.");
-    poly_sql_name(b, table->domain->table);
-    poly_buffer_text(b, " AS t WHERE ");
-    if (table->domain->tenant == NULL) {
-        poly_buffer_text(b, "1");
-        return;
-    }
-    poly_sql_name(b, table->domain->tenant);
-    poly_buffer_text(b, " = ?1");
-}
-
-static enum poly_status build(struct listing *l, struct poly_error *err)
-{
-    const char *direction = l->query->descending ? " DESC" : "";
-    enum poly_status status = POLY_OK;
-    struct poly_value tenant = poly_str("");
-
-    tenant.text = l->tenant;
-    bind(l, &tenant);
-    add_head(l);
-    for (size_t i = 0; i < l->query->filter_count && status == POLY_OK; i++)
-        status = add_filter(l, &l->query->filters[i], err);
-    if (status == POLY_OK && l->has_after)
-        add_after(l);
-    poly_buffer_text(&l->sql, " ORDER BY ");
-    if (l->order != l->table->key) {
-        poly_sql_name(&l->sql, l->table->columns[l->order].name);
-        poly_buffer_printf(&l->sql, "%s, ", direction);
-    }
-    poly_sql_name(&l->sql, l->table->columns[l->table->key].name);
-    poly_buffer_printf(&l->sql, "%s LIMIT %u", direction, l->limit + 1);
-    if (status == POLY_OK && l->sql.failed && !l->sql.over)
+    if (l->sql.failed && !l->sql.over)
         return poly_no_memory(err);
-    if (status == POLY_OK && !poly_buffer_ok(&l->sql))
+    if (l->sql.failed || l->sql.over)
         return poly_fail(err, POLY_LIMIT, "domain '%s': the filters have too many values",
                          l->query->domain);
-    return status;
+    return POLY_OK;
 }
 
 /* --- the cursor --- */
@@ -394,7 +183,7 @@ static void digest_value(crypto_generichash_state *state, const struct poly_valu
 }
 
 /* What makes it another query, the limit apart. */
-static void digest(struct listing *l)
+static void digest(struct poly_listing *l)
 {
     const struct poly_list_query *query = l->query;
     crypto_generichash_state state;
@@ -416,10 +205,10 @@ static void digest(struct listing *l)
             digest_value(&state, &filter->values[v]);
     }
     crypto_generichash_final(&state, hash, sizeof(hash));
-    memcpy(l->digest, hash, DIGEST);
+    memcpy(l->digest, hash, POLY_LIST_DIGEST);
 }
 
-static enum poly_status bad_cursor(const struct listing *l, struct poly_error *err)
+static enum poly_status bad_cursor(const struct poly_listing *l, struct poly_error *err)
 {
     return poly_fail(err, POLY_INVALID,
                      "domain '%s': the cursor is not one of this query; take it from the page "
@@ -428,20 +217,20 @@ static enum poly_status bad_cursor(const struct listing *l, struct poly_error *e
 }
 
 /* digest, type, and for a text its size (4 bytes), the value, the key */
-static enum poly_status read_cursor(struct listing *l, struct poly_error *err)
+static enum poly_status read_cursor(struct poly_listing *l, struct poly_error *err)
 {
     unsigned char *bytes = poly_arena_alloc(l->arena, CURSOR_MAX + 1);
-    size_t size, used = DIGEST + 1;
+    size_t size, used = POLY_LIST_DIGEST + 1;
     uint32_t text;
 
     if (bytes == NULL)
         return poly_no_memory(err);
     if (sodium_base642bin(bytes, CURSOR_MAX, l->query->cursor, strlen(l->query->cursor), NULL,
                           &size, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-        size < used || memcmp(bytes, l->digest, DIGEST) != 0)
+        size < used || memcmp(bytes, l->digest, POLY_LIST_DIGEST) != 0)
         return bad_cursor(l, err);
     l->after.order = poly_null();
-    l->after.order.type = (enum poly_type)bytes[DIGEST];
+    l->after.order.type = (enum poly_type)bytes[POLY_LIST_DIGEST];
     if (l->after.order.type == POLY_INT || l->after.order.type == POLY_FLOAT) {
         if (size - used < sizeof(int64_t))
             return bad_cursor(l, err);
@@ -464,18 +253,16 @@ static enum poly_status read_cursor(struct listing *l, struct poly_error *err)
     return POLY_OK;
 }
 
-/* Of the row on which the statement stands. */
-static enum poly_status remember(struct listing *l, sqlite3_stmt *statement, struct poly_error *err)
+enum poly_status poly_list_remember(struct poly_listing *l, struct poly_value order,
+                                    struct poly_error *err)
 {
-    struct poly_value order =
-        l->order == l->table->key ? poly_null() : poly_column_value(statement, (int)l->order + 1);
-
     if (order.type == POLY_TEXT || order.type == POLY_BYTES) {
-        if (order.text.size > CURSOR_VALUE_MAX)
+        if (order.text.size > POLY_LIST_VALUE_MAX)
             return poly_fail(err, POLY_LIMIT,
                              "domain '%s': values of column '%s' are too long to page by (%d bytes "
                              "at most); order by another column",
-                             l->query->domain, l->table->columns[l->order].name, CURSOR_VALUE_MAX);
+                             l->query->domain, l->table->columns[l->order].name,
+                             POLY_LIST_VALUE_MAX);
         order.text.data = poly_arena_copy(l->arena, order.text.data, order.text.size);
         if (order.text.data == NULL)
             return poly_no_memory(err);
@@ -484,16 +271,16 @@ static enum poly_status remember(struct listing *l, sqlite3_stmt *statement, str
     return POLY_OK;
 }
 
-static enum poly_status write_cursor(struct listing *l, const struct poly_document *last,
-                                     const char **cursor, struct poly_error *err)
+enum poly_status poly_list_more(struct poly_listing *l, const char **cursor, struct poly_error *err)
 {
+    const struct poly_document *last = &l->documents[l->count - 1];
     unsigned char bytes[CURSOR_MAX];
     const struct poly_value *order = &l->after.order;
-    size_t used = DIGEST + 1, size;
+    size_t used = POLY_LIST_DIGEST + 1, size;
     char *text;
 
-    memcpy(bytes, l->digest, DIGEST);
-    bytes[DIGEST] = (unsigned char)order->type;
+    memcpy(bytes, l->digest, POLY_LIST_DIGEST);
+    bytes[POLY_LIST_DIGEST] = (unsigned char)order->type;
     if (order->type == POLY_INT || order->type == POLY_FLOAT) {
         memcpy(bytes + used, &order->integer, sizeof(int64_t));
         used += sizeof(int64_t);
@@ -517,108 +304,34 @@ static enum poly_status write_cursor(struct listing *l, const struct poly_docume
     return POLY_OK;
 }
 
-/* --- running --- */
+/* --- the rows --- */
 
-static enum poly_status too_large(const struct listing *l, struct poly_error *err)
+enum poly_status poly_list_too_large(const struct poly_listing *l, struct poly_error *err)
 {
     return poly_fail(err, POLY_LIMIT,
                      "domain '%s': the page is over the session's memory; ask for fewer records",
                      l->query->domain);
 }
 
-static enum poly_status read_document(struct listing *l, sqlite3_stmt *statement,
-                                      struct poly_document *document, struct poly_error *err)
+struct poly_document *poly_list_next(struct poly_listing *l)
 {
-    const struct poly_table *table = l->table;
-    struct poly_field *fields = poly_arena_array(l->arena, table->column_count, sizeof(*fields));
+    if (l->count == l->room) {
+        size_t next = l->room == 0 ? 16 : l->room * 2;
+        struct poly_document *more = poly_arena_array(l->arena, next, sizeof(*more));
 
-    if (fields == NULL)
-        return too_large(l, err);
-    for (size_t i = 0; i < table->column_count; i++) {
-        fields[i].name = table->columns[i].name;
-        if (poly_column_restore(table->columns[i].type, statement, (int)i + 1, l->arena,
-                                &fields[i].value, err) != POLY_OK)
-            return too_large(l, err);
+        if (more == NULL)
+            return NULL;
+        if (l->count > 0)
+            memcpy(more, l->documents, l->count * sizeof(*more));
+        l->documents = more;
+        l->room = next;
     }
-    document->version = (uint64_t)sqlite3_column_int64(statement, 0);
-    document->row = (struct poly_row){fields, table->column_count};
-    document->key = poly_column_text(statement, (int)table->column_count + 1);
-    document->key.data = poly_arena_copy(l->arena, document->key.data, document->key.size);
-    return document->key.data == NULL ? too_large(l, err) : POLY_OK;
+    return &l->documents[l->count++];
 }
 
-static enum poly_status step_all(struct listing *l, sqlite3_stmt *statement, struct poly_db *db,
-                                 struct poly_page *page, struct poly_error *err)
-{
-    struct poly_document *documents = NULL;
-    size_t count = 0, room = 0;
-    const char *cursor = NULL;
-    enum poly_status status = POLY_OK;
-    bool row = true;
+/* --- public --- */
 
-    while (status == POLY_OK) {
-        status = poly_db_row(db, statement, &row, err);
-        if (status != POLY_OK || !row)
-            break;
-        if (count == l->limit) { /* one more than asked for: there is another page */
-            status = write_cursor(l, &documents[count - 1], &cursor, err);
-            break;
-        }
-        if (count == room) {
-            size_t next = room == 0 ? 16 : room * 2;
-            struct poly_document *more = poly_arena_array(l->arena, next, sizeof(*more));
-
-            if (more == NULL)
-                return too_large(l, err);
-            if (count > 0)
-                memcpy(more, documents, count * sizeof(*more));
-            documents = more;
-            room = next;
-        }
-        status = read_document(l, statement, &documents[count], err);
-        count++;
-        if (status == POLY_OK && count == l->limit)
-            status = remember(l, statement, err);
-    }
-    if (status == POLY_OK)
-        *page = (struct poly_page){documents, count, cursor};
-    return status;
-}
-
-static int expired(void *arg)
-{
-    const struct listing *l = arg;
-
-    return poly_clock_monotonic() > l->deadline;
-}
-
-static enum poly_status run(struct listing *l, struct poly_db *db, struct poly_page *page,
-                            struct poly_error *err)
-{
-    sqlite3_stmt *statement;
-    int code =
-        sqlite3_prepare_v2(poly_db_handle(db), l->sql.data, (int)l->sql.size, &statement, NULL);
-    enum poly_status status;
-
-    if (code != SQLITE_OK)
-        return poly_db_fail(db, code, "cannot list", err);
-    for (int i = 0; i < l->parameter_count; i++)
-        poly_bind_value(statement, i + 1, &l->parameters[i]);
-    /* A filter that no index serves may look at every row of the table. */
-    sqlite3_progress_handler(poly_db_handle(db), STEPS, expired, l);
-    status = step_all(l, statement, db, page, err);
-    sqlite3_progress_handler(poly_db_handle(db), 0, NULL, NULL);
-    sqlite3_finalize(statement);
-    if (status == POLY_TIMEOUT)
-        return poly_fail(
-            err, POLY_TIMEOUT,
-            "domain '%s': the list ran beyond the deadline; filter by a column with an "
-            "index",
-            l->query->domain);
-    return status;
-}
-
-static enum poly_status check(struct listing *l, struct poly_error *err)
+static enum poly_status check(struct poly_listing *l, struct poly_error *err)
 {
     const struct poly_list_query *query = l->query;
 
@@ -653,7 +366,9 @@ static enum poly_status check(struct listing *l, struct poly_error *err)
 enum poly_status poly_list(struct poly_session *session, const struct poly_list_query *query,
                            struct poly_page *page, struct poly_error *err)
 {
-    struct listing l = {.query = query, .arena = poly_session_arena(session)};
+    struct poly_listing l = {.query = query, .arena = poly_session_arena(session)};
+    const struct poly_relational_driver *driver =
+        poly_instance_relational(poly_session_instance(session))->driver;
     struct poly_error local;
     struct poly_db *db;
     enum poly_status status;
@@ -668,11 +383,9 @@ enum poly_status poly_list(struct poly_session *session, const struct poly_list_
         return status;
     l.deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(session) * 1000;
     poly_buffer_init(&l.sql, POLY_MAX_SQL);
-    status = build(&l, err);
-    if (status == POLY_OK)
-        status = poly_session_read(session, &db, err);
+    status = poly_session_read(session, &db, err);
     if (status == POLY_OK) {
-        status = run(&l, db, page, err);
+        status = driver->list(&l, db, page, err);
         poly_session_read_end(session);
     }
     poly_buffer_release(&l.sql);

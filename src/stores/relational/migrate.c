@@ -7,9 +7,8 @@
  * at all. The check whether it is still to be done runs in there too, so two
  * runners that start together do not both apply it.
  *
- * Before the first ALTER or DROP our triggers go, because they name columns;
- * what the file changes from there on is found at its end by comparing rows
- * with the log (trigger.c).
+ * Where a statement must differ, NAME.<dialect>.sql takes the place of NAME.sql
+ * on that database; what is kept is NAME.sql, with the checksum of the file that ran.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -27,21 +25,10 @@
 #include "polystore/admin.h"
 #include "stores/relational/driver.h"
 
-static const char sql_create[] =
-    "CREATE TABLE IF NOT EXISTS main.poly_migration(name TEXT PRIMARY KEY, checksum BLOB NOT NULL,"
-    " time INTEGER NOT NULL) WITHOUT ROWID";
-static const char sql_exists[] =
-    "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_migration'";
-static const char sql_applied[] =
-    "SELECT name, checksum, time FROM main.poly_migration ORDER BY name";
-static const char sql_one[] = "SELECT checksum FROM main.poly_migration WHERE name = ?1";
+static const char sql_applied[] = "SELECT name, checksum, time FROM poly_migration ORDER BY name";
+static const char sql_one[] = "SELECT checksum FROM poly_migration WHERE name = ?1";
 static const char sql_insert[] =
-    "INSERT INTO main.poly_migration(name, checksum, time) VALUES (?1, ?2, ?3)";
-static const char sql_mark[] =
-    "INSERT OR REPLACE INTO main.poly_writing(id, txn, meta) VALUES (1, coalesce("
-    "(SELECT seq FROM main.sqlite_sequence WHERE name = 'poly_log'), 0) + 1, ?1)";
-static const char sql_unmark[] = "DELETE FROM main.poly_writing";
-
+    "INSERT INTO poly_migration(name, checksum, time) VALUES (?1, ?2, ?3)";
 enum { FILES_MAX = 10000, SUM = 32 };
 
 struct file {
@@ -75,22 +62,31 @@ static bool ends(const char *name, const char *end)
     return size > tail && strcmp(name + size - tail, end) == 0;
 }
 
-/* NNNN_name.sql; *number. 0001_init.postgresql.sql is for another driver: *skip. */
-static bool parse_name(const char *name, uint64_t *number, bool *skip)
+/* Length of the name without ".<dialect>.sql"; 0: it has none. */
+static size_t stem(const char *name, const char *dialect)
+{
+    char end[40];
+
+    snprintf(end, sizeof(end), ".%s.sql", dialect);
+    return ends(name, end) ? strlen(name) - strlen(end) : 0;
+}
+
+/* NNNN_name.sql; *number. */
+static bool parse_name(const char *name, uint64_t *number)
 {
     size_t digits = strspn(name, "0123456789");
     const char *rest = name + digits;
 
-    *skip = ends(name, ".postgresql.sql");
     if (digits < 1 || digits > 18 || *rest != '_' || !ends(rest, ".sql") || rest[1] == '.')
         return false;
     *number = strtoull(name, NULL, 10);
     return true;
 }
 
-static enum poly_status read_file(struct migrating *m, struct file *file, struct poly_error *err)
+static enum poly_status read_file(struct migrating *m, struct file *file, const char *entry,
+                                  struct poly_error *err)
 {
-    char *path = poly_arena_printf(m->arena, "%s/%s", m->folder, file->name);
+    char *path = poly_arena_printf(m->arena, "%s/%s", m->folder, entry);
     FILE *in = path == NULL ? NULL : fopen(path, "rbe");
     struct stat about;
     char *text;
@@ -146,23 +142,42 @@ static struct file *add_file(struct migrating *m, const char *name, uint64_t num
     return file;
 }
 
-static enum poly_status read_entry(struct migrating *m, const char *name, struct poly_error *err)
+static struct file *by_name(struct migrating *m, const char *name)
 {
+    for (size_t i = 0; i < m->count; i++) {
+        if (strcmp(m->files[i].name, name) == 0)
+            return &m->files[i];
+    }
+    return NULL;
+}
+
+/* 0001_init.postgresql.sql stands for 0001_init.sql there, and is nothing elsewhere. */
+static enum poly_status read_entry(struct migrating *m, const char *entry, struct poly_error *err)
+{
+    const char *dialect = m->relational->driver->dialect, *name = entry;
+    size_t own = dialect == NULL ? 0 : stem(entry, dialect);
     uint64_t number = 0;
-    bool skip = false, valid = parse_name(name, &number, &skip);
     struct file *file;
 
-    if (skip || name[0] == '.' || !ends(name, ".sql"))
+    if (entry[0] == '.' || !ends(entry, ".sql") || (own == 0 && stem(entry, "postgresql") > 0))
         return POLY_OK;
-    if (!valid)
+    if (own > 0)
+        name = poly_arena_printf(m->arena, "%.*s.sql", (int)own, entry);
+    if (name == NULL)
+        return poly_no_memory(err);
+    if (!parse_name(name, &number))
         return poly_fail(err, POLY_INVALID,
                          "migration '%s/%s': the name is not like 0001_what_it_does.sql", m->folder,
-                         name);
-    file = add_file(m, name, number);
+                         entry);
+    file = by_name(m, name);
+    if (file != NULL && own == 0)
+        return POLY_OK; /* the one in the dialect was there first */
+    if (file == NULL)
+        file = add_file(m, name, number);
     if (file == NULL)
         return poly_no_memory(err);
     file->present = true;
-    return read_file(m, file, err);
+    return read_file(m, file, entry, err);
 }
 
 static enum poly_status read_folder(struct migrating *m, struct poly_error *err)
@@ -182,58 +197,47 @@ static enum poly_status read_folder(struct migrating *m, struct poly_error *err)
 
 /* --- what was applied --- */
 
-static struct file *by_name(struct migrating *m, const char *name)
-{
-    for (size_t i = 0; i < m->count; i++) {
-        if (strcmp(m->files[i].name, name) == 0)
-            return &m->files[i];
-    }
-    return NULL;
-}
-
-static enum poly_status note_applied(struct migrating *m, sqlite3_stmt *statement,
+static enum poly_status note_applied(struct migrating *m, struct poly_stmt *stmt,
                                      struct poly_error *err)
 {
-    const char *name = poly_column_text(statement, 0).data;
+    const char *name = poly_stmt_get_text(stmt, 0).data;
     struct file *file = by_name(m, name);
     uint64_t number = 0;
-    bool skip;
+    const void *sum;
+    size_t size;
 
     if (file == NULL) {
-        parse_name(name, &number, &skip);
+        parse_name(name, &number);
         file = add_file(m, name, number);
     }
     if (file == NULL)
         return poly_no_memory(err);
     file->applied = true;
-    file->time = sqlite3_column_int64(statement, 2);
-    if (sqlite3_column_bytes(statement, 1) == SUM)
-        memcpy(file->applied_sum, sqlite3_column_blob(statement, 1), SUM);
+    sum = poly_stmt_get_bytes(stmt, 1, &size);
+    if (size == SUM)
+        memcpy(file->applied_sum, sum, SUM);
+    file->time = poly_stmt_get_int(stmt, 2);
     return POLY_OK;
 }
 
 static enum poly_status read_applied(struct migrating *m, struct poly_db *db,
                                      struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, sql_exists, err);
-    enum poly_status status;
-    bool row = false;
+    int64_t there;
+    struct poly_stmt stmt;
+    bool row = true;
+    enum poly_status status = poly_db_number(db, m->relational->driver->has_migration, &there, err);
 
-    if (statement == NULL)
-        return poly_failed(err);
-    status = poly_db_row(db, statement, &row, err);
-    sqlite3_reset(statement);
-    if (status != POLY_OK || !row)
+    if (status == POLY_OK && there != 0)
+        status = poly_stmt_open(&stmt, db, sql_applied, err);
+    if (status != POLY_OK || there == 0)
         return status;
-    statement = poly_db_prepare(db, sql_applied, err);
-    if (statement == NULL)
-        return poly_failed(err);
     while (status == POLY_OK && row) {
-        status = poly_db_row(db, statement, &row, err);
+        status = poly_stmt_row(&stmt, &row, err);
         if (status == POLY_OK && row)
-            status = note_applied(m, statement, err);
+            status = note_applied(m, &stmt, err);
     }
-    sqlite3_reset(statement);
+    poly_stmt_close(&stmt);
     return status;
 }
 
@@ -318,174 +322,85 @@ struct applying {
     struct migrating *m;
     struct file *file;
     struct poly_schema *schema;
-    bool detached;
     bool done_before; /* another runner was faster */
 };
-
-static int line_of(const char *text, const char *at)
-{
-    int line = 1;
-
-    for (; text < at && *text != '\0'; text++)
-        line += *text == '\n';
-    return line;
-}
-
-/* Where the statement's first word begins. */
-static const char *first_word(const char *sql)
-{
-    for (;;) {
-        sql += strspn(sql, " \t\r\n\f;");
-        if (sql[0] == '-' && sql[1] == '-') {
-            sql += strcspn(sql, "\n");
-        } else if (sql[0] == '/' && sql[1] == '*') {
-            const char *end = strstr(sql + 2, "*/");
-
-            sql = end == NULL ? sql + strlen(sql) : end + 2;
-        } else {
-            return sql;
-        }
-    }
-}
-
-static enum poly_status detach(struct applying *a, struct poly_db *db, struct poly_error *err)
-{
-    const struct poly_schema *schema = atomic_load(&a->m->relational->schema);
-    enum poly_status status = POLY_OK;
-
-    for (size_t i = 0; i < schema->count && status == POLY_OK; i++) {
-        if (schema->tables[i] != NULL && schema->tables[i]->exists)
-            status = poly_table_detach(db, schema->tables[i], err);
-    }
-    a->detached = true;
-    return status;
-}
-
-/* Runs one statement; *sql goes on to the next. */
-static enum poly_status run_statement(struct applying *a, struct poly_db *db, const char **sql,
-                                      struct poly_error *err)
-{
-    struct poly_guard *guard = a->m->relational->guard;
-    const char *start = first_word(*sql);
-    sqlite3_stmt *statement = NULL;
-    enum poly_status status = POLY_OK;
-    int code;
-
-    *sql = start;
-    if (*start == '\0')
-        return POLY_OK;
-    if (!a->detached && (strncasecmp(start, "ALTER", 5) == 0 || strncasecmp(start, "DROP", 4) == 0))
-        status = detach(a, db, err);
-    if (status != POLY_OK)
-        return status;
-    guard->refused[0] = '\0';
-    guard->admin = true;
-    guard->level = GUARD_MIGRATION;
-    code = sqlite3_prepare_v2(poly_db_handle(db), start, -1, &statement, sql);
-    while (code == SQLITE_OK || code == SQLITE_ROW)
-        code = statement == NULL ? SQLITE_DONE : sqlite3_step(statement);
-    guard->level = GUARD_OFF;
-    if (code != SQLITE_DONE && guard->refused[0] != '\0')
-        status = poly_fail(err, POLY_DENIED, "line %d: %s", line_of(a->file->text, start),
-                           guard->refused);
-    else if (code != SQLITE_DONE) {
-        char where[32];
-
-        snprintf(where, sizeof(where), "line %d", line_of(a->file->text, start));
-        status = poly_db_fail(db, code, where, err);
-        if (status == POLY_EXISTS)
-            status = POLY_INVALID;
-    }
-    sqlite3_finalize(statement);
-    return status;
-}
-
-static enum poly_status run_file(struct applying *a, struct poly_db *db, struct poly_error *err)
-{
-    const char *sql = a->file->text;
-    enum poly_status status = poly_guard_text(sql, true, err);
-
-    while (status == POLY_OK && *sql != '\0')
-        status = run_statement(a, db, &sql, err);
-    return status;
-}
 
 /* Is it still to be done, and still the same? */
 static enum poly_status check_again(struct applying *a, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *statement;
-    enum poly_status status = poly_db_exec(db, sql_create, err);
+    struct poly_stmt stmt;
+    enum poly_status status = poly_db_exec(db, a->m->relational->driver->create_migration, err);
     bool row = false;
+    const void *sum;
+    size_t size;
 
+    if (status == POLY_OK)
+        status = poly_stmt_open(&stmt, db, sql_one, err);
     if (status != POLY_OK)
         return status;
-    statement = poly_db_prepare(db, sql_one, err);
-    if (statement == NULL)
-        return poly_failed(err);
-    poly_bind_text(statement, 1, poly_text(a->file->name));
-    status = poly_db_row(db, statement, &row, err);
+    poly_stmt_text(&stmt, 1, poly_text(a->file->name));
+    status = poly_stmt_row(&stmt, &row, err);
     if (status != POLY_OK || !row)
         return status;
     a->done_before = true;
-    if (sqlite3_column_bytes(statement, 0) != SUM ||
-        memcmp(sqlite3_column_blob(statement, 0), a->file->sum, SUM) != 0)
+    sum = poly_stmt_get_bytes(&stmt, 0, &size);
+    if (size != SUM || memcmp(sum, a->file->sum, SUM) != 0)
         status = poly_fail(err, POLY_CONFLICT, "another runner has applied another version of it");
-    sqlite3_reset(statement);
+    poly_stmt_close(&stmt);
     return status;
 }
 
 /* Whose change it is, for the records that the triggers write. */
-static enum poly_status mark(struct applying *a, struct poly_db *db, struct poly_error *err)
+static enum poly_status begin_file(struct applying *a, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, sql_mark, err);
     struct poly_buffer meta;
     enum poly_status status;
 
-    if (statement == NULL)
-        return poly_failed(err);
     poly_buffer_init(&meta, POLY_MAX_META);
     poly_buffer_text(&meta, "{\"migration\":");
     poly_json_string(&meta, a->file->name, strlen(a->file->name));
     poly_buffer_text(&meta, "}");
-    poly_bind_text(statement, 1, (struct poly_text){meta.data, meta.size});
-    status = poly_buffer_ok(&meta) ? poly_db_done(db, statement, err) : poly_no_memory(err);
-    sqlite3_clear_bindings(statement);
+    status = poly_buffer_ok(&meta) ? a->m->relational->driver->migrate_begin(
+                                         db, (struct poly_text){meta.data, meta.size}, err)
+                                   : poly_no_memory(err);
     poly_buffer_release(&meta);
     return status;
 }
 
 static enum poly_status keep(struct applying *a, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *statement = poly_db_prepare(db, sql_insert, err);
-    enum poly_status status;
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, sql_insert, err);
 
-    if (statement == NULL)
-        return poly_failed(err);
-    poly_bind_text(statement, 1, poly_text(a->file->name));
-    sqlite3_bind_blob(statement, 2, a->file->sum, SUM, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 3, poly_clock_wall());
-    status = poly_db_done(db, statement, err);
-    sqlite3_clear_bindings(statement);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&stmt, 1, poly_text(a->file->name));
+    poly_stmt_bytes(&stmt, 2, a->file->sum, SUM);
+    poly_stmt_int(&stmt, 3, poly_clock_wall());
+    return poly_stmt_done(&stmt, err);
 }
 
+/* May run again from its beginning. */
 static enum poly_status apply(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct applying *a = arg;
     struct poly_relational *relational = a->m->relational;
+    const struct poly_relational_driver *driver = relational->driver;
     enum poly_status status;
 
-    status = check_again(a, db, err);
-    if (status != POLY_OK || a->done_before)
-        return status;
-    status = mark(a, db, err);
+    poly_relational_drop(relational, a->schema);
+    a->schema = NULL;
+    a->done_before = false;
+    status = begin_file(a, db, err);
     if (status == POLY_OK)
-        status = run_file(a, db, err);
-    if (status == POLY_OK)
+        status = check_again(a, db, err);
+    if (status == POLY_OK && !a->done_before)
+        status = driver->migrate_run(relational, db, a->file->text, err);
+    if (status == POLY_OK && !a->done_before)
         status = poly_relational_sync(relational, db, false, &a->schema, err);
     if (status == POLY_OK)
-        status = poly_db_exec(db, sql_unmark, err);
-    return status == POLY_OK ? keep(a, db, err) : status;
+        status = driver->migrate_end(db, err);
+    return status == POLY_OK && !a->done_before ? keep(a, db, err) : status;
 }
 
 static enum poly_status apply_file(struct migrating *m, struct file *file, struct poly_error *err)

@@ -7,7 +7,7 @@
  * expression (CASE WHEN given THEN value ELSE default END), so that one
  * statement serves every subset of columns and none has to be prepared anew.
  */
-#include "stores/relational/schema.h"
+#include "stores/relational/embedded.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -26,14 +26,6 @@ static const char sql_columns[] =
 static const char sql_version[] = "PRAGMA main.schema_version";
 
 enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 16 * 1024 * 1024 };
-
-const char *poly_type_name(enum poly_type type)
-{
-    static const char *const names[] = {"null",  "a boolean", "an integer", "a float", "text",
-                                        "bytes", "JSON",      "a time",     "a UUID"};
-
-    return names[type];
-}
 
 static bool same(const char *a, const char *b)
 {
@@ -82,27 +74,6 @@ enum poly_type poly_type_declared(const char *declared)
     return POLY_NULL;
 }
 
-static void quoted(struct poly_buffer *out, const char *text, char quote)
-{
-    poly_buffer_char(out, quote);
-    for (; *text != '\0'; text++) {
-        if (*text == quote)
-            poly_buffer_char(out, quote);
-        poly_buffer_char(out, *text);
-    }
-    poly_buffer_char(out, quote);
-}
-
-void poly_sql_name(struct poly_buffer *out, const char *name)
-{
-    quoted(out, name, '"');
-}
-
-void poly_sql_text(struct poly_buffer *out, const char *text)
-{
-    quoted(out, text, '\'');
-}
-
 enum poly_status poly_schema_version(struct poly_db *db, int *version, struct poly_error *err)
 {
     sqlite3_stmt *statement = poly_db_prepare(db, sql_version, err);
@@ -116,28 +87,6 @@ enum poly_status poly_schema_version(struct poly_db *db, int *version, struct po
         *version = row ? sqlite3_column_int(statement, 0) : 0;
     sqlite3_reset(statement);
     return status;
-}
-
-size_t poly_table_find(const struct poly_table *table, const char *name)
-{
-    size_t i = 0;
-
-    while (i < table->column_count && strcasecmp(table->columns[i].name, name) != 0)
-        i++;
-    return i;
-}
-
-void poly_table_columns(const struct poly_table *table, char *text, size_t size)
-{
-    size_t used = 0;
-
-    text[0] = '\0';
-    for (size_t i = 0; i < table->column_count && used < size; i++) {
-        int more =
-            snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ", table->columns[i].name);
-
-        used += more < 0 ? size : (size_t)more;
-    }
 }
 
 /* --- reading the database --- */
@@ -509,27 +458,28 @@ static void add_patch(struct poly_buffer *b, const struct poly_table *table)
 
 static void build(struct poly_table *table, bool *failed)
 {
+    struct poly_table_sql *sql = &((struct poly_embedded_table *)table)->sql;
     struct poly_buffer b;
 
     poly_buffer_init(&b, TEXT_MAX);
     add_get(&b, table);
-    table->sql.get = keep(table, &b, failed);
+    sql->get = keep(table, &b, failed);
     add_version(&b, table);
-    table->sql.version = keep(table, &b, failed);
+    sql->version = keep(table, &b, failed);
     add_insert(&b, table);
     add_values(&b, table, 1);
     add_conflict(&b, table);
-    table->sql.put_all = keep(table, &b, failed);
+    sql->put_all = keep(table, &b, failed);
     add_insert(&b, table);
     add_values(&b, table, 2);
     add_conflict(&b, table);
-    table->sql.put_some = keep(table, &b, failed);
+    sql->put_some = keep(table, &b, failed);
     add_patch(&b, table);
-    table->sql.patch = keep(table, &b, failed);
+    sql->patch = keep(table, &b, failed);
     poly_buffer_text(&b, "DELETE FROM main.");
     poly_sql_name(&b, table->domain->table);
     add_where(&b, table);
-    table->sql.remove = keep(table, &b, failed);
+    sql->remove = keep(table, &b, failed);
     poly_table_log_sql(table, &b, failed);
     poly_buffer_release(&b);
 }
@@ -561,7 +511,9 @@ enum poly_status poly_table_load(struct poly_db *db, const struct poly_domain *d
                                  struct poly_table **table, struct poly_error *err)
 {
     struct poly_arena *arena = poly_arena_new(TABLE_MAX);
-    struct poly_table *self = arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*self));
+    struct poly_embedded_table *made =
+        arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*made));
+    struct poly_table *self = made == NULL ? NULL : &made->base;
     struct reading r = {.db = db, .table = self};
     enum poly_status status;
 
@@ -580,10 +532,4 @@ enum poly_status poly_table_load(struct poly_db *db, const struct poly_domain *d
     }
     *table = self;
     return POLY_OK;
-}
-
-void poly_table_free(struct poly_table *table)
-{
-    if (table != NULL)
-        poly_arena_free(table->arena);
 }

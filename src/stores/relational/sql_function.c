@@ -15,7 +15,7 @@
 
 enum {
     TRIM_SET_MAX = 64,
-    PATTERN_MAX = 200,             /* bytes, as the wall's connections have it */
+    PATTERN_MAX = 200,               /* bytes, as the wall's connections have it */
     PATTERN_WORK = 256 * 1024 * 1024 /* bytes of the text times bytes of the pattern */
 };
 
@@ -276,8 +276,8 @@ enum poly_status poly_function_register(struct poly_wall *wall, struct poly_erro
         {"trim", 2, trim},          {"ltrim", 2, ltrim}, {"rtrim", 2, rtrim},
     };
     /* An administrator keeps SQLite's own: those can use an index. */
-    static const struct function patterns[] = {{"like", 2, like}, {"like", 3, like},
-                                               {"glob", 2, glob}};
+    static const struct function patterns[] = {
+        {"like", 2, like}, {"like", 3, like}, {"glob", 2, glob}};
     enum {
         FUNCTIONS = sizeof(all) / sizeof(all[0]),
         PATTERNS = sizeof(patterns) / sizeof(patterns[0])

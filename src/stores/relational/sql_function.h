@@ -3,7 +3,7 @@
 #ifndef POLY_STORES_RELATIONAL_SQL_FUNCTION_H
 #define POLY_STORES_RELATIONAL_SQL_FUNCTION_H
 
-#include "stores/relational/driver.h"
+#include "stores/relational/embedded.h"
 
 /* The wall must live as long as its connection. */
 enum poly_status poly_function_register(struct poly_wall *wall, struct poly_error *err);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "stores/relational/driver.h"
+#include "stores/relational/embedded.h"
 
 /* Sorted. What computes and cannot reach outside of its arguments. */
 static const char *const functions[] = {

@@ -26,7 +26,7 @@
 #include "base/limits.h"
 #include "base/random.h"
 #include "core/embedded.h"
-#include "stores/relational/driver.h"
+#include "stores/relational/embedded.h"
 #include "stores/relational/sql_function.h"
 
 _Atomic bool poly_control_wall = true;
@@ -357,12 +357,12 @@ static struct poly_wall *idle(struct poly_relational *relational, enum poly_wall
     struct poly_wall **link, *found = NULL;
 
     pthread_mutex_lock(&relational->lock);
-    for (link = &relational->idle; *link != NULL; link = &(*link)->next) {
+    for (link = &poly_embedded_relational(relational)->idle; *link != NULL; link = &(*link)->next) {
         if ((*link)->kind != kind)
             continue;
         found = *link;
         *link = found->next;
-        relational->idle_count--;
+        poly_embedded_relational(relational)->idle_count--;
         break;
     }
     pthread_mutex_unlock(&relational->lock);
@@ -425,11 +425,11 @@ void poly_wall_give(struct poly_relational *relational, struct poly_wall *wall)
     sqlite3_progress_handler(poly_db_handle(wall->db), 0, NULL, NULL);
     keep = keep && poly_db_exec(wall->db, "COMMIT", NULL) == POLY_OK;
     pthread_mutex_lock(&relational->lock);
-    keep = keep && relational->idle_count < IDLE_MAX;
+    keep = keep && poly_embedded_relational(relational)->idle_count < IDLE_MAX;
     if (keep) {
-        wall->next = relational->idle;
-        relational->idle = wall;
-        relational->idle_count++;
+        wall->next = poly_embedded_relational(relational)->idle;
+        poly_embedded_relational(relational)->idle = wall;
+        poly_embedded_relational(relational)->idle_count++;
     }
     pthread_mutex_unlock(&relational->lock);
     if (!keep)

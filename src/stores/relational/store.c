@@ -45,6 +45,11 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
 
 /* --- reads --- */
 
+static const struct poly_relational_driver *driver_of(struct poly_session *session)
+{
+    return poly_instance_relational(poly_session_instance(session))->driver;
+}
+
 struct getting {
     const struct poly_table *table;
     struct poly_text tenant;
@@ -81,7 +86,7 @@ enum poly_status poly_get(struct poly_session *session, const char *domain, cons
     status = poly_session_read_one(session, &db, err);
     if (status != POLY_OK)
         return status;
-    status = poly_record_get(db, get.table, get.tenant, &get.key, get.arena, document, err);
+    status = driver_of(session)->get(db, get.table, get.tenant, &get.key, get.arena, document, err);
     poly_session_read_end(session);
     return status;
 }
@@ -90,8 +95,9 @@ static enum poly_status get_in_txn(void *arg, struct poly_write *write, struct p
 {
     struct getting *get = arg;
 
-    return poly_record_get(write->db, get->table, get->tenant, &get->key, get->arena, get->document,
-                           err);
+    return poly_instance_relational(write->instance)
+        ->driver->get(write->db, get->table, get->tenant, &get->key, get->arena, get->document,
+                      err);
 }
 
 enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain, const char *key,
@@ -108,6 +114,57 @@ enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain, const ch
                          "interactive one, or read from the session");
     status = prepare_get(poly_txn_session(txn), domain, key, &get, err);
     return status == POLY_OK ? poly_txn_run(txn, get_in_txn, &get, err) : status;
+}
+
+/* --- for the drivers: what an operation finds --- */
+
+_Atomic bool poly_control_version = true;
+
+enum poly_status poly_record_table(const struct poly_record_operation *operation,
+                                   struct poly_instance *instance, struct poly_error *err)
+{
+    const struct poly_table *table = operation->table;
+
+    if (poly_relational_table(poly_instance_relational(instance), table->domain) == table)
+        return POLY_OK;
+    return poly_fail(err, POLY_UNAVAILABLE,
+                     "domain '%s': its table was changed by a migration meanwhile; try again",
+                     table->domain->name);
+}
+
+enum poly_status poly_record_none(const struct poly_table *table, const struct poly_record_key *key,
+                                  struct poly_error *err)
+{
+    return poly_fail(err, POLY_NOT_FOUND, "domain '%s' has no record '%.*s'", table->domain->name,
+                     (int)key->text.size, key->text.data);
+}
+
+/* A missing one counts as version 0. */
+enum poly_status poly_record_expect(const struct poly_record_operation *op, bool exists,
+                                    uint64_t version, struct poly_error *err)
+{
+    const char *domain = op->table->domain->name;
+    int size = (int)op->key.text.size;
+    const char *key = op->key.text.data;
+
+    if (!exists && (op->verb == POLY_VERB_PATCH || op->verb == POLY_VERB_DELETE))
+        return poly_record_none(op->table, &op->key, err);
+    if (exists ? op->if_version > 0 && version == (uint64_t)op->if_version : op->if_version == 0)
+        return POLY_OK;
+    if (!exists)
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s' has no record '%.*s', version %lld was "
+                         "expected",
+                         domain, size, key, (long long)op->if_version);
+    if (op->if_version == 0)
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s': record '%.*s' exists (version %llu), "
+                         "none was expected",
+                         domain, size, key, (unsigned long long)version);
+    return poly_fail(err, POLY_CONFLICT,
+                     "domain '%s': record '%.*s' has version %llu, %lld was "
+                     "expected",
+                     domain, size, key, (unsigned long long)version, (long long)op->if_version);
 }
 
 /* --- writes --- */
@@ -267,7 +324,8 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb, str
     w->op = op;
     op->verb = verb;
     op->if_version = w->if_version;
-    status = poly_session_require(session, POLY_RIGHT_WRITE, poly_record_types[verb].name, err);
+    op->base.type = &driver_of(session)->types[verb];
+    status = poly_session_require(session, POLY_RIGHT_WRITE, op->base.type->name, err);
     if (status == POLY_OK)
         status = poly_relational_find(session, w->domain, &op->table, &op->tenant, err);
     if (status == POLY_OK && w->row != NULL)
@@ -280,7 +338,6 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb, str
     if (op->tenant.data == NULL)
         return poly_no_memory(err);
     place_key(op);
-    op->base.type = &poly_record_types[verb];
     digest(w);
     return poly_txn_add(w->txn, &op->base, err);
 }

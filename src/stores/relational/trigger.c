@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "stores/relational/schema.h"
+#include "stores/relational/embedded.h"
 
 enum { OBJECT_COLUMNS = 60 /* a function takes 127 arguments */ };
 
@@ -367,22 +367,29 @@ static void keep(struct poly_table *table, const char **text, struct poly_buffer
     poly_buffer_clear(b);
 }
 
+static struct poly_table_sql *texts(struct poly_table *table)
+{
+    return &((struct poly_embedded_table *)table)->sql;
+}
+
 static void keep_triggers(struct poly_table *table, struct poly_buffer *b, bool *failed)
 {
+    struct poly_table_sql *sql = texts(table);
+
     add_trigger(b, table, "insert");
     poly_buffer_text(b, " BEGIN\n");
     add_guard(b, table);
     add_put(b, table);
     poly_buffer_text(b, "END");
-    keep(table, &table->sql.insert_trigger, b, failed);
+    keep(table, &sql->insert_trigger, b, failed);
     add_update(b, table);
-    keep(table, &table->sql.update_trigger, b, failed);
+    keep(table, &sql->update_trigger, b, failed);
     add_trigger(b, table, "delete");
     poly_buffer_text(b, " BEGIN\n");
     add_history(b, table);
     add_delete(b, table);
     poly_buffer_text(b, ";\nEND");
-    keep(table, &table->sql.delete_trigger, b, failed);
+    keep(table, &sql->delete_trigger, b, failed);
 }
 
 /* The row with key ?1 of tenant ?2. */
@@ -399,17 +406,18 @@ static void add_image_source(struct poly_buffer *b, const struct poly_table *tab
 
 void poly_table_log_sql(struct poly_table *table, struct poly_buffer *scratch, bool *failed)
 {
+    struct poly_table_sql *sql = texts(table);
     struct poly_buffer *b = scratch;
 
     keep_triggers(table, b, failed);
     add_rows(b, table);
-    keep(table, &table->sql.log_rows, b, failed);
+    keep(table, &sql->log_rows, b, failed);
     add_gone(b, table, true);
-    keep(table, &table->sql.log_gone, b, failed);
+    keep(table, &sql->log_gone, b, failed);
     poly_buffer_text(b, "SELECT ");
     add_image(b, table, "t");
     add_image_source(b, table);
-    keep(table, &table->sql.image, b, failed);
+    keep(table, &sql->image, b, failed);
 }
 
 /* --- what stands in the database --- */
@@ -418,9 +426,9 @@ static const char *const events[] = {"insert", "update", "delete"};
 
 static const char *wanted(const struct poly_table *table, int event)
 {
-    return event == 0   ? table->sql.insert_trigger
-           : event == 1 ? table->sql.update_trigger
-                        : table->sql.delete_trigger;
+    return event == 0   ? poly_embedded_sql(table)->insert_trigger
+           : event == 1 ? poly_embedded_sql(table)->update_trigger
+                        : poly_embedded_sql(table)->delete_trigger;
 }
 
 /* The trigger's text, copied into the buffer; empty: there is none. *outrun: one of others runs
@@ -581,7 +589,8 @@ enum poly_status poly_table_image_sql(struct poly_db *db, const struct poly_tabl
 enum poly_status poly_table_detach(struct poly_db *db, const struct poly_table *table,
                                    struct poly_error *err)
 {
-    enum poly_status status = table->sql.image == NULL ? POLY_OK : freeze(db, table, err);
+    enum poly_status status =
+        poly_embedded_sql(table)->image == NULL ? POLY_OK : freeze(db, table, err);
     struct poly_buffer sql;
     char name[POLY_TRIGGER_NAME];
 
@@ -607,10 +616,10 @@ enum poly_status poly_table_attach(struct poly_db *db, const struct poly_table *
     for (int i = 0; i < 3 && status == POLY_OK; i++)
         status = poly_db_exec(db, wanted(table, i), err);
     if (status == POLY_OK)
-        status = poly_db_exec(db, table->sql.log_rows, err);
+        status = poly_db_exec(db, poly_embedded_sql(table)->log_rows, err);
     count = status == POLY_OK ? sqlite3_changes64(poly_db_handle(db)) : 0;
     if (status == POLY_OK)
-        status = poly_db_exec(db, table->sql.log_gone, err);
+        status = poly_db_exec(db, poly_embedded_sql(table)->log_gone, err);
     if (status != POLY_OK && strstr(sqlite3_errmsg(poly_db_handle(db)), "poly_log.tenant") != NULL)
         return poly_fail(
             err, POLY_INVALID,
