@@ -301,7 +301,8 @@ const struct poly_owner_driver poly_owner_embedded = {
     .undone = embedded_undone,
     .scan = poly_log_scan_embedded,
     .records = "SELECT " POLY_LOG_COLUMNS ", salt FROM poly_log"
-               " WHERE position BETWEEN ?1 AND ?2 ORDER BY position",
+               " WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3",
+    .retained = "SELECT value FROM poly_meta WHERE name = 'retained'",
     .record = poly_log_record,
     .usable = embedded_usable,
     .report = embedded_report,

@@ -72,17 +72,12 @@ static const char schema[] =
 static const char meta_get[] = "SELECT value FROM poly_meta WHERE name = ?1";
 static const char meta_put[] = "INSERT INTO poly_meta(name, value) VALUES (?1, ?2)";
 static const char head_get[] = "SELECT seq FROM sqlite_sequence WHERE name = 'poly_log'";
-static const char seal_head[] = "SELECT last, hash FROM poly_seal ORDER BY last DESC LIMIT 1";
 static const char version_get[] = "PRAGMA data_version";
 static const char append[] =
     "INSERT INTO poly_log(txn, tenant, domain, key, version, type, time, data, meta, salt)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 static const char stream_version[] =
     "SELECT max(version) FROM poly_log WHERE domain = ?1 AND tenant = ?2 AND key = ?3";
-static const char unsealed[] = "SELECT " POLY_LOG_COLUMNS ", salt FROM poly_log"
-                               " WHERE position > ?1 ORDER BY position LIMIT ?2";
-static const char seal_put[] =
-    "INSERT INTO poly_seal(last, first, leaves, hash) VALUES (?1, ?2, ?3, ?4)";
 
 /* --- opening --- */
 
@@ -170,9 +165,7 @@ enum poly_status poly_log_open(struct poly_sqlite *file, struct poly_owner *owne
     self->file = file;
     self->owner = owner;
     self->streams = poly_map_new(STREAMS_CACHED);
-    self->leaves_capacity = 256;
-    self->leaves = malloc(self->leaves_capacity * POLY_LEAF);
-    if (self->streams == NULL || self->leaves == NULL)
+    if (self->streams == NULL || !poly_chain_init(&self->chain))
         status = poly_no_memory(err);
     else
         status = setup(owner, db, err);
@@ -192,7 +185,7 @@ void poly_log_close(struct poly_log *log)
     if (log == NULL)
         return;
     poly_map_free(log->streams);
-    free(log->leaves);
+    poly_chain_release(&log->chain);
     free(log);
 }
 
@@ -227,39 +220,23 @@ enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db, stru
 
 void poly_log_rewind(struct poly_log *log, uint64_t head)
 {
-    poly_assert(head >= log->sealed);
     log->head = head;
-    if (log->leafed > head)
-        log->leafed = head;
+    poly_chain_rewind(&log->chain, head);
 }
 
 enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struct poly_error *err)
 {
-    sqlite3_stmt *get = poly_db_prepare(db, seal_head, err);
     enum poly_status status;
-    bool row;
 
     log->stale = true;
     poly_map_clear(log->streams);
-    if (get == NULL)
-        return err->status;
-    status = poly_db_row(db, get, &row, err);
-    if (status != POLY_OK)
-        return status;
-    log->sealed = 0;
-    memset(log->hash, 0, sizeof(log->hash));
-    if (row) {
-        log->sealed = (uint64_t)sqlite3_column_int64(get, 0);
-        if (sqlite3_column_bytes(get, 1) == POLY_HASH)
-            memcpy(log->hash, sqlite3_column_blob(get, 1), POLY_HASH);
-        sqlite3_reset(get);
-    }
-    log->leafed = log->sealed;
-    status = poly_log_refresh(log, db, err);
-    if (status == POLY_OK && log->head < log->sealed)
+    status = poly_chain_load(&log->chain, db, err);
+    if (status == POLY_OK)
+        status = poly_log_refresh(log, db, err);
+    if (status == POLY_OK && log->head < log->chain.sealed)
         status = poly_fail(err, POLY_CORRUPT,
                            "the log ends at %llu, but was sealed up to %llu: records are missing",
-                           (unsigned long long)log->head, (unsigned long long)log->sealed);
+                           (unsigned long long)log->head, (unsigned long long)log->chain.sealed);
     log->stale = status != POLY_OK;
     return status;
 }
@@ -279,31 +256,6 @@ enum poly_status poly_log_begin(struct poly_log *log, struct poly_db *db, struct
 }
 
 /* --- appending --- */
-
-static bool leaves_reserve(struct poly_log *log)
-{
-    size_t count = log->leafed - log->sealed;
-    uint8_t *more;
-
-    if (count < log->leaves_capacity)
-        return true;
-    more = realloc(log->leaves, log->leaves_capacity * 2 * POLY_LEAF);
-    if (more == NULL)
-        return false;
-    log->leaves = more;
-    log->leaves_capacity *= 2;
-    return true;
-}
-
-/* Without memory for it the leaf is made later, from the row. */
-static void leaf_add(struct poly_log *log, const struct poly_record *record, const uint8_t *salt,
-                     size_t salt_size)
-{
-    if (log->leafed + 1 != record->position || !leaves_reserve(log))
-        return;
-    poly_seal_leaf(record, salt, salt_size, log->leaves + (log->leafed - log->sealed) * POLY_LEAF);
-    log->leafed++;
-}
 
 static void bind_entry(sqlite3_stmt *put, const struct poly_log_entry *entry, int64_t time,
                        const uint8_t *salt)
@@ -352,7 +304,7 @@ enum poly_status poly_log_append(struct poly_log *log, struct poly_db *db,
                                  .data = *entry->data,
                                  .meta = entry->meta};
 
-    leaf_add(log, &record, salt, sizeof(salt));
+    poly_chain_add(&log->chain, &record, salt, sizeof(salt));
     *position = log->head;
     return POLY_OK;
 }
@@ -422,133 +374,4 @@ void poly_log_stream_forget(struct poly_log *log, struct poly_text tenant, struc
     char name[STREAM_NAME];
 
     poly_map_remove(log->streams, name, stream_name(name, tenant, domain, key));
-}
-
-/* --- sealing --- */
-
-/* Up to last: as many leaves as there are positions, or none for a gap. */
-static enum poly_status seal_run(struct poly_log *log, struct poly_db *db, uint64_t last,
-                                 size_t count, struct poly_error *err)
-{
-    sqlite3_stmt *put = poly_db_prepare(db, seal_put, err);
-    uint64_t first = log->sealed + 1;
-    uint8_t hash[POLY_HASH];
-    enum poly_status status;
-
-    if (put == NULL)
-        return err->status;
-    memcpy(hash, log->hash, POLY_HASH);
-    poly_seal_next(hash, first, last, log->leaves, count * POLY_LEAF);
-    sqlite3_bind_int64(put, 1, (int64_t)last);
-    sqlite3_bind_int64(put, 2, (int64_t)first);
-    sqlite3_bind_blob(put, 3, log->leaves, (int)(count * POLY_LEAF), SQLITE_STATIC);
-    sqlite3_bind_blob(put, 4, hash, POLY_HASH, SQLITE_STATIC);
-    status = poly_db_done(db, put, err);
-    sqlite3_clear_bindings(put);
-    if (status != POLY_OK)
-        return status;
-    if (log->leafed < last)
-        log->leafed = last;
-    memmove(log->leaves, log->leaves + count * POLY_LEAF, (log->leafed - last) * POLY_LEAF);
-    memcpy(log->hash, hash, POLY_HASH);
-    log->sealed = last;
-    return POLY_OK;
-}
-
-/*
- * A hole in the positions (somebody's explicit rowid) is sealed as missing: an
- * empty leaf for each. *gap: one that is too long for that ends at the position
- * before this one.
- */
-static enum poly_status leaf_read(struct poly_log *log, struct poly_db *db, sqlite3_stmt *get,
-                                  struct poly_arena *arena, uint64_t *gap, struct poly_error *err)
-{
-    static const uint8_t nothing[POLY_LEAF];
-    struct poly_record record;
-    bool large;
-
-    poly_log_row(get, &record, &large);
-    if (record.position - log->leafed > POLY_SEAL_MAX) {
-        *gap = record.position - 1;
-        return POLY_OK;
-    }
-    while (log->leafed + 1 < record.position) {
-        if (!leaves_reserve(log))
-            return poly_no_memory(err);
-        memcpy(log->leaves + (log->leafed++ - log->sealed) * POLY_LEAF, nothing, POLY_LEAF);
-        if (log->leafed - log->sealed >= POLY_SEAL_MAX)
-            return POLY_OK;
-    }
-    if (large) {
-        enum poly_status status =
-            poly_stores_large(log->owner->instance, db, &record, arena, &record.data.text, err);
-
-        if (status != POLY_OK && poly_log_temporary(status))
-            return status;
-        /* Kept nowhere: sealed without, and verifying the log will say so. */
-        record.data.type = status == POLY_OK ? POLY_JSON : POLY_NULL;
-    }
-    if (!leaves_reserve(log))
-        return poly_no_memory(err);
-    leaf_add(log, &record, sqlite3_column_blob(get, 10), (size_t)sqlite3_column_bytes(get, 10));
-    return POLY_OK;
-}
-
-/* Leaves for records that triggers or other programs have written. */
-static enum poly_status leaves_read(struct poly_log *log, struct poly_db *db, uint64_t max,
-                                    uint64_t *gap, struct poly_error *err)
-{
-    sqlite3_stmt *get = poly_db_prepare(db, unsealed, err);
-    struct poly_arena *arena;
-    enum poly_status status = POLY_OK;
-    bool row = true;
-
-    if (get == NULL)
-        return err->status;
-    arena = poly_arena_new(2 * POLY_MAX_IMAGE);
-    if (arena == NULL)
-        return poly_no_memory(err);
-    sqlite3_bind_int64(get, 1, (int64_t)log->leafed);
-    sqlite3_bind_int64(get, 2, (int64_t)max);
-    while (status == POLY_OK) {
-        status = poly_db_row(db, get, &row, err);
-        if (status != POLY_OK || !row)
-            break;
-        status = leaf_read(log, db, get, arena, gap, err);
-        if (log->leafed - log->sealed >= max || *gap != 0)
-            break;
-        poly_arena_reset(arena);
-    }
-    sqlite3_reset(get);
-    poly_arena_free(arena);
-    return status;
-}
-
-enum poly_status poly_log_seal(struct poly_log *log, struct poly_db *db, uint64_t max,
-                               struct poly_error *err)
-{
-    enum poly_status status = POLY_OK;
-    uint64_t until = log->head - log->sealed > max ? log->sealed + max : log->head;
-
-    while (status == POLY_OK && log->sealed < until) {
-        uint64_t count = until - log->sealed, gap = 0;
-
-        if (count > POLY_SEAL_MAX)
-            count = POLY_SEAL_MAX;
-        if (log->leafed - log->sealed < count) {
-            uint64_t before = log->leafed;
-
-            status = leaves_read(log, db, count, &gap, err);
-            if (status == POLY_OK && log->leafed == before && gap == 0)
-                return poly_fail(err, POLY_CORRUPT, "record %llu is missing from the log",
-                                 (unsigned long long)log->leafed + 1);
-        }
-        if (log->leafed - log->sealed < count)
-            count = log->leafed - log->sealed;
-        if (status == POLY_OK && count > 0)
-            status = seal_run(log, db, log->sealed + count, count, err);
-        if (status == POLY_OK && gap != 0)
-            status = seal_run(log, db, gap, 0, err);
-    }
-    return status;
 }

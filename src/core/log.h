@@ -18,9 +18,8 @@
 
 #include "base/map.h"
 #include "base/sqlite.h"
+#include "core/chain.h"
 #include "polystore/log.h"
-
-enum { POLY_LEAF = 16, POLY_HASH = 32, POLY_SALT = 16, POLY_SEAL_MAX = 4096 };
 
 struct poly_log {
     struct poly_sqlite *file;
@@ -28,11 +27,7 @@ struct poly_log {
 
     /* Of the writer: */
     uint64_t head;            /* last position, in the open transaction */
-    uint64_t sealed;          /* last position in the chain */
-    uint64_t leafed;          /* leaves[] covers sealed + 1 … leafed */
-    uint8_t hash[POLY_HASH];  /* head of the chain */
-    uint8_t *leaves;          /* of POLY_SEAL_MAX records and more */
-    size_t leaves_capacity;   /* records */
+    struct poly_chain chain;
     bool stale;               /* a reload failed: the next group begins with one */
     int64_t data_version;     /* of our last look: another means a foreign commit */
     struct poly_map *streams; /* tenant, stream → version; a cache */
@@ -66,10 +61,6 @@ enum poly_status poly_log_refresh(struct poly_log *log, struct poly_db *db, stru
 void poly_log_rewind(struct poly_log *log, uint64_t head);
 /* After the whole transaction was rolled back: everything as on disk. */
 enum poly_status poly_log_reload(struct poly_log *log, struct poly_db *db, struct poly_error *err);
-
-/* Adds up to max records beyond sealed to the chain. */
-enum poly_status poly_log_seal(struct poly_log *log, struct poly_db *db, uint64_t max,
-                               struct poly_error *err);
 
 /* Version of a stream, from memory or the log. 0: there is none. */
 enum poly_status poly_log_stream_version(struct poly_log *log, struct poly_db *db,

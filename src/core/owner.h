@@ -117,8 +117,10 @@ struct poly_owner_driver {
     /* --- the log --- */
 
     enum poly_status (*scan)(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
-    /* SELECT of the records with positions ?1 to ?2, in order, with their salt in column SALT. */
+    /* SELECT of ?3 records at most, of positions ?1 to ?2, in order; their salt is the column
+     * POLY_RECORD_SALT. */
     const char *records;
+    const char *retained; /* SELECT of the position up to which changes may have been retired */
     void (*record)(struct poly_stmt *stmt, struct poly_record *record, bool *large);
 
     /* --- upkeep --- */

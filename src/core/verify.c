@@ -15,7 +15,6 @@
 
 static const char seals[] =
     "SELECT last, first, leaves, hash FROM poly_seal WHERE last > ?1 ORDER BY last LIMIT 1";
-static const char horizon[] = "SELECT value FROM poly_meta WHERE name = 'retained'";
 
 struct walk {
     struct poly_session *session;
@@ -138,6 +137,7 @@ static enum poly_status check_records(struct walk *walk, struct poly_db *db, str
         return status;
     poly_stmt_int(&get, 1, (int64_t)walk->first);
     poly_stmt_int(&get, 2, (int64_t)walk->last);
+    poly_stmt_int(&get, 3, INT64_MAX);
     while (walk->out->bad_position == 0) {
         status = poly_stmt_row(&get, &row, err);
         if (status != POLY_OK || !row)
@@ -163,7 +163,7 @@ static enum poly_status one_seal(struct walk *walk, struct poly_error *err)
 
     if (status != POLY_OK)
         return status;
-    status = poly_db_number(db, horizon, &retained, err);
+    status = poly_db_number(db, walk->session->instance->owner->driver->retained, &retained, err);
     walk->retained = (uint64_t)retained;
     if (status == POLY_OK)
         status = next_seal(walk, db, err);

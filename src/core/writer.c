@@ -182,8 +182,12 @@ static enum poly_status run_one(struct poly_writer *writer, struct poly_request 
 /* Seal, co-located projections, commit. */
 static enum poly_status finish(struct poly_writer *writer, struct poly_error *err)
 {
+    const struct poly_chain_seal seal = {.instance = writer->log->owner->instance,
+                                         .db = writer->db,
+                                         .head = writer->log->head,
+                                         .max = FOREIGN_MAX};
     bool behind = false;
-    enum poly_status status = poly_log_seal(writer->log, writer->db, FOREIGN_MAX, err);
+    enum poly_status status = poly_chain_seal(&writer->log->chain, &seal, err);
     sqlite3_stmt *commit;
 
     if (status == POLY_OK)
@@ -202,7 +206,7 @@ static enum poly_status finish(struct poly_writer *writer, struct poly_error *er
         return status;
     }
     atomic_store(&writer->log->owner->durable, writer->log->head);
-    if (behind || writer->log->sealed < writer->log->head) {
+    if (behind || writer->log->chain.sealed < writer->log->head) {
         pthread_mutex_lock(&writer->lock);
         writer->kicked = true;
         pthread_mutex_unlock(&writer->lock);

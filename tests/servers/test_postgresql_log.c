@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "control.h"
+#include "lab.h"
 #include "owners/postgresql/postgresql.h"
 #include "polystore.h"
 #include "test.h"
@@ -199,7 +200,7 @@ static void followers(void **state)
     struct poly_session *one = session_of(a, "search"), *two = session_of(b, "search");
     struct poly_commit commit;
     struct poly_error err;
-    char command[100];
+    char path[100];
 
     (void)state;
     settle(a);
@@ -215,8 +216,8 @@ static void followers(void **state)
     assert_int_equal(found(two, "walrus", &commit), 2);
     poly_session_close(two);
     poly_close(b);
-    snprintf(command, sizeof(command), "rm -r %s/b", folder);
-    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof(path), "%s/b", folder);
+    lab_folder_remove(path);
     b = open_at("b");
     two = session_of(b, "search");
     settle(b);
@@ -225,6 +226,17 @@ static void followers(void **state)
     poly_session_close(two);
     poly_close(a);
     poly_close(b);
+}
+
+static void foreign(const char *sql)
+{
+    PGconn *conn = PQconnectdb(url);
+    PGresult *result = PQexec(conn, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    PQclear(result);
+    PQfinish(conn);
 }
 
 /* What the core keeps beside the log: names of subscriptions, keys, the chain, settings. */
@@ -266,8 +278,17 @@ static void beside(void **state)
     assert_ok(poly_key_list(admin, &keys, &count, &err));
     assert_ok(poly_key_revoke(there, keys[count - 1].id.data, &err));
     assert_fails(poly_key_check(admin, secret, &checked, &err), POLY_DENIED);
+    do {
+        usleep(50000);
+        assert_ok(poly_log_verify(admin, NULL, NULL, &verification, &err));
+        assert_int_equal(verification.bad_position, 0);
+    } while (verification.sealed < commit.position);
+    foreign("ALTER TABLE poly.log DISABLE TRIGGER log_refuse;"
+            "UPDATE poly.log SET key = 'forged' WHERE key = 'x' AND tenant = 'beside';"
+            "ALTER TABLE poly.log ENABLE ALWAYS TRIGGER log_refuse");
     assert_ok(poly_log_verify(admin, NULL, NULL, &verification, &err));
-    assert_int_equal(verification.bad_position, 0);
+    assert_int_equal(verification.bad_position, commit.position);
+    assert_string_equal(verification.reason, "the record was changed after it was written");
     poly_session_close(admin);
     poly_session_close(there);
     poly_session_close(one);
@@ -403,9 +424,10 @@ static void order_control(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(streams),   cmocka_unit_test(batches), cmocka_unit_test(interactive),
-        cmocka_unit_test(followers), cmocka_unit_test(beside), cmocka_unit_test(order),   cmocka_unit_test(order_control)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(streams),      cmocka_unit_test(batches),
+                                       cmocka_unit_test(interactive),  cmocka_unit_test(followers),
+                                       cmocka_unit_test(beside),       cmocka_unit_test(order),
+                                       cmocka_unit_test(order_control)};
 
     url = control_url("POSTGRESQL_URL");
     if (url == NULL || mkdtemp(folder) == NULL) {

@@ -53,6 +53,10 @@ struct poly_postgresql {
         char who[160];
     } holder;
 
+    /* upkeep.c */
+    pthread_t sealer;
+    bool sealer_runs;
+
     /* submit.c: who runs what must not wait */
     pthread_mutex_t queue_lock;
     pthread_cond_t queued;
@@ -89,6 +93,11 @@ void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error 
 enum poly_status poly_postgresql_submit(struct poly_owner *owner, struct poly_request *request,
                                         struct poly_error *err);
 void poly_postgresql_drain(struct poly_postgresql *self);
+
+/* upkeep.c */
+enum poly_status poly_postgresql_sealer(struct poly_postgresql *self, struct poly_error *err);
+void poly_postgresql_unseal(struct poly_postgresql *self);
+void poly_postgresql_retain(struct poly_owner *owner);
 
 /* watch.c */
 enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err);

@@ -45,7 +45,7 @@ static const char *const statements[FILTERS][2] = {
 
 const char poly_postgresql_records[] =
     "SELECT " POLY_POSTGRESQL_COLUMNS
-    " FROM poly.log WHERE position BETWEEN ?1 AND ?2 ORDER BY position";
+    " FROM poly.log WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT ?3";
 
 void poly_postgresql_row(const PGresult *rows, int row, struct poly_record *record)
 {

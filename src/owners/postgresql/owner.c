@@ -13,6 +13,7 @@ static void postgresql_close(struct poly_owner *owner)
 {
     struct poly_postgresql *self = poly_postgresql_of(owner);
 
+    poly_postgresql_unseal(self);
     poly_postgresql_unwatch(self);
     poly_pg_pool_close(self->pool);
     poly_pg_target_free(self->target);
@@ -63,7 +64,9 @@ static enum poly_status open_all(struct poly_postgresql *self, struct poly_error
         status = prepare(self, err);
     if (status == POLY_OK)
         status = poly_pg_pool_open(&where, &pool, NULL, NULL, &self->pool, err);
-    return status == POLY_OK ? poly_postgresql_watch(self, err) : status;
+    if (status == POLY_OK)
+        status = poly_postgresql_watch(self, err);
+    return status == POLY_OK ? poly_postgresql_sealer(self, err) : status;
 }
 
 static enum poly_status postgresql_open(struct poly_instance *instance, struct poly_owner **owner,
@@ -92,6 +95,7 @@ static enum poly_status postgresql_open(struct poly_instance *instance, struct p
 static void postgresql_stop(struct poly_owner *owner)
 {
     poly_postgresql_drain(poly_postgresql_of(owner));
+    poly_postgresql_unseal(poly_postgresql_of(owner));
     poly_postgresql_unwatch(poly_postgresql_of(owner));
 }
 
@@ -219,11 +223,6 @@ static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_
     return POLY_OK;
 }
 
-static void postgresql_retain(struct poly_owner *owner)
-{
-    (void)owner;
-}
-
 const struct poly_owner_driver poly_owner_postgresql = {
     .name = "postgresql",
     .open = postgresql_open,
@@ -247,8 +246,9 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .claim = postgresql_claim,
     .scan = poly_postgresql_scan,
     .records = poly_postgresql_records,
+    .retained = "SELECT number FROM poly_meta WHERE name = 'retained'",
     .record = poly_postgresql_record,
     .usable = postgresql_usable,
     .report = postgresql_report,
-    .retain = postgresql_retain,
+    .retain = poly_postgresql_retain,
 };
