@@ -5,7 +5,8 @@
  *   bench-postgresql call ours|libpq CALLERS SECONDS URL    calls a second, µs of our CPU for each
  *   bench-postgresql read ours|libpq SECONDS URL           rows a second, µs of our CPU for each
  *
- * One caller has one connection; several share the pool, with its defaults. Reading is in
+ * One caller has one connection; several share the
+ * lanes of a pool with its defaults. Reading is in
  * single-row mode on both sides.
  */
 #include <libpq-fe.h>
@@ -15,7 +16,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/postgres_pool.h"
+#include "base/postgres_share.h"
 #include "common.h"
 
 enum { RECORDS = 10000 };
@@ -50,7 +51,7 @@ static double cpu_now(void)
 
 struct caller {
     const char *url;
-    struct poly_pg_pool *pool;
+    struct poly_pg_share *share;
     struct poly_pg *pg;
     PGconn *conn;
     unsigned number;
@@ -59,23 +60,21 @@ struct caller {
 
 static void call_ours(struct caller *caller)
 {
-    struct poly_pg *pg = caller->pg;
     struct poly_pg_params params;
     struct poly_error err;
     PGresult *result;
 
-    if (pg == NULL)
-        BENCH_OK(poly_pg_pool_take(caller->pool, -1, &pg, &err));
     poly_pg_params(&params);
     poly_pg_add_int(&params, (int64_t)(caller->done * 7919 % RECORDS + 1));
-    BENCH_OK(poly_pg_run(pg, select_one, &params, &result, &err));
+    if (caller->pg != NULL)
+        BENCH_OK(poly_pg_run(caller->pg, select_one, &params, &result, &err));
+    else
+        BENCH_OK(poly_pg_share_run(caller->share, select_one, &params, -1, &result, &err));
     atomic_store_explicit(&sink,
                           poly_pg_int(result, 0, 0) + poly_pg_time(result, 0, 1) +
                               (int64_t)poly_pg_text(result, 0, 2).size,
                           memory_order_relaxed);
     PQclear(result);
-    if (caller->pg == NULL)
-        poly_pg_pool_give(caller->pool, pg);
 }
 
 static int64_t number_at(const PGresult *result, int column)
@@ -153,6 +152,7 @@ static void measure_calls(bool ours, unsigned count, unsigned seconds, const cha
     pthread_t *threads = calloc(count, sizeof(*threads));
     struct poly_pg_options where = {.url = url};
     struct timespec length = {.tv_sec = seconds};
+    struct poly_pg_share *share = NULL;
     struct poly_pg_pool *pool = NULL;
     struct poly_error err;
     unsigned long done = 0;
@@ -160,10 +160,12 @@ static void measure_calls(bool ours, unsigned count, unsigned seconds, const cha
 
     if (callers == NULL || threads == NULL)
         BENCH_DIE("out of memory");
-    if (ours && count > 1)
+    if (ours && count > 1) {
         BENCH_OK(poly_pg_pool_open(&where, NULL, NULL, NULL, &pool, &err));
+        BENCH_OK(poly_pg_share_new(pool, 0, &share, &err));
+    }
     for (unsigned i = 0; i < count; i++) {
-        callers[i] = (struct caller){.url = url, .pool = pool, .number = i, .done = i * 1000};
+        callers[i] = (struct caller){.url = url, .share = share, .number = i, .done = i * 1000};
         open_caller(&callers[i], ours, count);
     }
     begun = bench_now();
@@ -183,6 +185,7 @@ static void measure_calls(bool ours, unsigned count, unsigned seconds, const cha
         poly_pg_close(callers[i].pg);
         PQfinish(callers[i].conn);
     }
+    poly_pg_share_free(share);
     poly_pg_pool_close(pool);
     free(callers);
     free(threads);

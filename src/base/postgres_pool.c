@@ -228,9 +228,9 @@ static enum poly_status connect_in_place(struct poly_pg_pool *pool, int64_t dead
     }
     if (status != POLY_OK) {
         poly_pg_close(made);
-        /* To those who need a connection it is all one. */
+        /* To those who need a connection it is all one; and whose own time is over, learns that. */
         if (status != POLY_NO_MEMORY)
-            why.status = status = POLY_UNAVAILABLE;
+            why.status = status = poly_pg_left(deadline) == 0 ? POLY_TIMEOUT : POLY_UNAVAILABLE;
         if (err != NULL)
             *err = why;
     }
@@ -239,7 +239,7 @@ static enum poly_status connect_in_place(struct poly_pg_pool *pool, int64_t dead
     pool->numbers.connects += status == POLY_OK;
     pool->numbers.failures += status != POLY_OK;
     if (status != POLY_OK) {
-        if (pool->numbers.open - pool->numbers.connecting <= 1)
+        if (status != POLY_TIMEOUT && pool->numbers.open - pool->numbers.connecting <= 1)
             fail_waiters(pool, &why);
         free_place(pool);
     }

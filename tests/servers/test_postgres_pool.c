@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/postgres_pool.h"
+#include "base/postgres_share.h"
 #include "control.h"
 
 static const char count_ours[] =
@@ -274,6 +275,83 @@ static void broken_ones_are_replaced(void **state)
     poly_pg_pool_close(pool);
 }
 
+/* --- shared connections --- */
+
+enum { ASKERS = 32, QUESTIONS = 300 };
+
+struct asker {
+    struct poly_pg_share *share;
+    int number, wrong, refused, late;
+    pthread_t thread;
+};
+
+static bool ask_shared(struct asker *asker, int64_t wanted)
+{
+    static const char sql[] = "SELECT $1::bigint * 2";
+    struct poly_pg_params params;
+    PGresult *result;
+    bool right;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, wanted);
+    if (poly_pg_share_run(asker->share, sql, &params, -1, &result, NULL) != POLY_OK)
+        return false;
+    right = poly_pg_int(result, 0, 0) == wanted * 2;
+    PQclear(result);
+    return right;
+}
+
+static void *ask_much(void *arg)
+{
+    static const char divide[] = "SELECT 1 / $1::bigint", wrong[] = "SELECT nonsense";
+    static const char slow[] = "SELECT pg_sleep(10)";
+    struct asker *asker = arg;
+    struct poly_pg_params zero;
+    struct poly_error why;
+    PGresult *result;
+
+    poly_pg_params(&zero);
+    poly_pg_add_int(&zero, 0);
+    for (int i = 0; i < QUESTIONS; i++) {
+        asker->wrong += !ask_shared(asker, asker->number * 1000000 + i);
+        if (asker->number % 8 == 1 && i % 10 == 0)
+            asker->refused +=
+                poly_pg_share_run(asker->share, i % 20 == 0 ? divide : wrong,
+                                  i % 20 == 0 ? &zero : NULL, -1, &result, &why) == POLY_INVALID &&
+                strstr(why.message, i % 20 == 0 ? "division" : "nonsense") != NULL;
+        if (asker->number == 2 && i % 100 == 0)
+            asker->late +=
+                poly_pg_share_run(asker->share, slow, NULL, poly_clock_monotonic() + 20000, &result,
+                                  &why) == POLY_TIMEOUT;
+    }
+    return NULL;
+}
+
+/* Each gets its own answer, its own error and its own deadline, and never a neighbour's. */
+static void neighbours_do_not_meet(void **state)
+{
+    struct poly_pg_pool *pool = open_pool((struct poly_pg_pool_options){0});
+    struct asker askers[ASKERS];
+    struct poly_pg_share *share;
+
+    (void)state;
+    assert_ok(poly_pg_share_new(pool, 0, &share, &err));
+    for (int i = 0; i < ASKERS; i++) {
+        askers[i] = (struct asker){.share = share, .number = i};
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_much, &askers[i]), 0);
+    }
+    for (int i = 0; i < ASKERS; i++) {
+        pthread_join(askers[i].thread, NULL);
+        assert_int_equal(askers[i].wrong, 0);
+        assert_int_equal(askers[i].refused, i % 8 == 1 ? QUESTIONS / 10 : 0);
+        assert_int_equal(askers[i].late, i == 2 ? QUESTIONS / 100 : 0);
+    }
+    poly_pg_share_free(share);
+    poly_pg_share_free(NULL);
+    assert_int_equal(numbers_of(pool).in_use, 0);
+    poly_pg_pool_close(pool);
+}
+
 static bool order(const char *text)
 {
     char said[256];
@@ -320,6 +398,7 @@ int main(void)
         cmocka_unit_test(idle_ones_are_closed),
         cmocka_unit_test(nothing_is_left_for_the_next),
         cmocka_unit_test(broken_ones_are_replaced),
+        cmocka_unit_test(neighbours_do_not_meet),
         cmocka_unit_test(heals_when_the_server_is_back),
     };
 
