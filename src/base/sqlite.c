@@ -72,7 +72,7 @@ static const char pragmas[] = "PRAGMA foreign_keys=ON;"
 
 static const char pragmas_write[] = "PRAGMA journal_mode=WAL;"
                                     "PRAGMA synchronous=FULL;"
-                                    "PRAGMA wal_autocheckpoint=0;" /* core/writer.c does it */
+                                    "PRAGMA wal_autocheckpoint=0;" /* the writer does it */
                                     "PRAGMA cache_size=-16384;";
 
 static const char pragmas_derived[] = "PRAGMA journal_mode=WAL;"

@@ -17,6 +17,12 @@ struct poly_chain {
     size_t capacity; /* records */
 };
 
+/* Leaf of one record, and the chain's next hash: the canonical form stands in seal.c. */
+void poly_seal_leaf(const struct poly_record *record, const uint8_t *salt, size_t salt_size,
+                    uint8_t leaf[POLY_LEAF]);
+void poly_seal_next(uint8_t hash[POLY_HASH], uint64_t first, uint64_t last, const uint8_t *leaves,
+                    size_t size);
+
 bool poly_chain_init(struct poly_chain *chain); /* of zeros. false: out of memory */
 void poly_chain_release(struct poly_chain *chain);
 /* As the database has it. */

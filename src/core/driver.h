@@ -19,7 +19,7 @@
 #include "polystore/log.h"
 
 struct poly_driver;
-struct poly_sqlite;
+struct poly_instance;
 
 /* An open store. A driver embeds it in its own struct. */
 struct poly_store {
@@ -29,8 +29,9 @@ struct poly_store {
 struct poly_store_open {
     const struct poly_config *config;
     const struct poly_store_config *store;
-    struct poly_sqlite *log_file; /* co-located: use this file; following: NULL */
-    const char *data;             /* following: folder for its own file */
+    struct poly_instance *instance;
+    bool follower;    /* else co-located: its data is in the database of the log */
+    const char *data; /* following: folder for its own file */
 };
 
 /* One batch for apply(): records in log order, all beyond the applied position. */

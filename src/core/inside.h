@@ -3,6 +3,7 @@
 #define POLY_CORE_INSIDE_H
 
 #include "base/limits.h"
+#include "core/chain.h"
 #include "core/config.h"
 #include "core/driver.h"
 #include "core/instance.h"
@@ -17,7 +18,7 @@
 struct poly_instance {
     struct poly_config *config;
     char *data;
-    int lock_fd; /* of <data>/lock, with the lock on it */
+    int lock_fd;   /* of <data>/lock, with the lock on it */
     char node[33]; /* one of many beside each other: its name, from <data>/node; else empty */
     struct poly_owner *owner;
     struct poly_signal head; /* last durable position */
@@ -32,12 +33,10 @@ struct poly_instance {
     unsigned subscription_count;
     struct poly_txn *held; /* interactive transactions */
 
-    /* The keeper: watches for foreign commits, ends transactions at their deadline. */
+    /* The keeper: ends transactions at their deadline, and gives the owner its turns. */
     pthread_t keeper;
     bool keeper_runs;
-    int keeper_wake;  /* eventfd */
-    int keeper_watch; /* inotify; -1: not to be had, a timer serves */
-    _Atomic bool snapshots; /* readers wait with a snapshot: the keeper is to end those in time */
+    int keeper_wake; /* eventfd */
     _Atomic bool closing;
 };
 
@@ -53,7 +52,7 @@ struct poly_session {
     struct poly_freshness freshness;
     struct poly_db *reader; /* while a read is open */
     unsigned reading;
-    bool snapshot; /* the reader has one open */
+    bool snapshot;            /* the reader has one open */
     struct poly_txn *holding; /* interactive transaction that has not been ended */
 };
 
@@ -89,7 +88,7 @@ void poly_projections_close(struct poly_instance *instance);
 void poly_projections_free(struct poly_instance *instance);
 /* The writer's hooks. */
 enum poly_status poly_projections_apply(struct poly_instance *instance, struct poly_db *db,
-                                        bool *behind, struct poly_error *err);
+                                        uint64_t head, bool *behind, struct poly_error *err);
 void poly_projections_published(struct poly_instance *instance, bool committed);
 /* Position that every generation of every projection has applied. */
 uint64_t poly_projections_floor(struct poly_instance *instance);

@@ -54,8 +54,9 @@ static enum poly_status read_node(struct poly_instance *self, struct poly_error 
     if (size == sizeof(self->node) - 1 && strspn(self->node, "0123456789abcdef") == (size_t)size)
         return POLY_OK;
     if (size >= 0)
-        return poly_fail(err, POLY_CORRUPT, "'node' is damaged: remove it, and the followers here "
-                                            "are filled anew");
+        return poly_fail(err, POLY_CORRUPT,
+                         "'node' is damaged: remove it, and the followers here "
+                         "are filled anew");
     return poly_fail(err, POLY_UNAVAILABLE, "'node': %s", strerror(errno));
 }
 
@@ -110,7 +111,7 @@ enum poly_status poly_open(const struct poly_options *options, struct poly_insta
     self = calloc(1, sizeof(*self));
     if (self == NULL)
         return poly_no_memory(err);
-    self->lock_fd = self->keeper_wake = self->keeper_watch = -1;
+    self->lock_fd = self->keeper_wake = -1;
     self->started = poly_clock_wall();
     pthread_mutex_init(&self->lock, NULL);
     poly_signal_init(&self->head);

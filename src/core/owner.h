@@ -46,6 +46,11 @@ struct poly_request {
     struct poly_error error;
 };
 
+struct poly_tending {
+    int fd;        /* -1: none */
+    int64_t until; /* monotonic; -1: never */
+};
+
 struct poly_owner_driver {
     const char *name; /* as in the configuration: "embedded" */
 
@@ -67,7 +72,6 @@ struct poly_owner_driver {
      * none. snapshot false: one statement is all that will be read. */
     struct poly_db *(*read)(struct poly_owner *owner, bool snapshot, struct poly_error *err);
     void (*read_end)(struct poly_owner *owner, struct poly_db *db);
-    void (*settle)(struct poly_owner *owner); /* what that left behind to be found again; or NULL */
     /* Could that position exist? A token of a later one is refused. */
     bool (*reached)(struct poly_owner *owner, uint64_t position);
 
@@ -131,8 +135,9 @@ struct poly_owner_driver {
     /* Fills what it knows of itself: state, last error, sizes, who holds up readers. */
     enum poly_status (*report)(struct poly_owner *owner, struct poly_arena *arena,
                                struct poly_status_report *report, struct poly_error *err);
-    /* Removes change records that are older than the configuration says. Takes its time. */
-    void (*retain)(struct poly_owner *owner);
+    /* Called by the keeper at its start, when next->fd is readable, at next->until, and now and
+     * then in between; says when next. Must not wait. NULL: it needs nothing. */
+    void (*tend)(struct poly_owner *owner, bool readable, struct poly_tending *next);
 };
 
 enum { POLY_RECORD_SALT = 10 };

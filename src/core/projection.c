@@ -13,7 +13,6 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "core/embedded.h"
 #include "core/projector.h"
 
 /* A batch stops long before, but for one record. */
@@ -261,11 +260,11 @@ static enum poly_status projection_open(struct poly_instance *instance,
                                         struct poly_error *err)
 {
     struct poly_projection *self = projection_new(instance, driver, config);
-    struct poly_store_open how = {
-        .config = instance->config,
-        .store = config,
-        .log_file = config->follower ? NULL : poly_instance_embedded(instance)->file,
-        .data = instance->data};
+    struct poly_store_open how = {.config = instance->config,
+                                  .store = config,
+                                  .instance = instance,
+                                  .follower = config->follower,
+                                  .data = instance->data};
     enum poly_status status;
 
     if (self == NULL)
@@ -359,13 +358,13 @@ void poly_projections_free(struct poly_instance *instance)
 /* --- the writer's hooks --- */
 
 enum poly_status poly_projections_apply(struct poly_instance *instance, struct poly_db *db,
-                                        bool *behind, struct poly_error *err)
+                                        uint64_t head, bool *behind, struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
 
     for (size_t i = 0; i < instance->projection_count && status == POLY_OK; i++) {
         if (!instance->projections[i]->follower)
-            status = poly_projector_group(instance->projections[i], db, behind, err);
+            status = poly_projector_group(instance->projections[i], db, head, behind, err);
     }
     return status;
 }

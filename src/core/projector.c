@@ -19,7 +19,6 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "core/embedded.h"
 
 enum {
     BATCH_RECORDS = 512,
@@ -570,9 +569,8 @@ static enum poly_status group_command(struct poly_projection *projection, struct
 }
 
 enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
-                                      bool *behind, struct poly_error *err)
+                                      uint64_t sealed, bool *behind, struct poly_error *err)
 {
-    uint64_t sealed = poly_instance_embedded(projection->instance)->log->chain.sealed;
     struct poly_progress before = projection->work;
     enum poly_status status = group_command(projection, db, err);
     bool moved = true;

@@ -24,7 +24,7 @@ struct poly_progress {
     uint64_t position; /* of the record that could not be applied; 0: none */
     bool building_stopped;
     bool previous_stopped; /* given up: dropped when nobody reads it any more */
-    char error[256]; /* the last one */
+    char error[256];       /* the last one */
     int64_t error_time;
     uint64_t skipped; /* records left out by an operator, ever */
 };
@@ -76,7 +76,7 @@ struct poly_projection {
 
 /* On the writer, before a commit: a co-located projection takes in what is sealed. */
 enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
-                                      bool *behind, struct poly_error *err);
+                                      uint64_t sealed, bool *behind, struct poly_error *err);
 /* After the commit or rollback of that group. */
 void poly_projector_publish(struct poly_projection *projection, bool committed);
 void *poly_projector_thread(void *projection);

@@ -9,6 +9,27 @@ enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struc
     return scan->instance->owner->driver->scan(db, scan, err);
 }
 
+bool poly_log_temporary(enum poly_status status)
+{
+    return status == POLY_NO_MEMORY || status == POLY_UNAVAILABLE || status == POLY_TIMEOUT;
+}
+
+static bool copy_text(struct poly_arena *arena, struct poly_text *text)
+{
+    text->data = poly_arena_copy(arena, text->data, text->size);
+    return text->data != NULL;
+}
+
+bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,
+                      struct poly_record *to)
+{
+    *to = *from;
+    return copy_text(arena, &to->tenant) && copy_text(arena, &to->domain) &&
+           copy_text(arena, &to->key) && copy_text(arena, &to->type) &&
+           copy_text(arena, &to->meta) &&
+           (to->data.type == POLY_NULL || copy_text(arena, &to->data.text));
+}
+
 uint64_t poly_log_head(struct poly_instance *instance)
 {
     return atomic_load(&instance->head.value);

@@ -15,7 +15,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "core/log.h"
+#include "core/chain.h"
 
 static void put_number(crypto_generichash_state *state, uint64_t number)
 {

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/instance.h"
 
 void fixture_make(struct fixture *f)

@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 #include <time.h>
 
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/inside.h"
 #include "lab.h"
 

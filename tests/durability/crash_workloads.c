@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/inside.h"
 #include "crash.h"
 #include "crash_more.h"

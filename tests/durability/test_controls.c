@@ -10,7 +10,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/instance.h"
 #include "lab.h"
 #include "vfs_fault.h"

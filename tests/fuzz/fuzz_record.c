@@ -12,7 +12,8 @@
 
 #include "api/context.h"
 #include "base/assert.h"
-#include "core/log.h"
+#include "core/chain.h"
+#include "owners/embedded/log.h"
 #include "fuzz.h"
 
 enum { COLUMNS = 11 };

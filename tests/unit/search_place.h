@@ -63,7 +63,7 @@ static inline void open_place(struct place *p)
 
     snprintf(path, sizeof(path), "%s/log.db", p->folder);
     assert_ok(poly_sqlite_open(path, POLY_DB_WRITE, NULL, NULL, &p->log, &err));
-    how.log_file = p->follower ? NULL : p->log;
+    how.follower = p->follower;
     assert_ok(driver->open(&how, &p->store, &err));
 }
 

@@ -91,7 +91,7 @@ static void opening(void **state)
         struct poly_store *store = NULL;
         enum poly_status status;
 
-        how.log_file = p->follower ? NULL : p->log;
+        how.follower = p->follower;
         status = driver->open(&how, &store, &err);
         if (memory_failed())
             assert_int_equal(status, POLY_NO_MEMORY);

@@ -250,5 +250,4 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .record = poly_postgresql_record,
     .usable = postgresql_usable,
     .report = postgresql_report,
-    .retain = poly_postgresql_retain,
 };

@@ -14,7 +14,8 @@
 enum {
     SEAL_EVERY_MS = 250,
     SEAL_MAX = 20000, /* records of one transaction */
-    BITE = 5000       /* retired in one transaction */
+    BITE = 5000,      /* retired in one transaction */
+    RETENTION_US = 600000000
 };
 
 static const char seal_lock[] = "SELECT pg_try_advisory_xact_lock(1886350461, 0)";
@@ -34,100 +35,12 @@ static const char retire[] =
     "  SET number = greatest(meta.number, excluded.number))"
     " SELECT count(*) FROM gone";
 
-/* --- sealing --- */
-
-struct sealing {
-    struct poly_postgresql *self;
-    struct poly_chain chain;
-    uint64_t head;
-    bool ours; /* the lock */
-};
-
-static enum poly_status seal(struct poly_db *db, void *arg, struct poly_error *err)
-{
-    struct sealing *sealing = arg;
-    struct poly_chain_seal how = {.instance = sealing->self->base.instance,
-                                  .db = db,
-                                  .head = sealing->head,
-                                  .max = SEAL_MAX,
-                                  .sparse = true};
-    int64_t locked = 0;
-    enum poly_status status = poly_db_number(db, seal_lock, &locked, err);
-
-    sealing->ours = locked != 0;
-    if (status != POLY_OK || !sealing->ours)
-        return status;
-    status = poly_chain_load(&sealing->chain, db, err);
-    return status == POLY_OK ? poly_chain_seal(&sealing->chain, &how, err) : status;
-}
+/* --- retention --- */
 
 static bool stopping(struct poly_postgresql *self)
 {
     return atomic_load(&self->stopping) || atomic_load(&self->base.instance->closing);
 }
-
-/* Waits for records beyond what was sealed last, then a moment more: many at once cost less. */
-static bool wait_for_more(struct sealing *sealing, uint64_t sealed)
-{
-    struct poly_signal *head = &sealing->self->base.instance->head;
-    struct timespec moment = {0, SEAL_EVERY_MS * 1000000L};
-
-    while (!stopping(sealing->self)) {
-        unsigned seen = poly_signal_seen(head);
-
-        if (stopping(sealing->self))
-            return false;
-        if (poly_signal_wait(head, sealed + 1, -1, seen))
-            break;
-    }
-    if (stopping(sealing->self))
-        return false;
-    nanosleep(&moment, NULL);
-    sealing->head = atomic_load(&sealing->self->base.durable);
-    return !stopping(sealing->self);
-}
-
-static void *seal_thread(void *arg)
-{
-    struct sealing sealing = {.self = arg};
-    uint64_t looked = 0; /* what is below needs no look: holes at the end are not sealed */
-
-    if (!poly_chain_init(&sealing.chain))
-        return NULL;
-    while (wait_for_more(&sealing, looked)) {
-        struct poly_error err;
-        enum poly_status status =
-            poly_postgresql_run(&sealing.self->base, seal, &sealing, false, &err);
-
-        if (status != POLY_OK)
-            poly_postgresql_note(sealing.self, &err);
-        else if (!sealing.ours || sealing.chain.sealed + SEAL_MAX > sealing.head)
-            looked = sealing.head;
-    }
-    poly_chain_release(&sealing.chain);
-    return NULL;
-}
-
-enum poly_status poly_postgresql_sealer(struct poly_postgresql *self, struct poly_error *err)
-{
-    if (pthread_create(&self->sealer, NULL, seal_thread, self) != 0)
-        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the sealing thread");
-    self->sealer_runs = true;
-    pthread_setname_np(self->sealer, "poly-seal");
-    return POLY_OK;
-}
-
-void poly_postgresql_unseal(struct poly_postgresql *self)
-{
-    if (!self->sealer_runs)
-        return;
-    atomic_store(&self->stopping, true);
-    poly_signal_poke(&self->base.instance->head);
-    pthread_join(self->sealer, NULL);
-    self->sealer_runs = false;
-}
-
-/* --- retention --- */
 
 struct retiring {
     int64_t older; /* than this time */
@@ -175,4 +88,97 @@ void poly_postgresql_retain(struct poly_owner *owner)
             return;
         }
     } while (retiring.count == BITE && !stopping(self));
+}
+
+/* --- sealing --- */
+
+struct sealing {
+    struct poly_postgresql *self;
+    struct poly_chain chain;
+    uint64_t head;
+    bool ours;         /* the lock */
+    int64_t retention; /* when it is due */
+};
+
+static enum poly_status seal(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct sealing *sealing = arg;
+    struct poly_chain_seal how = {.instance = sealing->self->base.instance,
+                                  .db = db,
+                                  .head = sealing->head,
+                                  .max = SEAL_MAX,
+                                  .sparse = true};
+    int64_t locked = 0;
+    enum poly_status status = poly_db_number(db, seal_lock, &locked, err);
+
+    sealing->ours = locked != 0;
+    if (status != POLY_OK || !sealing->ours)
+        return status;
+    status = poly_chain_load(&sealing->chain, db, err);
+    return status == POLY_OK ? poly_chain_seal(&sealing->chain, &how, err) : status;
+}
+
+/* Waits for records beyond what was sealed last, then a moment more: many at once cost less. */
+static bool wait_for_more(struct sealing *sealing, uint64_t sealed)
+{
+    struct poly_signal *head = &sealing->self->base.instance->head;
+    struct timespec moment = {0, SEAL_EVERY_MS * 1000000L};
+
+    while (!stopping(sealing->self)) {
+        unsigned seen = poly_signal_seen(head);
+
+        if (stopping(sealing->self))
+            return false;
+        if (poly_clock_monotonic() >= sealing->retention) {
+            poly_postgresql_retain(&sealing->self->base);
+            sealing->retention = poly_clock_monotonic() + RETENTION_US;
+        }
+        if (poly_signal_wait(head, sealed + 1, sealing->retention, seen))
+            break;
+    }
+    if (stopping(sealing->self))
+        return false;
+    nanosleep(&moment, NULL);
+    sealing->head = atomic_load(&sealing->self->base.durable);
+    return !stopping(sealing->self);
+}
+
+static void *seal_thread(void *arg)
+{
+    struct sealing sealing = {.self = arg, .retention = poly_clock_monotonic() + RETENTION_US};
+    uint64_t looked = 0; /* what is below needs no look: holes at the end are not sealed */
+
+    if (!poly_chain_init(&sealing.chain))
+        return NULL;
+    while (wait_for_more(&sealing, looked)) {
+        struct poly_error err;
+        enum poly_status status =
+            poly_postgresql_run(&sealing.self->base, seal, &sealing, false, &err);
+
+        if (status != POLY_OK)
+            poly_postgresql_note(sealing.self, &err);
+        else if (!sealing.ours || sealing.chain.sealed + SEAL_MAX > sealing.head)
+            looked = sealing.head;
+    }
+    poly_chain_release(&sealing.chain);
+    return NULL;
+}
+
+enum poly_status poly_postgresql_sealer(struct poly_postgresql *self, struct poly_error *err)
+{
+    if (pthread_create(&self->sealer, NULL, seal_thread, self) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "cannot start the sealing thread");
+    self->sealer_runs = true;
+    pthread_setname_np(self->sealer, "poly-seal");
+    return POLY_OK;
+}
+
+void poly_postgresql_unseal(struct poly_postgresql *self)
+{
+    if (!self->sealer_runs)
+        return;
+    atomic_store(&self->stopping, true);
+    poly_signal_poke(&self->base.instance->head);
+    pthread_join(self->sealer, NULL);
+    self->sealer_runs = false;
 }

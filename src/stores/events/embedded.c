@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "stores/events/driver.h"

@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "core/session.h"

@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "core/config.h"
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "stores/relational/embedded.h"
 
 static const char sql_has_records[] =

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "core/config.h"
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "stores/relational/driver.h"
 
 const struct poly_table *poly_relational_table(struct poly_relational *relational,

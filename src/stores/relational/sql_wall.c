@@ -25,7 +25,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/random.h"
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 #include "stores/relational/embedded.h"
 #include "stores/relational/sql_function.h"
 

@@ -95,7 +95,7 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
     self->arena = poly_arena_new(APPLY_MEMORY);
     if (self->arena == NULL)
         status = poly_no_memory(err);
-    else if (how->log_file == NULL)
+    else if (how->follower)
         status = open_file(self, how->data, err);
     if (status != POLY_OK) {
         close_store(&self->store);

@@ -9,10 +9,11 @@
  * empty. Where several write, a group waits a moment for those who were just
  * told (writer.c). A client that writes alone is never delayed.
  */
-#ifndef POLY_CORE_WRITER_H
-#define POLY_CORE_WRITER_H
+#ifndef POLY_OWNERS_EMBEDDED_WRITER_H
+#define POLY_OWNERS_EMBEDDED_WRITER_H
 
 #include "core/owner.h"
+#include "owners/embedded/log.h"
 
 struct poly_writer;
 
@@ -60,7 +61,7 @@ struct poly_writer_status {
     bool held;
     int64_t held_since; /* poly_clock_monotonic() */
     bool failed;
-    bool refusing; /* the last group with requests could not be written; the next one may */
+    bool refusing;   /* the last group with requests could not be written; the next one may */
     char error[256]; /* why it failed, or the last error of a group; or empty */
 };
 void poly_writer_look(struct poly_writer *writer, struct poly_writer_status *status);

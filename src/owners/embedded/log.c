@@ -7,7 +7,6 @@
  * commit behind our back; PRAGMA data_version says so at the start of every
  * group, and the cache is then dropped.
  */
-#include "core/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/random.h"
 #include "core/instance.h"
 #include "core/owner.h"
+#include "owners/embedded/log.h"
 
 enum { FORMAT = 1, STREAMS_CACHED = 200000 };
 

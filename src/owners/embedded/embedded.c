@@ -1,5 +1,5 @@
 /* The owner's table for SQLite: what it says stands in log.c, scan.c and writer.c. */
-#include "core/embedded.h"
+#include "owners/embedded/embedded.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -29,7 +29,10 @@ struct poly_embedded *poly_instance_embedded(struct poly_instance *instance)
 static enum poly_status finish_group(void *arg, struct poly_db *db, bool *behind,
                                      struct poly_error *err)
 {
-    return poly_projections_apply(arg, db, behind, err);
+    struct poly_instance *instance = arg;
+    uint64_t sealed = poly_instance_embedded(instance)->log->chain.sealed;
+
+    return poly_projections_apply(instance, db, sealed, behind, err);
 }
 
 static void published(void *arg, uint64_t position, bool committed)
@@ -45,6 +48,7 @@ static void embedded_close(struct poly_owner *owner)
 {
     struct poly_embedded *self = of(owner);
 
+    poly_embedded_unwatch(self);
     poly_writer_close(self->writer);
     poly_log_close(self->log);
     poly_sqlite_close(self->file);
@@ -63,7 +67,9 @@ static enum poly_status open_all(struct poly_embedded *self, struct poly_error *
     status = poly_sqlite_open(path, POLY_DB_WRITE, NULL, NULL, &self->file, err);
     if (status == POLY_OK)
         status = poly_log_open(self->file, &self->base, &self->log, err);
-    return status == POLY_OK ? poly_writer_open(self->log, &hooks, &self->writer, err) : status;
+    if (status == POLY_OK)
+        status = poly_writer_open(self->log, &hooks, &self->writer, err);
+    return status == POLY_OK ? poly_embedded_watch(self, err) : status;
 }
 
 static enum poly_status embedded_open(struct poly_instance *instance, struct poly_owner **owner,
@@ -86,6 +92,7 @@ static enum poly_status embedded_open(struct poly_instance *instance, struct pol
 
 static void embedded_stop(struct poly_owner *owner)
 {
+    poly_embedded_unwatch(of(owner));
     poly_writer_close(of(owner)->writer);
     of(owner)->writer = NULL;
 }
@@ -113,14 +120,9 @@ static void embedded_read_end(struct poly_owner *owner, struct poly_db *db)
     struct poly_instance *instance = owner->instance;
 
     if (poly_sqlite_give(of(owner)->file, db) &&
-        !atomic_load_explicit(&instance->snapshots, memory_order_relaxed) &&
-        !atomic_exchange(&instance->snapshots, true))
+        !atomic_load_explicit(&of(owner)->snapshots, memory_order_relaxed) &&
+        !atomic_exchange(&of(owner)->snapshots, true))
         poly_keeper_poke(instance);
-}
-
-static void embedded_settle(struct poly_owner *owner)
-{
-    poly_sqlite_settle(of(owner)->file);
 }
 
 static bool embedded_reached(struct poly_owner *owner, uint64_t position)
@@ -285,7 +287,6 @@ const struct poly_owner_driver poly_owner_embedded = {
     .snapshot = "BEGIN",
     .read = embedded_read,
     .read_end = embedded_read_end,
-    .settle = embedded_settle,
     .reached = embedded_reached,
     .run = embedded_run,
     .try_run = embedded_try_run,
@@ -306,5 +307,5 @@ const struct poly_owner_driver poly_owner_embedded = {
     .record = poly_log_record,
     .usable = embedded_usable,
     .report = embedded_report,
-    .retain = poly_embedded_retain,
+    .tend = poly_embedded_tend,
 };

@@ -9,8 +9,8 @@
 #include "base/limits.h"
 #include "core/inside.h"
 #include "core/instance.h"
-#include "core/log.h"
 #include "core/owner.h"
+#include "owners/embedded/log.h"
 
 /* ?1 after/before, ?2 tenant or NULL, ?3 limit, ?4 upto, ?5 domain(s), ?6 type(s), ?7 key */
 #define TENANT " AND (?2 IS NULL OR tenant = ?2 OR tenant = '')"
@@ -66,11 +66,6 @@ void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *lar
 void poly_log_record(struct poly_stmt *stmt, struct poly_record *record, bool *large)
 {
     poly_log_row(stmt->statement, record, large);
-}
-
-bool poly_log_temporary(enum poly_status status)
-{
-    return status == POLY_NO_MEMORY || status == POLY_UNAVAILABLE || status == POLY_TIMEOUT;
 }
 
 static size_t count_of(const char *const *names)
@@ -214,20 +209,4 @@ enum poly_status poly_log_scan_embedded(struct poly_db *db, struct poly_scan *sc
     sqlite3_reset(get);
     sqlite3_clear_bindings(get);
     return status;
-}
-
-static bool copy_text(struct poly_arena *arena, struct poly_text *text)
-{
-    text->data = poly_arena_copy(arena, text->data, text->size);
-    return text->data != NULL;
-}
-
-bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,
-                      struct poly_record *to)
-{
-    *to = *from;
-    return copy_text(arena, &to->tenant) && copy_text(arena, &to->domain) &&
-           copy_text(arena, &to->key) && copy_text(arena, &to->type) &&
-           copy_text(arena, &to->meta) &&
-           (to->data.type == POLY_NULL || copy_text(arena, &to->data.text));
 }

@@ -8,8 +8,8 @@
  * down so that the hash chain knows what has gone with leave.
  */
 #include "base/clock.h"
-#include "core/embedded.h"
 #include "core/inside.h"
+#include "owners/embedded/embedded.h"
 
 enum { BITE = 5000 };
 

@@ -13,7 +13,7 @@
  * tried again, the writer is failed for good and says so to everyone. A disk
  * that is full is no such case: SQLite rolls back and the next group may do.
  */
-#include "core/writer.h"
+#include "owners/embedded/writer.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -36,8 +36,8 @@ enum {
     RESTART_PAGES = 16000,   /* … at which readers are waited for */
     RESTART_NAPS = 60,
     RESTART_NAP_US = 5000,
-    BUSY_MS = 5000,          /* as poly_db_open() has it */
-    PAUSE_FIRST_US = 50000,  /* after a group that failed and that nobody waits for */
+    BUSY_MS = 5000,         /* as poly_db_open() has it */
+    PAUSE_FIRST_US = 50000, /* after a group that failed and that nobody waits for */
     PAUSE_MAX_US = 2000000,
     MOMENT_PART = 4, /* of what a group took: how long its clients may take to come back */
     MOMENT_MAX_US = 1000,
@@ -65,21 +65,21 @@ struct poly_writer {
     pthread_cond_t wake; /* the thread's, and those who wait to hold */
     struct batch batch[2];
     int filling;
-    bool busy;   /* somebody leads or holds */
-    bool kicked; /* a group is wanted without requests */
+    bool busy;     /* somebody leads or holds */
+    bool kicked;   /* a group is wanted without requests */
     int64_t again; /* monotonic: such a group has failed, and is tried again then; 0: none has */
     int64_t pause;
     bool closing;
-    unsigned holders; /* waiting to hold */
+    unsigned holders;  /* waiting to hold */
     unsigned expected; /* requests of the last group and those behind it: they may come again */
     unsigned awaited;  /* length of the queue that the leader waits for; 0: it does not */
-    unsigned in_vain; /* after a moment in vain this many groups begin at once */
-    unsigned at_once; /* how many of them are still to come */
-    bool granted;     /* this group has had its moment, or gets none */
-    int64_t took;     /* microseconds of the last group */
+    unsigned in_vain;  /* after a moment in vain this many groups begin at once */
+    unsigned at_once;  /* how many of them are still to come */
+    bool granted;      /* this group has had its moment, or gets none */
+    int64_t took;      /* microseconds of the last group */
     _Atomic uint32_t complete; /* changes when the queue is as long as awaited */
-    int wal_pages;    /* the leader's: length of the WAL after the last commit */
-    int restart_at;   /* the leader's: so long a WAL is begun anew although there are readers */
+    int wal_pages;             /* the leader's: length of the WAL after the last commit */
+    int restart_at; /* the leader's: so long a WAL is begun anew although there are readers */
     pthread_t thread;
     bool thread_runs;
     struct poly_writer_status status;
@@ -250,8 +250,7 @@ static void fail_all(struct batch *batch, enum poly_status status, const struct 
 static void grant_moment(struct poly_writer *writer, const struct batch *batch)
 {
     int64_t moment = writer->took / MOMENT_PART;
-    struct timespec length = {
-        .tv_nsec = (moment < MOMENT_MAX_US ? moment : MOMENT_MAX_US) * 1000};
+    struct timespec length = {.tv_nsec = (moment < MOMENT_MAX_US ? moment : MOMENT_MAX_US) * 1000};
     uint32_t word = atomic_load(&writer->complete);
 
     if (writer->at_once > 0) {
@@ -439,8 +438,7 @@ static void lead_one(struct poly_writer *writer, bool brief)
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += status == POLY_OK;
     writer->status.requests += batch->count;
-    writer->expected =
-        status == POLY_OK ? batch->count + writer->batch[writer->filling].count : 0;
+    writer->expected = status == POLY_OK ? batch->count + writer->batch[writer->filling].count : 0;
     writer->took = poly_clock_monotonic() - begun;
     if (batch->count > 0)
         note_refusal(writer, status);
