@@ -16,6 +16,7 @@
 #define POLY_MAX_COLUMNS 256                 /* of a domain's table */
 #define POLY_MAX_DOMAINS 256
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */
+#define POLY_MAX_REPLICAS 16                 /* of one server */
 #define POLY_MAX_FILTERS 32                  /* of one query */
 #define POLY_MAX_IN 1000                     /* values of one IN */
 #define POLY_MAX_PAGE 10000                  /* rows of one page, records of one read */

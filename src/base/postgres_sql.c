@@ -137,6 +137,7 @@ struct pg_db {
     struct poly_db base;
     struct poly_pg *pg;
     struct poly_pg_texts *texts;
+    struct poly_pg_pool *pool;
     struct run *idle;
 };
 
@@ -148,7 +149,13 @@ static struct pg_db *of(const struct poly_db *db)
     return (struct pg_db *)(uintptr_t)db;
 }
 
-struct poly_db *poly_pg_db_new(struct poly_pg *pg, struct poly_pg_texts *texts)
+struct poly_pg_pool *poly_pg_db_pool(const struct poly_db *db)
+{
+    return of(db)->pool;
+}
+
+struct poly_db *poly_pg_db_new(struct poly_pg *pg, struct poly_pg_texts *texts,
+                               struct poly_pg_pool *pool)
 {
     struct pg_db *self = calloc(1, sizeof(*self));
 
@@ -157,6 +164,7 @@ struct poly_db *poly_pg_db_new(struct poly_pg *pg, struct poly_pg_texts *texts)
     self->base.engine = &engine;
     self->pg = pg;
     self->texts = texts;
+    self->pool = pool;
     return &self->base;
 }
 

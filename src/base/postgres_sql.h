@@ -17,8 +17,13 @@ void poly_pg_texts_free(struct poly_pg_texts *texts);
  */
 const char *poly_pg_text_of(struct poly_pg_texts *texts, const char *sql);
 
-/* A connection of base/sql.h on pg, which stays the caller's. NULL: out of memory. */
-struct poly_db *poly_pg_db_new(struct poly_pg *pg, struct poly_pg_texts *texts);
+struct poly_pg_pool;
+
+/* A connection of base/sql.h on pg, which stays the caller's; pool (may be NULL) is remembered for
+ * giving it back. NULL: out of memory. */
+struct poly_db *poly_pg_db_new(struct poly_pg *pg, struct poly_pg_texts *texts,
+                               struct poly_pg_pool *pool);
+struct poly_pg_pool *poly_pg_db_pool(const struct poly_db *db);
 void poly_pg_db_free(struct poly_db *db); /* NULL is accepted */
 struct poly_pg *poly_pg_of(const struct poly_db *db);
 

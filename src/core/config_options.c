@@ -59,6 +59,11 @@ const struct poly_config_option poly_config_options[] = {
     {"stores.relational.driver", CONFIG_CHOICE, AT(stores[CONFIG_RELATIONAL].driver), "embedded",
      NULL, NULL, "embedded, postgresql", "what keeps the records, and with them the log"},
     SERVER("relational", CONFIG_RELATIONAL),
+    {"stores.relational.replicas", CONFIG_REPLICAS, AT(stores[CONFIG_RELATIONAL].server), NULL, NULL,
+     NULL, NULL, "standbys that records and streams may be read from: `[postgresql://…, …]`"},
+    {"stores.relational.replica_wait", CONFIG_MILLISECONDS,
+     AT(stores[CONFIG_RELATIONAL].server.replica_wait_ms), "0ms", "0ms", "1h", NULL,
+     "how long a read with a token waits for a replica to have its write; then the primary answers"},
     {"stores.events.driver", CONFIG_CHOICE, AT(stores[CONFIG_EVENTS].driver), NULL, NULL, NULL,
      "embedded, postgresql", "what keeps the events: the same as the records, and so by default"},
     {"stores.search.driver", CONFIG_CHOICE, AT(stores[CONFIG_SEARCH].driver), "embedded", NULL,
@@ -100,7 +105,8 @@ const size_t poly_config_option_count = sizeof(poly_config_options) / sizeof(*po
 
 bool poly_config_variable(const struct poly_config_option *option, char variable[64])
 {
-    bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS;
+    bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS &&
+                  option->kind != CONFIG_REPLICAS;
 
     snprintf(variable, 64, "POLYSTORE_%s", option->path);
     for (char *c = variable; *c != '\0'; c++)
@@ -189,6 +195,7 @@ static void print_type(FILE *out, const struct poly_config_option *option)
         [CONFIG_TEXT] = "text",
         [CONFIG_FIELDS] = "list of names, or names with weights",
         [CONFIG_FILTERS] = "list of names",
+        [CONFIG_REPLICAS] = "list of urls",
     };
 
     if (option->choices != NULL)

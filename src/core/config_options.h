@@ -40,6 +40,7 @@ enum poly_config_kind {
     CONFIG_TEXT,        /* the same, any text */
     CONFIG_FIELDS,
     CONFIG_FILTERS,
+    CONFIG_REPLICAS,
 };
 
 struct poly_config_option {

@@ -310,6 +310,29 @@ static enum poly_status set_filters(struct poly_config_reader *reader,
     return status;
 }
 
+static enum poly_status set_replicas(struct poly_config_reader *reader,
+                                     const struct poly_config_option *option,
+                                     const struct poly_yaml *value)
+{
+    struct poly_server *server = (void *)((char *)reader + option->offset);
+    size_t count = count_of(value), i = 0;
+    const char **urls = poly_arena_array(reader->arena, count + 1, sizeof(*urls));
+
+    if (urls == NULL)
+        return poly_no_memory(reader->err);
+    if (value->kind != POLY_YAML_LIST || count > POLY_MAX_REPLICAS)
+        return poly_config_fail(reader, value->line, "wants a list of up to %d urls",
+                                POLY_MAX_REPLICAS);
+    for (const struct poly_yaml *entry = value->child; entry != NULL; entry = entry->next, i++) {
+        if (entry->kind != POLY_YAML_SCALAR || *entry->text == '\0')
+            return poly_config_fail(reader, entry->line, "wants urls");
+        urls[i] = entry->text;
+    }
+    server->replicas = urls;
+    server->replica_count = count;
+    return POLY_OK;
+}
+
 enum poly_status poly_config_set(struct poly_config_reader *reader,
                                  const struct poly_config_option *option,
                                  const struct poly_yaml *value)
@@ -326,6 +349,8 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
         return scalar ? poly_config_fail(reader, value->line, "wants a list of names, like [%.60s]",
                                          value->text)
                       : set_filters(reader, value);
+    if (option->kind == CONFIG_REPLICAS)
+        return set_replicas(reader, option, value);
     if (!scalar)
         return poly_config_fail(reader, value->line, "wants one value, not a %s",
                                 value->kind == POLY_YAML_LIST ? "list" : "mapping");

@@ -36,6 +36,9 @@ struct poly_server {
     const char *url;           /* NULL: none is needed */
     const char *password_env;  /* name of an environment variable */
     const char *password_file; /* … or a file, whose first line it is */
+    const char *const *replicas; /* urls of standbys that may be read from */
+    size_t replica_count;
+    uint32_t replica_wait_ms;
     uint32_t pool_min, pool_max, pool_idle_ms, pool_connect_ms, pool_acquire_ms;
 };
 

@@ -128,7 +128,7 @@ enum poly_status poly_key_list(struct poly_session *session, const struct poly_k
     err = err == NULL ? &local : err;
     status = poly_session_require(session, POLY_RIGHT_ADMIN, "listing keys", err);
     if (status == POLY_OK)
-        status = poly_session_read(session, &db, err);
+        status = poly_session_read_log(session, &db, err);
     if (status != POLY_OK)
         return status;
     status = poly_db_number(db, count_keys, &max, err);

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/operation.h"
 #include "polystore/admin.h"
+#include "polystore/session.h"
 
 struct poly_instance;
 struct poly_owner_driver;
@@ -46,6 +47,14 @@ struct poly_request {
     struct poly_error error;
 };
 
+struct poly_reading {
+    bool snapshot;  /* else one statement is all that will be read */
+    bool primary;   /* never from a replica */
+    uint64_t after; /* the position that must be seen; 0: none */
+    enum poly_consistency consistency;
+    int64_t deadline; /* monotonic */
+};
+
 struct poly_tending {
     int fd;        /* -1: none */
     int64_t until; /* monotonic; -1: never */
@@ -67,11 +76,10 @@ struct poly_owner_driver {
     /* A connection for this caller alone, until it is given back. NULL: err. Thread-safe. */
     struct poly_db *(*take)(struct poly_owner *owner, struct poly_error *err);
     void (*give)(struct poly_owner *owner, struct poly_db *db); /* NULL is accepted */
-    const char *snapshot; /* the statement that opens one for reading */
-    /* The three together for a session's read, where the engine has a cheaper way; NULL: it has
-     * none. snapshot false: one statement is all that will be read. */
-    struct poly_db *(*read)(struct poly_owner *owner, bool snapshot, struct poly_error *err);
-    void (*read_end)(struct poly_owner *owner, struct poly_db *db);
+    /* The same for what a session reads; says how fresh it is. */
+    struct poly_db *(*read)(struct poly_owner *owner, const struct poly_reading *reading,
+                            struct poly_freshness *freshness, struct poly_error *err);
+    void (*read_end)(struct poly_owner *owner, struct poly_db *db, bool snapshot);
     /* Could that position exist? A token of a later one is refused. */
     bool (*reached)(struct poly_owner *owner, uint64_t position);
 

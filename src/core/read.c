@@ -109,7 +109,7 @@ enum poly_status poly_log_read(struct poly_session *session, const struct poly_l
     if (status == POLY_OK)
         status = wait_for_token(session, err);
     if (status == POLY_OK)
-        status = poly_session_read(session, &db, err);
+        status = poly_session_read_log(session, &db, err);
     if (status != POLY_OK)
         return status;
     poly_log_scope(session, &scan);

@@ -208,7 +208,7 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
     out.now = poly_clock_wall();
     status = report_owner(session, &out, err);
     if (status == POLY_OK)
-        status = poly_session_read(session, &db, err);
+        status = poly_session_read_log(session, &db, err);
     if (status != POLY_OK)
         return status;
     status = poly_db_number(db, sealed, &last, err);

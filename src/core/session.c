@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "core/inside.h"
 
 static enum poly_status copy_name(char *to, const char *from, const char *what,
@@ -156,39 +157,30 @@ enum poly_status poly_session_wall(struct poly_session *session, const struct po
     return POLY_OK;
 }
 
-static const char commit[] = "COMMIT";
-
-/* A reader for the session, with a snapshot or without. */
-static enum poly_status read_begin(struct poly_session *session, bool with_snapshot,
+static enum poly_status read_begin(struct poly_session *session, bool with_snapshot, bool primary,
                                    struct poly_error *err)
 {
     struct poly_owner *owner = session->instance->owner;
-    const struct poly_owner_driver *driver = owner->driver;
+    struct poly_reading reading = {.snapshot = with_snapshot,
+                                   .primary = primary,
+                                   .after = session->after,
+                                   .consistency = session->consistency,
+                                   .deadline = poly_clock_monotonic() +
+                                               (int64_t)session->deadline_ms * 1000};
 
-    /* Before the snapshot, which must not be older than what is said of it. */
-    session->freshness.applied = atomic_load(&owner->durable);
-    session->freshness.wanted = session->after;
-    session->freshness.stale = false;
+    session->freshness = (struct poly_freshness){.wanted = session->after};
     session->snapshot = with_snapshot;
-    session->reader = driver->read != NULL ? driver->read(owner, with_snapshot, err)
-                                           : driver->take(owner, err);
-    if (session->reader == NULL)
-        return err->status;
-    if (driver->read != NULL || !with_snapshot ||
-        poly_db_run(session->reader, driver->snapshot, err) == POLY_OK)
-        return POLY_OK;
-    driver->give(owner, session->reader);
-    session->reader = NULL;
-    return err->status;
+    session->reader = owner->driver->read(owner, &reading, &session->freshness, err);
+    return session->reader == NULL ? err->status : POLY_OK;
 }
 
-static enum poly_status read_start(struct poly_session *session, bool with_snapshot,
+static enum poly_status read_start(struct poly_session *session, bool with_snapshot, bool primary,
                                    struct poly_db **db, struct poly_error *err)
 {
     enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
 
     if (status == POLY_OK && session->reading == 0)
-        status = read_begin(session, with_snapshot, err);
+        status = read_begin(session, with_snapshot, primary, err);
     if (status != POLY_OK)
         return status;
     poly_assert(session->snapshot || !with_snapshot);
@@ -200,29 +192,28 @@ static enum poly_status read_start(struct poly_session *session, bool with_snaps
 enum poly_status poly_session_read(struct poly_session *session, struct poly_db **db,
                                    struct poly_error *err)
 {
-    return read_start(session, true, db, err);
+    return read_start(session, true, false, db, err);
 }
 
 enum poly_status poly_session_read_one(struct poly_session *session, struct poly_db **db,
                                        struct poly_error *err)
 {
-    return read_start(session, false, db, err);
+    return read_start(session, false, false, db, err);
+}
+
+enum poly_status poly_session_read_log(struct poly_session *session, struct poly_db **db,
+                                       struct poly_error *err)
+{
+    return read_start(session, true, true, db, err);
 }
 
 void poly_session_read_end(struct poly_session *session)
 {
     struct poly_owner *owner = session->instance->owner;
-    struct poly_error ignored;
 
     poly_assert(session->reading > 0);
     if (--session->reading > 0)
         return;
-    if (owner->driver->read_end != NULL) {
-        owner->driver->read_end(owner, session->reader);
-    } else {
-        if (session->snapshot)
-            (void)poly_db_run(session->reader, commit, &ignored);
-        owner->driver->give(owner, session->reader);
-    }
+    owner->driver->read_end(owner, session->reader, session->snapshot);
     session->reader = NULL;
 }

@@ -30,6 +30,9 @@ enum poly_status poly_session_wall(struct poly_session *session, const struct po
  */
 enum poly_status poly_session_read(struct poly_session *session, struct poly_db **db,
                                    struct poly_error *err);
+/* The same for the log and what stands beside it: never from a replica. */
+enum poly_status poly_session_read_log(struct poly_session *session, struct poly_db **db,
+                                       struct poly_error *err);
 void poly_session_read_end(struct poly_session *session);
 /*
  * The same for a read that is one statement: that statement is its own snapshot,

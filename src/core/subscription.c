@@ -477,7 +477,7 @@ enum poly_status poly_subscriptions_report(struct poly_session *session,
     struct poly_subscription_status *list = NULL;
     size_t capacity = 0, count = 0;
     struct poly_db *db;
-    enum poly_status status = poly_session_read(session, &db, err);
+    enum poly_status status = poly_session_read_log(session, &db, err);
     struct poly_stmt get;
     bool row = true;
 

@@ -159,7 +159,7 @@ static enum poly_status one_seal(struct walk *walk, struct poly_error *err)
 {
     struct poly_db *db;
     int64_t retained = 0;
-    enum poly_status status = poly_session_read(walk->session, &db, err);
+    enum poly_status status = poly_session_read_log(walk->session, &db, err);
 
     if (status != POLY_OK)
         return status;

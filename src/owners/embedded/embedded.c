@@ -109,16 +109,19 @@ static void embedded_give(struct poly_owner *owner, struct poly_db *db)
     (void)poly_sqlite_give(of(owner)->file, db);
 }
 
-static struct poly_db *embedded_read(struct poly_owner *owner, bool snapshot,
-                                     struct poly_error *err)
+static struct poly_db *embedded_read(struct poly_owner *owner, const struct poly_reading *reading,
+                                     struct poly_freshness *freshness, struct poly_error *err)
 {
-    return poly_sqlite_snapshot(of(owner)->file, snapshot, err);
+    /* Before the snapshot, which must not be older than what is said of it. */
+    freshness->applied = atomic_load(&owner->durable);
+    return poly_sqlite_snapshot(of(owner)->file, reading->snapshot, err);
 }
 
-static void embedded_read_end(struct poly_owner *owner, struct poly_db *db)
+static void embedded_read_end(struct poly_owner *owner, struct poly_db *db, bool snapshot)
 {
     struct poly_instance *instance = owner->instance;
 
+    (void)snapshot; /* a reader may keep it */
     if (poly_sqlite_give(of(owner)->file, db) &&
         !atomic_load_explicit(&of(owner)->snapshots, memory_order_relaxed) &&
         !atomic_exchange(&of(owner)->snapshots, true))
@@ -284,7 +287,6 @@ const struct poly_owner_driver poly_owner_embedded = {
     .close = embedded_close,
     .take = embedded_take,
     .give = embedded_give,
-    .snapshot = "BEGIN",
     .read = embedded_read,
     .read_end = embedded_read_end,
     .reached = embedded_reached,

@@ -29,8 +29,11 @@ enum {
 
 enum { POLY_POSTGRESQL_WORKERS = 16 };
 
+struct poly_replicas;
+
 struct poly_postgresql {
     struct poly_owner base;
+    struct poly_replicas *replicas; /* NULL: there are none */
     struct poly_pg_target *target;
     struct poly_pg_pool *pool;
     struct poly_pg_texts *texts;
@@ -85,6 +88,8 @@ enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_d
                                          struct poly_error *err);
 enum poly_status poly_postgresql_pipeline(struct poly_write *write, struct poly_operation *first,
                                           size_t *number, struct poly_error *err);
+struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly_reading *reading,
+                                     struct poly_freshness *freshness, struct poly_error *err);
 struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error *err);
 void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db);
 void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error *err);
@@ -99,13 +104,26 @@ enum poly_status poly_postgresql_sealer(struct poly_postgresql *self, struct pol
 void poly_postgresql_unseal(struct poly_postgresql *self);
 void poly_postgresql_retain(struct poly_owner *owner);
 
+/* replica.c */
+enum poly_status poly_replicas_open(const struct poly_server *server,
+                                    const struct poly_pg_options *where,
+                                    const struct poly_pg_pool_options *pool,
+                                    struct poly_replicas **replicas, struct poly_error *err);
+void poly_replicas_close(struct poly_replicas *replicas); /* NULL is accepted */
+/* The WAL up to lsn has all records up to position. */
+void poly_replicas_note(struct poly_replicas *replicas, uint64_t position, uint64_t lsn);
+/* A connection to one that has what the reading asks for, and its pool. NULL: none has. */
+struct poly_pg *poly_replicas_take(struct poly_replicas *replicas,
+                                   const struct poly_reading *reading,
+                                   struct poly_freshness *freshness, struct poly_pg_pool **pool);
+
 /* watch.c */
 enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err);
 void poly_postgresql_unwatch(struct poly_postgresql *self);
 void poly_postgresql_wake(struct poly_postgresql *self);
 /* Reads poly.horizon() on any connection. */
 struct poly_horizon {
-    uint64_t safe, last;
+    uint64_t safe, last, lsn;
     int64_t writing;
     int backend;
 };

@@ -16,6 +16,7 @@ static void postgresql_close(struct poly_owner *owner)
     poly_postgresql_unseal(self);
     poly_postgresql_unwatch(self);
     poly_pg_pool_close(self->pool);
+    poly_replicas_close(self->replicas);
     poly_pg_target_free(self->target);
     poly_pg_texts_free(self->texts);
     pthread_cond_destroy(&self->queued);
@@ -64,6 +65,8 @@ static enum poly_status open_all(struct poly_postgresql *self, struct poly_error
         status = prepare(self, err);
     if (status == POLY_OK)
         status = poly_pg_pool_open(&where, &pool, NULL, NULL, &self->pool, err);
+    if (status == POLY_OK && server->replica_count > 0)
+        status = poly_replicas_open(server, &where, &pool, &self->replicas, err);
     if (status == POLY_OK)
         status = poly_postgresql_watch(self, err);
     return status == POLY_OK ? poly_postgresql_sealer(self, err) : status;
@@ -106,6 +109,15 @@ struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance)
 }
 
 /* --- reading --- */
+
+static void postgresql_read_end(struct poly_owner *owner, struct poly_db *db, bool snapshot)
+{
+    struct poly_error ignored;
+
+    if (snapshot)
+        (void)poly_pg_commit(poly_pg_of(db), &ignored);
+    poly_postgresql_give(owner, db);
+}
 
 /* Another daemon may have answered with a position that we have not heard of. */
 static bool postgresql_reached(struct poly_owner *owner, uint64_t position)
@@ -230,7 +242,8 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .close = postgresql_close,
     .take = poly_postgresql_take,
     .give = poly_postgresql_give,
-    .snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    .read = poly_postgresql_read,
+    .read_end = postgresql_read_end,
     .reached = postgresql_reached,
     .run = poly_postgresql_run,
     .submit = poly_postgresql_submit,

@@ -20,19 +20,49 @@ void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error 
     pthread_mutex_unlock(&self->lock);
 }
 
+static struct poly_db *wrap(struct poly_postgresql *self, struct poly_pg *pg,
+                            struct poly_pg_pool *pool, struct poly_error *err)
+{
+    struct poly_db *db = poly_pg_db_new(pg, self->texts, pool);
+
+    if (db == NULL) {
+        poly_no_memory(err);
+        poly_pg_pool_give(pool, pg);
+    }
+    return db;
+}
+
 static struct poly_db *take(struct poly_postgresql *self, int64_t deadline, struct poly_error *err)
 {
     struct poly_pg *pg;
-    struct poly_db *db;
 
     if (poly_pg_pool_take(self->pool, deadline, &pg, err) != POLY_OK)
         return NULL;
-    db = poly_pg_db_new(pg, self->texts);
-    if (db == NULL) {
-        poly_no_memory(err);
-        poly_pg_pool_give(self->pool, pg);
-    }
-    return db;
+    return wrap(self, pg, self->pool, err);
+}
+
+struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly_reading *reading,
+                                     struct poly_freshness *freshness, struct poly_error *err)
+{
+    struct poly_postgresql *self = poly_postgresql_of(owner);
+    struct poly_pg_pool *pool = self->pool;
+    struct poly_pg *pg = NULL;
+    struct poly_db *db;
+
+    /* The primary has all that was ever acknowledged. */
+    freshness->applied = atomic_load(&owner->durable);
+    if (freshness->applied < reading->after)
+        freshness->applied = reading->after;
+    if (self->replicas != NULL && !reading->primary)
+        pg = poly_replicas_take(self->replicas, reading, freshness, &pool);
+    if (pg == NULL && poly_pg_pool_take(pool, reading->deadline, &pg, err) != POLY_OK)
+        return NULL;
+    db = wrap(self, pg, pool, err);
+    if (db == NULL || !reading->snapshot ||
+        poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err) == POLY_OK)
+        return db;
+    poly_postgresql_give(owner, db);
+    return NULL;
 }
 
 struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error *err)
@@ -44,7 +74,8 @@ void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db)
 {
     if (db == NULL)
         return;
-    poly_pg_pool_give(poly_postgresql_of(owner)->pool, poly_pg_of(db));
+    (void)owner;
+    poly_pg_pool_give(poly_pg_db_pool(db), poly_pg_of(db));
     poly_pg_db_free(db);
 }
 

@@ -23,7 +23,12 @@ enum {
     BACKOFF_MAX = 2000000
 };
 
-static const char horizon_get[] = "SELECT safe, last, writing, backend FROM poly.horizon()";
+/* The place in the WAL is read after the horizon was: it has all that is below that. */
+static const char horizon_get[] = "SELECT safe, last, writing, backend, lsn"
+                                  " FROM poly.horizon(), LATERAL (SELECT CASE"
+                                  " WHEN safe IS NULL OR pg_is_in_recovery() THEN NULL"
+                                  " ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END::bigint"
+                                  " AS lsn) AS wal";
 static const char holder_get[] =
     "SELECT format('%s %s, %s, since %s', application_name, client_addr, state,"
     " date_trunc('second', xact_start))"
@@ -41,6 +46,7 @@ enum poly_status poly_postgresql_horizon(struct poly_pg *pg, struct poly_horizon
     horizon->last = (uint64_t)poly_pg_int(result, 0, 1);
     horizon->writing = poly_pg_int(result, 0, 2);
     horizon->backend = (int)poly_pg_int(result, 0, 3);
+    horizon->lsn = (uint64_t)poly_pg_int(result, 0, 4);
     PQclear(result);
     return POLY_OK;
 }
@@ -124,6 +130,8 @@ static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, i
         poly_signal_raise(&self->base.instance->head, horizon.safe);
         *pause = SOON_US;
     }
+    if (self->replicas != NULL && horizon.lsn != 0)
+        poly_replicas_note(self->replicas, horizon.safe, horizon.lsn);
     look_at_holder(self, pg, &horizon);
     if (horizon.writing == 0)
         *pause = NET_US;

@@ -281,7 +281,7 @@ static enum poly_status look(struct migrating *m, struct poly_error *err)
     m->files = NULL;
     status = read_folder(m, err);
     if (status == POLY_OK)
-        status = poly_session_read(m->session, &db, err);
+        status = poly_session_read_log(m->session, &db, err);
     if (status != POLY_OK)
         return status;
     status = read_applied(m, db, err);
