@@ -25,7 +25,7 @@ static struct poly_instance *open_at(const char *data)
 
     snprintf(path, sizeof(path), "%s/%s", folder, data);
     snprintf(config, sizeof(config),
-             "stores: {relational: {driver: postgresql, url: '%s'}}\n"
+             "stores: {relational: {driver: postgresql, url: '%s', pool: {connect: 1m}}}\n"
              "domains:\n  orders: {stream: order, tenant: session, search: {fields: [text]}}\n",
              url);
     assert_ok(poly_open(&options, &instance, &err));

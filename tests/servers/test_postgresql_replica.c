@@ -20,7 +20,8 @@ static struct poly_instance *open_with(const char *more)
     struct poly_error err;
 
     snprintf(config, sizeof(config),
-             "stores: {relational: {driver: postgresql, url: '%s', replicas: ['%s']%s}}\n"
+             "stores: {relational: {driver: postgresql, url: '%s', replicas: ['%s'], pool: "
+             "{connect: 1m}%s}}\n"
              "domains:\n  orders: {stream: order, tenant: none}\n",
              primary, standby, more);
     assert_ok(poly_open(&options, &instance, &err));
