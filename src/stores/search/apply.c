@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/limits.h"
+#include "stores/search/document.h"
 #include "stores/search/embedded.h"
 
 struct change {
@@ -51,44 +51,6 @@ struct work {
 
 /* --- pass 1: which records, and are they sound? --- */
 
-static bool is_type(struct poly_text type, const char *name)
-{
-    return type.size == strlen(name) && memcmp(type.data, name, type.size) == 0;
-}
-
-/* Changes belong to the domain of their name, events to those that follow their category. */
-static bool concerns(const struct poly_search_index *index, const struct poly_record *record)
-{
-    bool event = record->type.size == 0 || record->type.data[0] != '$';
-
-    if (strlen(index->source) != record->domain.size ||
-        memcmp(index->source, record->domain.data, record->domain.size) != 0 ||
-        index->stream != event)
-        return false;
-    return event || is_type(record->type, "$put") || is_type(record->type, "$delete");
-}
-
-static bool is_delete(const struct poly_record *record)
-{
-    return is_type(record->type, "$delete");
-}
-
-static bool has_json(const struct poly_record *record)
-{
-    return record->data.type == POLY_JSON && !is_delete(record);
-}
-
-static enum poly_status poison(struct work *w, const struct poly_record *record,
-                               enum poly_status status)
-{
-    w->batch->failed = record->position;
-    return poly_fail_in(w->err, status, "search: record %llu of '%.*s', key '%.*s'",
-                        (unsigned long long)record->position,
-                        (int)(record->domain.size > 64 ? 64 : record->domain.size),
-                        record->domain.data, (int)(record->key.size > 64 ? 64 : record->key.size),
-                        record->key.data);
-}
-
 static enum poly_status collect(struct work *w, uint64_t applied)
 {
     const struct poly_search_generation *g = w->generation;
@@ -97,7 +59,8 @@ static enum poly_status collect(struct work *w, uint64_t applied)
     for (size_t i = 0; i < w->batch->count; i++)
         for (size_t j = 0; j < g->index_count; j++)
             room += w->batch->records[i].position > applied &&
-                    concerns(&g->indexes[j], &w->batch->records[i]);
+                    poly_document_concerns(g->indexes[j].source, g->indexes[j].stream,
+                                           &w->batch->records[i]);
     w->changes = poly_arena_array(w->arena, room + 1, sizeof(*w->changes));
     if (w->changes == NULL)
         return poly_no_memory(w->err);
@@ -109,12 +72,12 @@ static enum poly_status collect(struct work *w, uint64_t applied)
         if (record->position <= applied)
             continue;
         for (size_t j = 0; j < g->index_count; j++)
-            if (concerns(&g->indexes[j], record))
+            if (poly_document_concerns(g->indexes[j].source, g->indexes[j].stream, record))
                 w->changes[w->count++] = (struct change){.index = &g->indexes[j], .record = record};
-        if (w->count > before && has_json(record))
-            status = poly_json_check(record->data.text.data, record->data.text.size, w->err);
+        if (w->count > before)
+            status = poly_document_check(w->batch, record, w->err);
         if (status != POLY_OK)
-            return poison(w, record, status == POLY_LIMIT ? POLY_INVALID : status);
+            return status;
     }
     return POLY_OK;
 }
@@ -199,25 +162,6 @@ static enum poly_status next_document(struct work *w, int64_t tenant, int64_t *d
     return status;
 }
 
-/* An event is a document of its own: "order-42@7". */
-static enum poly_status key_of(struct work *w, const struct change *change, struct poly_text *key)
-{
-    const struct poly_record *record = change->record;
-    char *text;
-
-    *key = record->key;
-    if (!change->index->stream)
-        return POLY_OK;
-    text = poly_arena_printf(w->arena, "%.*s%s%.*s@%llu", (int)record->domain.size,
-                             record->domain.data, record->key.size > 0 ? "-" : "",
-                             (int)record->key.size, record->key.size > 0 ? record->key.data : "",
-                             (unsigned long long)record->version);
-    if (text == NULL)
-        return poly_no_memory(w->err);
-    *key = poly_text(text);
-    return POLY_OK;
-}
-
 static enum poly_status add_document(struct work *w, struct change *change, int64_t tenant,
                                      struct poly_text key, bool *added)
 {
@@ -290,11 +234,11 @@ static enum poly_status resolve(struct work *w, struct change *change, bool *lat
     enum poly_status status = POLY_OK;
 
     *late = false;
-    change->put = !is_delete(change->record);
+    change->put = !poly_document_removes(change->record);
     if (change->index->tenants)
         status = tenant_number(w, change->record->tenant, &tenant);
     if (status == POLY_OK)
-        status = key_of(w, change, &key);
+        status = poly_document_key(change->record, change->index->stream, w->arena, &key, w->err);
     if (status == POLY_OK)
         status = add_document(w, change, tenant, key, &added);
     if (status != POLY_OK || added)
@@ -419,7 +363,8 @@ static enum poly_status put_filters(struct work *w, const struct change *change,
 static enum poly_status put_text(struct work *w, const struct change *change)
 {
     const struct poly_search_index *index = change->index;
-    struct poly_text json = has_json(change->record) ? change->record->data.text : poly_text("");
+    struct poly_text json =
+        poly_document_has_json(change->record) ? change->record->data.text : poly_text("");
     struct poly_text texts[POLY_MAX_SEARCH_FIELDS];
     struct poly_value filters[POLY_MAX_COLUMNS];
     sqlite3_stmt *statement;
@@ -460,7 +405,7 @@ static enum poly_status write_document(struct work *w, const struct change *firs
         status = put_text(w, last);
     poly_arena_rewind(w->arena, mark);
     if (status == POLY_INVALID || status == POLY_LIMIT)
-        return poison(w, last->record, status);
+        return poly_document_poison(w->batch, last->record, status, w->err);
     return status;
 }
 

@@ -31,7 +31,7 @@ static enum poly_status check_path(struct poly_db *db, const struct poly_filter 
     return status;
 }
 
-static enum poly_status check_values(const struct poly_filter *filter, struct poly_error *err)
+enum poly_status poly_filter_check_values(const struct poly_filter *filter, struct poly_error *err)
 {
     bool none = filter->compare == POLY_IS_NULL || filter->compare == POLY_NOT_NULL;
 
@@ -66,7 +66,7 @@ enum poly_status poly_filter_check(struct poly_db *db, const struct poly_filter 
         if (filters[i].column == NULL || filters[i].compare > POLY_NOT_NULL)
             return poly_fail(err, POLY_INVALID, "search: filter %zu has no column or comparison",
                              i + 1);
-        status = check_values(&filters[i], err);
+        status = poly_filter_check_values(&filters[i], err);
         if (status == POLY_OK && filters[i].path != NULL)
             status = check_path(db, &filters[i], err);
     }

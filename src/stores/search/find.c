@@ -170,29 +170,6 @@ static bool fits_trigrams(struct poly_text text)
     return characters >= 3;
 }
 
-static enum poly_status no_field(struct find *f, const struct poly_query_node *term)
-{
-    return poly_fail_at(f->err, POLY_INVALID, term->field_position,
-                        "query: no field '%.64s' in %s'%s' at %d; put the text in quotes to "
-                        "search for a colon",
-                        term->field, f->scope_count > 1 ? "any domain asked, like " : "",
-                        f->scopes[0].index->name, term->field_position);
-}
-
-static enum poly_status no_word(struct find *f, const struct poly_query_node *term, bool trigram)
-{
-    int size = (int)(term->text.size > 64 ? 64 : term->text.size);
-
-    if (trigram)
-        return poly_fail_at(f->err, POLY_INVALID, term->position,
-                            "query: '%.*s' at %d is too short for a trigram index; write three "
-                            "characters or more",
-                            size, term->text.data, term->position);
-    return poly_fail_at(f->err, POLY_INVALID, term->position,
-                        "query: '%.*s' at %d has no letter or digit to search for", size,
-                        term->text.data, term->position);
-}
-
 /* A term that one domain cannot have matches nothing there; one that none can have is a mistake. */
 static enum poly_status place_term(struct find *f, const struct poly_query_node *term)
 {
@@ -216,8 +193,8 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
         scope->columns[term->index] = fits ? column : POLY_QUERY_NOWHERE;
     }
     if (!field)
-        return no_field(f, term);
-    return word ? POLY_OK : no_word(f, term, trigram);
+        return poly_query_no_field(term, f->scopes[0].index->name, f->scope_count > 1, f->err);
+    return word ? POLY_OK : poly_query_no_word(term, trigram, f->err);
 }
 
 static enum poly_status place_terms(struct find *f)

@@ -414,6 +414,33 @@ enum poly_status poly_query_parse(const char *text, struct poly_arena *arena,
     return finish(&p, root, query);
 }
 
+/* --- what no index can have --- */
+
+enum poly_status poly_query_no_field(const struct poly_query_node *term, const char *domain,
+                                     bool several, struct poly_error *err)
+{
+    return poly_fail_at(err, POLY_INVALID, term->field_position,
+                        "query: no field '%.64s' in %s'%s' at %d; put the text in quotes to "
+                        "search for a colon",
+                        term->field, several ? "any domain asked, like " : "", domain,
+                        term->field_position);
+}
+
+enum poly_status poly_query_no_word(const struct poly_query_node *term, bool trigram,
+                                    struct poly_error *err)
+{
+    int size = (int)(term->text.size > 64 ? 64 : term->text.size);
+
+    if (trigram)
+        return poly_fail_at(err, POLY_INVALID, term->position,
+                            "query: '%.*s' at %d is too short for a trigram index; write three "
+                            "characters or more",
+                            size, term->text.data, term->position);
+    return poly_fail_at(err, POLY_INVALID, term->position,
+                        "query: '%.*s' at %d has no letter or digit to search for", size,
+                        term->text.data, term->position);
+}
+
 /* --- printing --- */
 
 struct printer {
@@ -424,15 +451,14 @@ struct printer {
     bool deep;
 };
 
-/* Can it match anything at all? */
-static bool alive(const struct poly_query_node *node, const int *columns)
+bool poly_query_alive(const struct poly_query_node *node, const int *columns)
 {
     bool any = false;
 
     if (node->type == POLY_QUERY_TERM)
         return columns[node->index] != POLY_QUERY_NOWHERE;
     for (const struct poly_query_node *child = node->children; child != NULL; child = child->next) {
-        bool lives = alive(child, columns);
+        bool lives = poly_query_alive(child, columns);
 
         if (node->type == POLY_QUERY_AND && !child->negated && !lives)
             return false;
@@ -472,7 +498,7 @@ static int depth(const struct poly_query_node *node)
 
 static bool printed(const struct printer *p, const struct poly_query_node *child, bool negated)
 {
-    return child->negated == negated && alive(child, p->columns);
+    return child->negated == negated && poly_query_alive(child, p->columns);
 }
 
 /*
@@ -527,7 +553,7 @@ size_t poly_query_print(const struct poly_query *query, const int *columns, stru
     struct printer p = {
         .columns = columns, .out = out, .order = order, .deep = depth(query->root) > DEEP};
 
-    if (!alive(query->root, columns))
+    if (!poly_query_alive(query->root, columns))
         return 0;
     print_node(&p, query->root);
     return p.count;

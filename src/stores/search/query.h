@@ -46,9 +46,19 @@ struct poly_query {
 enum poly_status poly_query_parse(const char *text, struct poly_arena *arena,
                                   struct poly_query **query, struct poly_error *err);
 
+/* What an engine says of a term that none of the domains can have: POLY_INVALID, at its place. No
+ * such field (domain: one of them), or nothing in it that the index could hold. */
+enum poly_status poly_query_no_field(const struct poly_query_node *term, const char *domain,
+                                     bool several, struct poly_error *err);
+enum poly_status poly_query_no_word(const struct poly_query_node *term, bool trigram,
+                                    struct poly_error *err);
+
 /* Where a term may match in one index. */
 #define POLY_QUERY_ANY (-1)     /* in every column */
 #define POLY_QUERY_NOWHERE (-2) /* the index lacks its field, or cannot hold such a word */
+
+/* Can it match anything at all? */
+bool poly_query_alive(const struct poly_query_node *node, const int *columns);
 
 /*
  * Prints the FTS5 expression for an index whose columns are named c0, c1 …
