@@ -30,14 +30,16 @@ struct poly_store_open {
     const struct poly_config *config;
     const struct poly_store_config *store;
     struct poly_instance *instance;
-    bool follower;    /* else co-located: its data is in the database of the log */
-    const char *data; /* following: folder for its own file */
+    bool follower;     /* else co-located: its data is in the database of the log */
+    const char *data;  /* following: folder for its own file */
+    const uint8_t *id; /* 16 bytes: the instance's, for a store that is kept elsewhere */
 };
 
 /* One batch for apply(): records in log order, all beyond the applied position. */
 struct poly_batch {
     const struct poly_record *records;
     size_t count;    /* 0: nothing of interest, only the position moves */
+    uint64_t after;  /* the store has said that it has applied up to here, or 0 */
     uint64_t last;   /* everything up to here is in this batch or is not of interest */
     uint64_t failed; /* out: position of the record that could not be applied; 0: not one record */
     bool temporary;  /* out: worth another try, unchanged */
@@ -51,6 +53,16 @@ struct poly_driver {
     enum poly_status (*open)(const struct poly_store_open *how, struct poly_store **store,
                              struct poly_error *err);
     void (*close)(struct poly_store *store); /* NULL is accepted */
+
+    /*
+     * A store that several daemons share has one that applies at a time; NULL: it is this
+     * instance's alone. Asked again and again, on the projector's thread; costs nothing most of the
+     * time. *leads false: another daemon applies, and this one only looks how far that is. wanted:
+     * it is to be this one, and the other is to stop. When it fails, nobody knows. What one that is
+     * not the leader any more tries to apply fails, with batch->temporary.
+     */
+    enum poly_status (*lead)(struct poly_store *store, bool wanted, bool *leads,
+                             struct poly_error *err);
 
     /* Does this store want records of that domain? Records of others are not even decoded. */
     bool (*wants)(struct poly_store *store, struct poly_text domain);
@@ -72,7 +84,9 @@ struct poly_driver {
     /*
      * The effect of the batch and its last position, together or not at all.
      * Records at or below applied() are skipped, so redelivery is harmless; an
-     * effect never replaces one of a later position. Co-located: db is the
+     * effect never replaces one of a later position. A server that has lost what
+     * it had (applied() is below batch->after) fails, with batch->temporary.
+     * Co-located: db is the
      * writer's connection with a transaction open, and apply() neither begins
      * nor commits. Following: db is NULL, and apply() is its own transaction.
      */

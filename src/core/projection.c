@@ -71,6 +71,7 @@ static enum poly_status load_row(struct poly_projection *projection, struct poly
 
     if (status != POLY_OK)
         return status;
+    *work = (struct poly_progress){.stopped = false};
     poly_stmt_text(&get, 1, poly_text(projection->name));
     status = poly_stmt_row(&get, &row, err);
     *fits = false;
@@ -100,6 +101,7 @@ static enum poly_status load_skip_list(struct poly_projection *projection, struc
 
     if (status != POLY_OK)
         return status;
+    projection->work.skipped = 0;
     poly_stmt_text(&get, 1, poly_text(projection->name));
     while ((status = poly_stmt_row(&get, &row, err)) == POLY_OK && row) {
         uint64_t *more = realloc(projection->skips, (projection->work.skipped + 1) * sizeof(*more));
@@ -211,6 +213,72 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     return status == POLY_OK ? poly_projector_save(projection, db, err) : status;
 }
 
+enum poly_status poly_projection_recover(struct poly_projection *projection, struct poly_error *err)
+{
+    struct poly_progress before = projection->work;
+    enum poly_status status = poly_owner_run(projection->instance, recover, projection, false, err);
+
+    if (status == POLY_OK)
+        projection->reload = false;
+    else
+        projection->work = before;
+    return status;
+}
+
+/* --- looking on, while another daemon applies --- */
+
+static enum poly_status look_at(struct poly_projection *projection,
+                                struct poly_generation *generation, struct poly_error *err)
+{
+    enum poly_status status = load_applied(projection, NULL, generation, err);
+
+    if (status == POLY_NOT_FOUND) /* just dropped, or not yet made */
+        *generation = (struct poly_generation){0};
+    return status == POLY_NOT_FOUND ? POLY_OK : status;
+}
+
+static enum poly_status look(struct poly_projection *projection, struct poly_db *db,
+                             struct poly_error *err)
+{
+    struct poly_progress *work = &projection->work;
+    bool fits = false;
+    enum poly_status status = load_row(projection, db, &fits, err);
+
+    if (status == POLY_OK)
+        status = load_skip_list(projection, db, err);
+    if (status != POLY_OK)
+        return status;
+    if (!fits) {
+        bool made = work->active.number != 0 || work->building.number != 0;
+
+        *work = (struct poly_progress){.building_stopped = made};
+        snprintf(work->error, sizeof(work->error),
+                 "another daemon applies, with another configuration of %s",
+                 projection->driver->store);
+        return POLY_OK;
+    }
+    status = look_at(projection, &work->active, err);
+    if (status == POLY_OK)
+        status = look_at(projection, &work->previous, err);
+    return status == POLY_OK ? look_at(projection, &work->building, err) : status;
+}
+
+enum poly_status poly_projection_observe(struct poly_projection *projection, struct poly_error *err)
+{
+    struct poly_owner *owner = projection->instance->owner;
+    struct poly_progress before = projection->work;
+    struct poly_db *reader = owner->driver->take(owner, err);
+    enum poly_status status;
+
+    if (reader == NULL)
+        return err->status;
+    status = look(projection, reader, err);
+    owner->driver->give(owner, reader);
+    if (status != POLY_OK)
+        projection->work = before;
+    return status;
+}
+
 static void projection_free(struct poly_projection *projection)
 {
     if (projection == NULL)
@@ -238,7 +306,8 @@ static struct poly_projection *projection_new(struct poly_instance *instance,
     self->driver = driver;
     /* On a server the log is everybody's, and an embedded follower its daemon's alone. */
     snprintf(self->name, sizeof(self->name), "%s%s%s", driver->store,
-             *instance->node == '\0' ? "" : "@", instance->node);
+             *instance->node == '\0' || driver->lead != NULL ? "" : "@",
+             driver->lead != NULL ? "" : instance->node);
     self->config = config;
     self->follower = config->follower;
     pthread_mutex_init(&self->lock, NULL);
@@ -264,14 +333,19 @@ static enum poly_status projection_open(struct poly_instance *instance,
                                   .store = config,
                                   .instance = instance,
                                   .follower = config->follower,
-                                  .data = instance->data};
+                                  .data = instance->data,
+                                  .id = instance->owner->id};
     enum poly_status status;
 
     if (self == NULL)
         return poly_no_memory(err);
     status = driver->open(&how, &self->store, err);
+    self->leads = true;
+    if (status == POLY_OK && driver->lead != NULL)
+        status = driver->lead(self->store, false, &self->leads, err);
     if (status == POLY_OK)
-        status = poly_owner_run(instance, recover, self, false, err);
+        status =
+            self->leads ? poly_projection_recover(self, err) : poly_projection_observe(self, err);
     if (status != POLY_OK) {
         projection_free(self);
         return status;
@@ -326,9 +400,9 @@ static enum poly_status keep_position(struct poly_db *db, void *arg, struct poly
 {
     struct poly_projection *projection = arg;
     struct poly_generation *generation = &projection->work.active;
-    struct poly_batch batch = {.last = generation->applied};
+    struct poly_batch batch = {.after = generation->stored, .last = generation->applied};
 
-    if (generation->number == 0 || generation->stored == generation->applied)
+    if (!projection->leads || generation->number == 0 || generation->stored == generation->applied)
         return POLY_OK;
     return projection->driver->apply(projection->store, projection->follower ? NULL : db,
                                      generation->number, &batch, err);

@@ -27,7 +27,8 @@ enum {
     GROUP_BATCHES = 40,    /* of the active generation in one group commit */
     POSITION_LAG = 4096,   /* of a position that moves without effect */
     BACKOFF_FIRST = 50000, /* microseconds */
-    BACKOFF_MAX = 5000000
+    BACKOFF_MAX = 5000000,
+    LEAD_EVERY = 500000 /* a leader with nothing to do says that it is there */
 };
 
 static const char save[] =
@@ -207,6 +208,7 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
     }
     if (status != POLY_OK)
         return status;
+    batch.after = generation->stored;
     if (batch.count > 0 || batch.last - generation->stored >= POSITION_LAG) {
         status = apply(projection, db, generation->number, &batch, err);
         if (status == POLY_OK)
@@ -453,7 +455,7 @@ static enum poly_status run_command(struct poly_projection *projection, struct p
     return status;
 }
 
-static enum poly_command take_command(struct poly_projection *projection)
+enum poly_command poly_projector_take(struct poly_projection *projection)
 {
     enum poly_command command;
 
@@ -465,7 +467,7 @@ static enum poly_command take_command(struct poly_projection *projection)
     return command;
 }
 
-static void finish_command(struct poly_projection *projection, enum poly_status status,
+void poly_projector_finish(struct poly_projection *projection, enum poly_status status,
                            const struct poly_error *err)
 {
     pthread_mutex_lock(&projection->lock);
@@ -535,7 +537,7 @@ enum poly_status poly_projector_command(struct poly_projection *projection,
 
 /* --- co-located: on the writer --- */
 
-static bool worse(const struct poly_progress *before, const struct poly_progress *after)
+bool poly_projector_worse(const struct poly_progress *before, const struct poly_progress *after)
 {
     return before->stopped != after->stopped || before->active.number != after->active.number ||
            before->previous.number != after->previous.number ||
@@ -549,7 +551,7 @@ static enum poly_status group_command(struct poly_projection *projection, struct
 {
     struct poly_progress before = projection->work;
     struct poly_error failed = {POLY_OK, -1, ""};
-    enum poly_command command = take_command(projection);
+    enum poly_command command = poly_projector_take(projection);
     enum poly_status status;
 
     if (command == POLY_COMMAND_NONE)
@@ -583,7 +585,7 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
     }
     if (status == POLY_OK && caught_up(&projection->work, sealed))
         swap(&projection->work);
-    if (status == POLY_OK && worse(&before, &projection->work))
+    if (status == POLY_OK && poly_projector_worse(&before, &projection->work))
         status = poly_projector_save(projection, db, err);
     const struct poly_progress *work = &projection->work;
 
@@ -608,9 +610,9 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
     command = projection->command_running;
     pthread_mutex_unlock(&projection->lock);
     if (command && committed)
-        finish_command(projection, projection->command_status, &projection->command_error);
+        poly_projector_finish(projection, projection->command_status, &projection->command_error);
     else if (command)
-        finish_command(projection, POLY_UNAVAILABLE, &lost);
+        poly_projector_finish(projection, POLY_UNAVAILABLE, &lost);
     poly_signal_raise(&projection->applied, projection->work.active.applied);
     if (command || projection->work.stopped)
         poly_signal_poke(&projection->applied);
@@ -638,7 +640,7 @@ static enum poly_status command_now(struct poly_db *db, void *arg, struct poly_e
 static void follow_command(struct poly_projection *projection)
 {
     struct poly_progress before = projection->work;
-    struct follower_command command = {projection, take_command(projection)};
+    struct follower_command command = {projection, poly_projector_take(projection)};
     struct poly_error err = {POLY_OK, -1, ""};
     enum poly_status status;
 
@@ -650,7 +652,7 @@ static void follow_command(struct poly_projection *projection)
     pthread_mutex_lock(&projection->lock);
     projection->live = projection->work;
     pthread_mutex_unlock(&projection->lock);
-    finish_command(projection, status, &err);
+    poly_projector_finish(projection, status, &err);
     poly_signal_poke(&projection->applied);
 }
 
@@ -671,7 +673,7 @@ static enum poly_status follow_step(struct poly_projection *projection, uint64_t
         (projection->work.stopped || projection->work.active.applied >= head ||
          projection->work.active.number == 0))
         swap(&projection->work);
-    if (status == POLY_OK && worse(&before, &projection->work)) {
+    if (status == POLY_OK && poly_projector_worse(&before, &projection->work)) {
         status = poly_owner_run(projection->instance, save_now, projection, false, err);
         if (status != POLY_OK)
             projection->work = before;
@@ -679,7 +681,7 @@ static enum poly_status follow_step(struct poly_projection *projection, uint64_t
     return status;
 }
 
-static void follow_publish(struct poly_projection *projection, enum poly_status status,
+void poly_projector_follow(struct poly_projection *projection, enum poly_status status,
                            const struct poly_error *err)
 {
     bool stopped = projection->work.stopped;
@@ -707,6 +709,15 @@ static bool idle(const struct poly_projection *projection, uint64_t head)
            (work->building.number == 0 || work->building_stopped);
 }
 
+/* Until there is more to apply, or to lead. */
+static void rest(struct poly_projection *projection, uint64_t head, unsigned seen)
+{
+    bool shared = projection->driver->lead != NULL;
+
+    poly_signal_wait(&projection->instance->head, head + 1,
+                     shared ? poly_clock_monotonic() + LEAD_EVERY : -1, seen);
+}
+
 void *poly_projector_thread(void *arg)
 {
     struct poly_projection *projection = arg;
@@ -722,9 +733,12 @@ void *poly_projector_thread(void *arg)
 
         if (atomic_load(&instance->closing)) /* after seen: closing pokes once */
             break;
+        if (!poly_projector_lead(projection, seen))
+            continue;
         follow_command(projection);
         status = follow_step(projection, head, &moved, &err);
-        follow_publish(projection, status, &err);
+        poly_projector_follow(projection, status, &err);
+        projection->reload = status != POLY_OK;
         if (status != POLY_OK) {
             backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2;
             backoff = backoff > BACKOFF_MAX ? BACKOFF_MAX : backoff;
@@ -732,12 +746,13 @@ void *poly_projector_thread(void *arg)
         } else {
             backoff = 0;
             if (idle(projection, head))
-                poly_signal_wait(&instance->head, head + 1, -1, seen);
+                rest(projection, head, seen);
         }
     }
     /* Nobody may be left waiting for a command that will not run. */
-    take_command(projection);
-    finish_command(projection, POLY_UNAVAILABLE,
-                   &(struct poly_error){POLY_UNAVAILABLE, -1, "the instance is being closed"});
+    poly_projector_take(projection);
+    poly_projector_finish(
+        projection, POLY_UNAVAILABLE,
+        &(struct poly_error){POLY_UNAVAILABLE, -1, "the instance is being closed"});
     return NULL;
 }

@@ -44,6 +44,9 @@ struct poly_projection {
     const struct poly_store_config *config;
     struct poly_store *store;
     bool follower;
+    bool leads;        /* a store that daemons share: we apply */
+    bool reload;       /* … and are to look first what the store has */
+    int64_t asked;     /* since when a command waits for that; monotonic, 0: none does */
     uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
 
     struct poly_progress work;  /* the projector's own */
@@ -72,6 +75,16 @@ struct poly_projection {
     bool thread_runs;
 };
 
+/* projection.c: what of a store is there, and which generation serves. recover: and makes what is
+ * missing, or begins anew; for who applies. */
+enum poly_status poly_projection_recover(struct poly_projection *projection,
+                                         struct poly_error *err);
+enum poly_status poly_projection_observe(struct poly_projection *projection,
+                                         struct poly_error *err);
+
+/* lead.c: may this daemon apply now? Else it has waited a while. seen: of the head's signal. */
+bool poly_projector_lead(struct poly_projection *projection, unsigned seen);
+
 /* projector.c */
 
 /* On the writer, before a commit: a co-located projection takes in what is sealed. */
@@ -84,6 +97,15 @@ void *poly_projector_thread(void *projection);
 enum poly_status poly_projector_command(struct poly_projection *projection,
                                         enum poly_command command, const char *reason,
                                         const char *by, struct poly_error *err);
+/* The command that somebody waits for, if any; and its end. */
+enum poly_command poly_projector_take(struct poly_projection *projection);
+void poly_projector_finish(struct poly_projection *projection, enum poly_status status,
+                           const struct poly_error *err);
+/* Publishes the work of a follower, and why there is none. */
+void poly_projector_follow(struct poly_projection *projection, enum poly_status status,
+                           const struct poly_error *err);
+/* Has more changed than positions? */
+bool poly_projector_worse(const struct poly_progress *before, const struct poly_progress *after);
 /* Its row in poly_projection, on the writer. */
 enum poly_status poly_projector_save(struct poly_projection *projection, struct poly_db *db,
                                      struct poly_error *err);
