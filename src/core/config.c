@@ -315,6 +315,16 @@ static enum poly_status take_file(struct poly_config_reader *reader, const char 
     return reader->folder == NULL || reader->file == NULL ? poly_no_memory(reader->err) : POLY_OK;
 }
 
+static enum poly_status check_pool(struct poly_config_reader *reader,
+                                   const struct poly_store_config *store)
+{
+    if (store->server.pool_min > store->server.pool_max)
+        return poly_fail(reader->err, POLY_INVALID,
+                         "%.200s: stores.%s.pool: min is %u, over max, which is %u", reader->file,
+                         store->name, store->server.pool_min, store->server.pool_max);
+    return POLY_OK;
+}
+
 /* Records and events are in one database: a change and its record are one transaction. */
 static enum poly_status check_stores(struct poly_config_reader *reader)
 {
@@ -333,14 +343,34 @@ static enum poly_status check_stores(struct poly_config_reader *reader)
         return poly_fail(reader->err, POLY_INVALID,
                          "%.200s: stores.relational.driver is '%s': it needs stores.relational.url",
                          reader->file, relational->driver);
-    if (relational->server.pool_min > relational->server.pool_max)
-        return poly_fail(reader->err, POLY_INVALID,
-                         "%.200s: stores.relational.pool: min is %u, over max, which is %u",
-                         reader->file, relational->server.pool_min, relational->server.pool_max);
     /* What is not in the log's own database can only follow it. */
-    if (server)
+    if (server || strcmp(reader->stores[CONFIG_SEARCH].driver, "embedded") != 0)
         reader->stores[CONFIG_SEARCH].follower = true;
-    return POLY_OK;
+    return check_pool(reader, relational);
+}
+
+/* A search on a server is on that of the records, if there is one and no other is named. */
+static enum poly_status check_search_server(struct poly_config_reader *reader)
+{
+    const struct poly_server *records = &reader->stores[CONFIG_RELATIONAL].server;
+    struct poly_store_config *search = &reader->stores[CONFIG_SEARCH];
+
+    if (strcmp(search->driver, "embedded") == 0)
+        return POLY_OK;
+    if (search->server.url == NULL) {
+        bool password = search->server.password_env != NULL || search->server.password_file != NULL;
+
+        if (strcmp(reader->stores[CONFIG_RELATIONAL].driver, search->driver) != 0)
+            return poly_fail(reader->err, POLY_INVALID,
+                             "%.200s: stores.search.driver is '%s': it needs stores.search.url",
+                             reader->file, search->driver);
+        search->server.url = records->url;
+        if (!password) {
+            search->server.password_env = records->password_env;
+            search->server.password_file = records->password_file;
+        }
+    }
+    return check_pool(reader, search);
 }
 
 static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
@@ -368,7 +398,9 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
         (reader->config.tls_certificate == NULL) != (reader->config.tls_key == NULL))
         status = poly_fail(reader->err, POLY_INVALID,
                            "%.200s: listen.tls needs both 'certificate' and 'key'", reader->file);
-    return status == POLY_OK ? check_stores(reader) : status;
+    if (status == POLY_OK)
+        status = check_stores(reader);
+    return status == POLY_OK ? check_search_server(reader) : status;
 }
 
 enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,

@@ -9,6 +9,7 @@
 
 const struct poly_driver *const poly_drivers[] = {
     &poly_search_embedded.base,
+    &poly_search_postgresql.base,
     NULL,
 };
 

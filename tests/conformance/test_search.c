@@ -1,9 +1,11 @@
 /*
  * What poly_search() promises, through the public library only, for every
- * placement of the search store: in the log's own file, and in a file that follows.
+ * placement of the search store: in the log's own file, in a file that follows,
+ * and, when tests/servers/with runs this, on a server that follows.
  */
 #include "test.h"
 
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@ static const char domains[] =
 
 struct place {
     bool follower;
+    const char *server; /* its address; NULL: embedded */
     struct fixture fixture;
     struct poly_instance *instance;
     struct poly_session *acme, *zeta, *nobody, *admin;
@@ -37,12 +40,27 @@ static struct poly_error err;
 
 /* --- a Polystore in a folder of its own --- */
 
+static void on_server(struct place *p, const char *sql)
+{
+    PGconn *conn = PQconnectdb(p->server);
+    PGresult *result = PQexec(conn, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    PQclear(result);
+    PQfinish(conn);
+}
+
 static void open_place(struct place *p)
 {
-    char config[2048];
+    char config[4096];
 
-    snprintf(config, sizeof(config), "stores: {search: {placement: %s}}\n%s",
-             p->follower ? "follower" : "colocated", domains);
+    if (p->server != NULL)
+        snprintf(config, sizeof(config), "stores: {search: {driver: postgresql, url: '%s'}}\n%s",
+                 p->server, domains);
+    else
+        snprintf(config, sizeof(config), "stores: {search: {placement: %s}}\n%s",
+                 p->follower ? "follower" : "colocated", domains);
     fixture_open(&p->fixture, config);
     p->instance = p->fixture.instance;
     p->admin = p->fixture.admin;
@@ -59,11 +77,15 @@ static void close_place(struct place *p)
     fixture_close(&p->fixture);
 }
 
-static int setup(void **state, bool follower)
+static int setup(void **state, bool follower, const char *server)
 {
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
+    p->server = server;
+    if (server != NULL)
+        on_server(p,
+                  "SET client_min_messages = warning; DROP SCHEMA IF EXISTS poly_search CASCADE");
     fixture_make(&p->fixture);
     fixture_migration(&p->fixture, "0001_init.sql", migration);
     open_place(p);
@@ -74,12 +96,17 @@ static int setup(void **state, bool follower)
 
 static int setup_colocated(void **state)
 {
-    return setup(state, false);
+    return setup(state, false, NULL);
 }
 
 static int setup_follower(void **state)
 {
-    return setup(state, true);
+    return setup(state, true, NULL);
+}
+
+static int setup_server(void **state)
+{
+    return setup(state, true, getenv("POLY_TEST_POSTGRESQL_URL"));
 }
 
 static int teardown(void **state)
@@ -433,28 +460,40 @@ static void survives_reopening(void **state)
     finds(p->nobody, "lasting", NULL, "documentation/a documentation/b");
 }
 
+static void lose_index(struct place *p, bool damaged)
+{
+    char path[160];
+    FILE *file;
+
+    if (p->server != NULL) {
+        on_server(p, damaged
+                         ? "DO $$BEGIN EXECUTE 'DROP TABLE poly_search.documents_' ||"
+                           " (SELECT max(number) FROM poly_search.generation); END$$"
+                         : "SET client_min_messages = warning; DROP SCHEMA poly_search CASCADE");
+        return;
+    }
+    snprintf(path, sizeof(path), "%s/search.db", p->fixture.data);
+    assert_int_equal(remove(path), 0);
+    file = damaged ? fopen(path, "w") : NULL;
+    for (int i = 0; file != NULL && i < 500; i++)
+        fputs("no database ", file);
+    if (file != NULL)
+        fclose(file);
+}
+
 /* The index is lost, or is no database any more: it comes again from the log. */
 static void lost_index_comes_again(void **state)
 {
     struct place *p = *state;
     struct poly_token token;
-    char path[160];
 
     if (!p->follower)
         return;
     put_page(p->nobody, "a", "lasting", "");
     token = put_page(p->nobody, "b", "gone", "");
     for (int damaged = 0; damaged < 2; damaged++) {
-        FILE *file;
-
         close_place(p);
-        snprintf(path, sizeof(path), "%s/search.db", p->fixture.data);
-        assert_int_equal(remove(path), 0);
-        file = damaged ? fopen(path, "w") : NULL;
-        for (int i = 0; file != NULL && i < 500; i++)
-            fputs("no database ", file);
-        if (file != NULL)
-            fclose(file);
+        lose_index(p, damaged);
         open_place(p);
         wait_for_index(p);
         assert_ok(poly_session_after(p->nobody, token.text, POLY_WAIT, &err));
@@ -570,30 +609,28 @@ static void whole_answers_under_load(void **state)
     assert_int_equal(atomic_load(&crowd.wrong), 0);
 }
 
+#define SERVER(test)                                                                               \
+    {                                                                                              \
+        "postgresql." #test, test, setup_server, teardown, NULL                                    \
+    }
 #define BOTH(test)                                                                                 \
     {"colocated." #test, test, setup_colocated, teardown, NULL},                                   \
     {                                                                                              \
         "follower." #test, test, setup_follower, teardown, NULL                                    \
     }
 
+#define ALL(each)                                                                                  \
+    each(three_collections_one_answer), each(tenants_do_not_meet), each(the_wall),                 \
+        each(reads_its_own_writes), each(follows_every_change), each(aborted_is_not_found),        \
+        each(filters_pages_and_marks), each(bad_requests), each(rebuild_beside),                   \
+        each(survives_reopening), each(lost_index_comes_again), each(another_program_writes),      \
+        each(poison_stops_search_alone), each(whole_answers_under_load)
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        BOTH(three_collections_one_answer),
-        BOTH(tenants_do_not_meet),
-        BOTH(the_wall),
-        BOTH(reads_its_own_writes),
-        BOTH(follows_every_change),
-        BOTH(aborted_is_not_found),
-        BOTH(filters_pages_and_marks),
-        BOTH(bad_requests),
-        BOTH(rebuild_beside),
-        BOTH(survives_reopening),
-        BOTH(lost_index_comes_again),
-        BOTH(another_program_writes),
-        BOTH(poison_stops_search_alone),
-        BOTH(whole_answers_under_load),
-    };
+    const struct CMUnitTest embedded[] = {ALL(BOTH)}, server[] = {ALL(SERVER)};
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (getenv("POLY_TEST_POSTGRESQL_URL") != NULL)
+        return cmocka_run_group_tests(server, NULL, NULL);
+    return cmocka_run_group_tests(embedded, NULL, NULL);
 }

@@ -17,6 +17,7 @@
  *   …60  upgrades
  *   …61  who seals the log
  *   …62  an idempotency key, by hash
+ *   …64  and …65 are those of stores/search/postgresql.h
  */
 enum {
     POLY_LOCK_POSITION = 1886350457,

@@ -44,6 +44,7 @@ struct poly_search_driver {
                                struct poly_hits *hits, struct poly_error *err);
 };
 
-extern const struct poly_search_driver poly_search_embedded; /* SQLite FTS5 */
+extern const struct poly_search_driver poly_search_embedded;   /* SQLite FTS5 */
+extern const struct poly_search_driver poly_search_postgresql; /* tsvector, GIN */
 
 #endif

@@ -1,0 +1,393 @@
+/*
+ * A batch becomes one statement: lists of documents, which the server joins
+ * with what it has. All of it, with the position, is one transaction, which
+ * begins by holding two rows: the store's, so that nobody becomes the one who
+ * applies in the middle, and the generation's position.
+ *
+ * Only the last change of a document in a batch is sent: what comes before it
+ * would be seen by nobody.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "stores/search/document.h"
+#include "stores/search/postgresql.h"
+
+enum { VECTORS_MAX = 1 << 30 };
+
+static const char hold[] = "SELECT fence FROM poly_search.store FOR SHARE";
+static const char hold_position[] =
+    "SELECT applied FROM poly_search.generation WHERE number = $1 FOR UPDATE";
+static const char set_applied[] =
+    "UPDATE poly_search.generation SET applied = $2 WHERE number = $1";
+
+struct change {
+    const struct poly_ts_index *index;
+    const struct poly_record *record;
+    struct poly_text tenant, key;
+    size_t sequence;
+};
+
+/* What is sent of a document; the texts are offsets into .text until all are there. */
+struct piece {
+    size_t words, words_size, filters, filters_size, fields, fields_size;
+};
+
+struct work {
+    struct poly_ts *self;
+    const struct poly_ts_generation *generation;
+    struct poly_pg *pg;
+    struct poly_batch *batch;
+    struct poly_arena *arena;
+    struct change *changes;
+    size_t count;
+    struct poly_buffer text;
+    struct poly_error *err;
+};
+
+/* --- which records --- */
+
+static enum poly_status collect_one(struct work *w, const struct poly_record *record)
+{
+    const struct poly_ts_generation *g = w->generation;
+    enum poly_status status = POLY_OK;
+    bool checked = false;
+
+    for (size_t i = 0; i < g->index_count && status == POLY_OK; i++) {
+        const struct poly_ts_index *index = &g->indexes[i];
+        struct change *change = &w->changes[w->count];
+
+        if (!poly_document_concerns(index->source, index->stream, record))
+            continue;
+        if (!checked)
+            status = poly_document_check(w->batch, record, w->err);
+        checked = true;
+        *change = (struct change){.index = index, .record = record, .sequence = w->count};
+        change->tenant = index->tenants ? record->tenant : poly_text("");
+        if (status == POLY_OK)
+            status = poly_document_key(record, index->stream, w->arena, &change->key, w->err);
+        w->count++;
+    }
+    return status;
+}
+
+static enum poly_status collect(struct work *w, uint64_t applied)
+{
+    const struct poly_ts_generation *g = w->generation;
+    enum poly_status status = POLY_OK;
+    size_t room = 0;
+
+    for (size_t i = 0; i < w->batch->count; i++)
+        for (size_t j = 0; j < g->index_count; j++)
+            room += poly_document_concerns(g->indexes[j].source, g->indexes[j].stream,
+                                           &w->batch->records[i]);
+    w->changes = poly_arena_array(w->arena, room + 1, sizeof(*w->changes));
+    if (w->changes == NULL)
+        return poly_no_memory(w->err);
+    for (size_t i = 0; i < w->batch->count && status == POLY_OK; i++)
+        if (w->batch->records[i].position > applied)
+            status = collect_one(w, &w->batch->records[i]);
+    return status;
+}
+
+static int compare_text(struct poly_text a, struct poly_text b)
+{
+    size_t size = a.size < b.size ? a.size : b.size;
+    int order = size == 0 ? 0 : memcmp(a.data, b.data, size);
+
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int same_document(const struct change *a, const struct change *b)
+{
+    int order = compare_text(a->tenant, b->tenant);
+
+    if (a->index->number != b->index->number)
+        return a->index->number < b->index->number ? -1 : 1;
+    return order != 0 ? order : compare_text(a->key, b->key);
+}
+
+static int by_document(const void *left, const void *right)
+{
+    const struct change *a = left, *b = right;
+    int order = same_document(a, b);
+
+    return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
+}
+
+/* The last of each; in the order of the key, so that rows are always locked in the same. */
+static void keep_last(struct work *w)
+{
+    size_t kept = 0;
+
+    qsort(w->changes, w->count, sizeof(*w->changes), by_document);
+    for (size_t i = 0; i < w->count; i++)
+        if (i + 1 == w->count || same_document(&w->changes[i], &w->changes[i + 1]) != 0)
+            w->changes[kept++] = w->changes[i];
+    w->count = kept;
+}
+
+/* --- what is sent of them --- */
+
+/* {"a","b",NULL}: PostgreSQL's text of an array. */
+static void print_fields(struct poly_buffer *out, const struct poly_text *texts, size_t count)
+{
+    poly_buffer_char(out, '{');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            poly_buffer_char(out, ',');
+        if (texts[i].data == NULL) {
+            poly_buffer_text(out, "NULL");
+            continue;
+        }
+        poly_buffer_char(out, '"');
+        for (size_t from = 0, at = 0; at <= texts[i].size; at++) {
+            bool special =
+                at < texts[i].size && (texts[i].data[at] == '"' || texts[i].data[at] == '\\');
+
+            if (at < texts[i].size && !special)
+                continue;
+            poly_buffer_add(out, texts[i].data + from, at - from);
+            if (special)
+                poly_buffer_char(out, '\\');
+            from = at;
+        }
+        poly_buffer_char(out, '"');
+    }
+    poly_buffer_char(out, '}');
+}
+
+static enum poly_status print_words(struct work *w, const struct change *change,
+                                    const struct poly_text *texts, uint32_t *length)
+{
+    const struct poly_ts_index *index = change->index;
+    struct poly_vector vector = {.splitter = w->self->words, .kind = index->kind, .out = &w->text};
+    enum poly_status status = POLY_OK;
+
+    poly_vector_scope(&vector, index->number, change->tenant);
+    for (size_t i = 0; i < index->names.field_count && status == POLY_OK; i++)
+        if (texts[i].data != NULL)
+            status = poly_vector_add(&vector, (unsigned)i, index->letters[i], index->shared[i],
+                                     texts[i], w->err);
+    *length = vector.words;
+    return status;
+}
+
+static enum poly_status print_document(struct work *w, const struct change *change,
+                                       struct piece *piece, int64_t *length)
+{
+    const struct poly_ts_index *index = change->index;
+    struct poly_text json =
+        poly_document_has_json(change->record) ? change->record->data.text : poly_text("");
+    struct poly_text texts[POLY_MAX_SEARCH_FIELDS];
+    struct poly_value filters[POLY_MAX_COLUMNS];
+    struct poly_buffer *out = &w->text;
+    uint32_t words = 0;
+    enum poly_status status = poly_extract(json, &index->names, w->arena, texts, filters, w->err);
+
+    if (status != POLY_OK)
+        return poly_document_poison(w->batch, change->record, status, w->err);
+    piece->words = out->size;
+    status = print_words(w, change, texts, &words);
+    piece->words_size = out->size - piece->words;
+    *length = words;
+    piece->filters = out->size;
+    poly_ts_print_filters(out, filters, index->names.filter_count);
+    piece->filters_size = out->size - piece->filters;
+    piece->fields = out->size;
+    print_fields(out, texts, index->names.field_count);
+    piece->fields_size = out->size - piece->fields;
+    if (status == POLY_OK && !poly_buffer_ok(out))
+        return poly_no_memory(w->err);
+    return status;
+}
+
+/* --- sending --- */
+
+struct lists {
+    int64_t *domains, *positions, *versions, *deleted, *lengths;
+    struct poly_text *tenants, *keys, *words, *filters, *fields;
+    struct piece *pieces;
+};
+
+static bool make_lists(struct work *w, struct lists *l)
+{
+    int64_t *numbers = poly_arena_array(w->arena, 5 * w->count + 1, sizeof(*numbers));
+    struct poly_text *texts = poly_arena_array(w->arena, 5 * w->count + 1, sizeof(*texts));
+
+    l->pieces = poly_arena_array(w->arena, w->count + 1, sizeof(*l->pieces));
+    if (numbers == NULL || texts == NULL || l->pieces == NULL)
+        return false;
+    l->domains = numbers;
+    l->positions = numbers + w->count;
+    l->versions = numbers + 2 * w->count;
+    l->deleted = numbers + 3 * w->count;
+    l->lengths = numbers + 4 * w->count;
+    l->tenants = texts;
+    l->keys = texts + w->count;
+    l->words = texts + 2 * w->count;
+    l->filters = texts + 3 * w->count;
+    l->fields = texts + 4 * w->count;
+    return true;
+}
+
+static enum poly_status fill_lists(struct work *w, struct lists *l)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < w->count && status == POLY_OK; i++) {
+        const struct change *change = &w->changes[i];
+
+        l->domains[i] = change->index->number;
+        l->tenants[i] = change->tenant;
+        l->keys[i] = change->key;
+        l->positions[i] = (int64_t)change->record->position;
+        l->versions[i] = (int64_t)change->record->version;
+        l->deleted[i] = poly_document_removes(change->record);
+        if (l->deleted[i] == 0)
+            status = print_document(w, change, &l->pieces[i], &l->lengths[i]);
+    }
+    for (size_t i = 0; i < w->count && status == POLY_OK; i++) {
+        const struct piece *piece = &l->pieces[i];
+
+        l->words[i] = (struct poly_text){w->text.data + piece->words, piece->words_size};
+        l->filters[i] = (struct poly_text){w->text.data + piece->filters, piece->filters_size};
+        l->fields[i] = (struct poly_text){w->text.data + piece->fields, piece->fields_size};
+        if (w->text.data == NULL || piece->words_size == 0)
+            l->words[i] = l->filters[i] = l->fields[i] = poly_text("");
+    }
+    return status;
+}
+
+static enum poly_status queue_documents(struct work *w, const struct lists *l)
+{
+    struct poly_pg_params params;
+    int count = (int)w->count;
+
+    if (count == 0)
+        return POLY_OK;
+    poly_pg_params(&params);
+    poly_pg_add_ints(&params, l->domains, count);
+    poly_pg_add_texts(&params, l->tenants, count);
+    poly_pg_add_texts(&params, l->keys, count);
+    poly_pg_add_ints(&params, l->positions, count);
+    poly_pg_add_ints(&params, l->versions, count);
+    poly_pg_add_ints(&params, l->deleted, count);
+    poly_pg_add_ints(&params, l->lengths, count);
+    poly_pg_add_texts(&params, l->words, count);
+    poly_pg_add_texts(&params, l->filters, count);
+    poly_pg_add_texts(&params, l->fields, count);
+    return poly_pg_queue(w->pg, w->generation->put, &params, w->err);
+}
+
+static enum poly_status queue_position(struct work *w)
+{
+    struct poly_pg_params params;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)w->generation->number);
+    poly_pg_add_int(&params, (int64_t)w->batch->last);
+    return poly_pg_queue(w->pg, set_applied, &params, w->err);
+}
+
+static enum poly_status take_all(struct work *w)
+{
+    enum poly_status status = POLY_OK;
+
+    while (status == POLY_OK && poly_pg_queued(w->pg) > 0) {
+        PGresult *result = NULL;
+
+        status = poly_pg_next(w->pg, &result, w->err);
+        PQclear(result);
+    }
+    return status;
+}
+
+/* Effects, position and COMMIT in one round trip. */
+static enum poly_status write_all(struct work *w)
+{
+    struct lists lists;
+    enum poly_status status;
+
+    if (!make_lists(w, &lists))
+        return poly_no_memory(w->err);
+    status = fill_lists(w, &lists);
+    if (status == POLY_OK)
+        status = queue_documents(w, &lists);
+    if (status == POLY_OK)
+        status = queue_position(w);
+    if (status == POLY_OK)
+        status = poly_pg_queue_commit(w->pg, w->err);
+    return status == POLY_OK ? take_all(w) : status;
+}
+
+/* --- all of it --- */
+
+static enum poly_status check_held(struct work *w, const PGresult *fence, const PGresult *position,
+                                   uint64_t *applied)
+{
+    int64_t ours = atomic_load(&w->self->fence);
+
+    if (PQntuples(fence) == 0 || poly_pg_int(fence, 0, 0) != ours || ours == 0)
+        return poly_fail(w->err, POLY_UNAVAILABLE, "search: another daemon has taken over");
+    if (PQntuples(position) == 0)
+        return poly_fail(w->err, POLY_NOT_FOUND, "search: there is no generation %llu",
+                         (unsigned long long)w->generation->number);
+    *applied = (uint64_t)poly_pg_int(position, 0, 0);
+    return POLY_OK;
+}
+
+/* BEGIN, and the two rows, in one round trip. */
+static enum poly_status begin(struct work *w, uint64_t *applied)
+{
+    PGresult *results[3] = {NULL};
+    struct poly_pg_params params;
+    enum poly_status status =
+        poly_pg_queue(w->pg, poly_pg_begin_text(POLY_PG_COMMITTED, false), NULL, w->err);
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)w->generation->number);
+    if (status == POLY_OK)
+        status = poly_pg_queue(w->pg, hold, NULL, w->err);
+    if (status == POLY_OK)
+        status = poly_pg_queue(w->pg, hold_position, &params, w->err);
+    for (int i = 0; i < 3 && status == POLY_OK; i++)
+        status = poly_pg_next(w->pg, &results[i], w->err);
+    if (status == POLY_OK)
+        status = check_held(w, results[1], results[2], applied);
+    for (int i = 0; i < 3; i++)
+        PQclear(results[i]);
+    return status;
+}
+
+enum poly_status poly_ts_apply(struct poly_ts *self, const struct poly_ts_generation *generation,
+                               struct poly_pg *pg, struct poly_batch *batch, struct poly_error *err)
+{
+    struct poly_error own;
+    struct work w = {.self = self,
+                     .generation = generation,
+                     .pg = pg,
+                     .batch = batch,
+                     .arena = self->arena,
+                     .err = err == NULL ? &own : err};
+    uint64_t applied = 0;
+    enum poly_status status = begin(&w, &applied);
+
+    if (status == POLY_OK && batch->after > applied)
+        status =
+            poly_fail(w.err, POLY_UNAVAILABLE, "search: the server has gone back from %llu to %llu",
+                      (unsigned long long)batch->after, (unsigned long long)applied);
+    poly_buffer_init(&w.text, VECTORS_MAX);
+    if (status == POLY_OK && batch->last > applied) {
+        status = collect(&w, applied);
+        keep_last(&w);
+        if (status == POLY_OK)
+            status = write_all(&w);
+    }
+    poly_buffer_release(&w.text);
+    if (poly_pg_queued(pg) > 0)
+        poly_pg_drop(pg);
+    poly_pg_roll_back(pg);
+    return status;
+}

@@ -1,0 +1,271 @@
+/*
+ * Filters over d.filters, a JSON array of what the document held: numbers are
+ * compared with numbers, text with text by its bytes, and null with nothing, as
+ * on SQLite. Places are ours and values are parameters, so no text of the caller
+ * becomes SQL.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "stores/search/filter.h"
+#include "stores/search/postgresql.h"
+
+enum { PATH_MAX_STEPS = 64 };
+
+/* --- what is kept --- */
+
+/* A number beyond all doubles stands for an infinity, which JSON has not. */
+static void print_float(struct poly_buffer *out, double number)
+{
+    if (isinf(number))
+        poly_buffer_text(out, number > 0 ? "1e400" : "-1e400");
+    else
+        poly_json_number(out, number);
+}
+
+static void print_scalar(struct poly_buffer *out, const struct poly_value *value,
+                         bool time_as_number)
+{
+    if (value->type == POLY_BOOL)
+        poly_buffer_char(out, value->boolean ? '1' : '0');
+    else if (value->type == POLY_FLOAT)
+        print_float(out, value->real);
+    else if (value->type == POLY_TIME && time_as_number)
+        poly_buffer_printf(out, "%lld", (long long)value->integer);
+    else
+        poly_json_value(out, value);
+}
+
+/* Text that holds JSON can be asked by a path: a column of JSON is text on SQLite. */
+static bool is_container(const struct poly_value *value)
+{
+    return value->type == POLY_TEXT && value->text.size > 0 &&
+           (value->text.data[0] == '{' || value->text.data[0] == '[') &&
+           poly_json_check(value->text.data, value->text.size, NULL) == POLY_OK;
+}
+
+void poly_ts_print_filters(struct poly_buffer *out, const struct poly_value *values, size_t count)
+{
+    poly_buffer_char(out, '[');
+    for (size_t i = 0; i < 2 * count; i++) {
+        if (i > 0)
+            poly_buffer_char(out, ',');
+        if (i < count)
+            print_scalar(out, &values[i], true);
+        else if (is_container(&values[i - count]))
+            poly_buffer_add(out, values[i - count].text.data, values[i - count].text.size);
+        else
+            poly_buffer_text(out, "null");
+    }
+    poly_buffer_char(out, ']');
+}
+
+/* --- paths: $.a."b c"[0] --- */
+
+static bool take_name(const char **at, struct poly_text *step)
+{
+    bool quoted = **at == '"';
+
+    *at += quoted;
+    step->data = *at;
+    step->size = quoted ? strcspn(*at, "\"") : strcspn(*at, ".[");
+    *at += step->size;
+    if (quoted && **at != '"')
+        return false;
+    *at += quoted;
+    return quoted || step->size > 0;
+}
+
+static bool take_place(const char **at, struct poly_text *step)
+{
+    step->data = *at;
+    step->size = strspn(*at, "0123456789");
+    *at += step->size;
+    return step->size > 0 && step->size < 10 && *(*at)++ == ']';
+}
+
+static bool read_path(const char *path, struct poly_text *steps, size_t *count)
+{
+    *count = 0;
+    if (*path++ != '$')
+        return false;
+    while (*path != '\0') {
+        char sign = *path++;
+
+        if (*count == PATH_MAX_STEPS || (sign != '.' && sign != '[') ||
+            !(sign == '.' ? take_name(&path, &steps[*count]) : take_place(&path, &steps[*count])))
+            return false;
+        (*count)++;
+    }
+    return true;
+}
+
+enum poly_status poly_ts_filter_check(const struct poly_filter *filters, size_t count,
+                                      struct poly_error *err)
+{
+    struct poly_text steps[PATH_MAX_STEPS];
+    size_t step_count;
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
+        if (filters[i].column == NULL || filters[i].compare > POLY_NOT_NULL)
+            return poly_fail(err, POLY_INVALID, "search: filter %zu has no column or comparison",
+                             i + 1);
+        status = poly_filter_check_values(&filters[i], err);
+        if (status == POLY_OK && filters[i].path != NULL &&
+            !read_path(filters[i].path, steps, &step_count))
+            return poly_fail(err, POLY_INVALID,
+                             "filter on '%s': '%.64s' is no JSON path, '$.a.b' is",
+                             filters[i].column, filters[i].path);
+    }
+    return status;
+}
+
+static int place_of(const struct poly_ts_index *index, const char *name)
+{
+    for (size_t i = 0; i < index->names.filter_count; i++)
+        if (strcmp(index->names.filters[i], name) == 0)
+            return (int)i;
+    return -1;
+}
+
+bool poly_ts_filter_fits(const struct poly_ts_index *index, const struct poly_filter *filters,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (place_of(index, filters[i].column) < 0)
+            return false;
+    return true;
+}
+
+/* --- SQL --- */
+
+struct printer {
+    const struct poly_ts_filtering *in;
+    const struct poly_filter *filter;
+    struct poly_buffer *out;
+    const char *operand;
+};
+
+/* What is compared, as jsonb; SQL's null where there is none. */
+static bool make_operand(struct printer *p)
+{
+    int place = place_of(p->in->index, p->filter->column);
+    struct poly_text *steps;
+    size_t count;
+
+    if (p->filter->path == NULL) {
+        p->operand = poly_arena_printf(p->in->arena, "nullif(d.filters->%d, 'null')", place);
+        return p->operand != NULL;
+    }
+    steps = poly_arena_array(p->in->arena, PATH_MAX_STEPS, sizeof(*steps));
+    if (steps == NULL || !read_path(p->filter->path, steps, &count))
+        return false;
+    poly_pg_add_texts(p->in->params, steps, (int)count);
+    p->operand = poly_arena_printf(
+        p->in->arena,
+        "nullif(coalesce(nullif(d.filters->%d, 'null'), d.filters->%d) #> $%d::text[], 'null')",
+        place + (int)p->in->index->names.filter_count, place, p->in->params->count);
+    return p->operand != NULL;
+}
+
+/* The value as JSON, as documents have it. */
+static bool json_of(struct printer *p, const struct poly_value *value, struct poly_text *json)
+{
+    struct poly_buffer text;
+
+    poly_buffer_init(&text, 4 * POLY_MAX_VALUE);
+    print_scalar(&text, value, p->in->time_as_number);
+    json->data = poly_buffer_ok(&text) ? poly_arena_copy(p->in->arena, text.data, text.size) : NULL;
+    json->size = text.size;
+    poly_buffer_release(&text);
+    return json->data != NULL;
+}
+
+static bool print_equal(struct printer *p)
+{
+    size_t count = p->filter->value_count;
+    struct poly_text *list = poly_arena_array(p->in->arena, count + 1, sizeof(*list));
+
+    for (size_t i = 0; i < count; i++)
+        if (list == NULL || !json_of(p, &p->filter->values[i], &list[i]))
+            return false;
+    poly_pg_add_texts(p->in->params, list, (int)count);
+    poly_buffer_printf(p->out, " AND %s %s ($%d::text[]::jsonb[])", p->operand,
+                       p->filter->compare == POLY_NE ? "<> ALL" : "= ANY", p->in->params->count);
+    return true;
+}
+
+/* A number sorts before no text: what is of another class does not compare. */
+static bool print_order(struct printer *p)
+{
+    static const char *const operators[] = {
+        [POLY_LT] = "<", [POLY_LE] = "<=", [POLY_GT] = ">", [POLY_GE] = ">="};
+    const struct poly_value *value = &p->filter->values[0];
+    bool number = value->type == POLY_BOOL || value->type == POLY_INT ||
+                  value->type == POLY_FLOAT || (value->type == POLY_TIME && p->in->time_as_number);
+    bool bytes = value->type == POLY_BYTES;
+    struct poly_text json;
+
+    if (!json_of(p, value, &json))
+        return false;
+    poly_pg_add_text(p->in->params, json);
+    if (number)
+        poly_buffer_printf(p->out,
+                           " AND CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s)::numeric %s"
+                           " $%d::text::numeric END",
+                           p->operand, p->operand, operators[p->filter->compare],
+                           p->in->params->count);
+    else
+        poly_buffer_printf(p->out,
+                           " AND CASE WHEN jsonb_typeof(%s) = '%s' THEN (%s #>> '%s') COLLATE"
+                           " \"C\" %s (($%d::text::jsonb) #>> '%s') END",
+                           p->operand, bytes ? "object" : "string", p->operand,
+                           bytes ? "{$bytes}" : "{}", operators[p->filter->compare],
+                           p->in->params->count, bytes ? "{$bytes}" : "{}");
+    return true;
+}
+
+static bool print_one(struct printer *p)
+{
+    if (!make_operand(p))
+        return false;
+    switch (p->filter->compare) {
+    case POLY_EQ:
+    case POLY_NE:
+    case POLY_IN:
+        return print_equal(p);
+    case POLY_PREFIX:
+        poly_pg_add_text(p->in->params, p->filter->values[0].text);
+        poly_buffer_printf(p->out,
+                           " AND jsonb_typeof(%s) = 'string' AND starts_with(%s #>> '{}', $%d)",
+                           p->operand, p->operand, p->in->params->count);
+        return true;
+    case POLY_IS_NULL:
+        poly_buffer_printf(p->out, " AND %s IS NULL", p->operand);
+        return true;
+    case POLY_NOT_NULL:
+        poly_buffer_printf(p->out, " AND %s IS NOT NULL", p->operand);
+        return true;
+    case POLY_LT:
+    case POLY_LE:
+    case POLY_GT:
+    case POLY_GE:
+        return print_order(p);
+    }
+    return true;
+}
+
+enum poly_status poly_ts_filter_print(const struct poly_ts_filtering *filtering,
+                                      struct poly_buffer *out, struct poly_error *err)
+{
+    for (size_t i = 0; i < filtering->count; i++) {
+        struct printer p = {filtering, &filtering->filters[i], out, NULL};
+
+        if (!print_one(&p))
+            return poly_no_memory(err);
+    }
+    return POLY_OK;
+}

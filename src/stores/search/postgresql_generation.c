@@ -1,0 +1,505 @@
+/*
+ * A generation is one table, poly_search.documents_NUMBER, beside what it says
+ * of itself: which domains it indexes, and how. So an index always fits its own
+ * words, whatever polystore.yaml says by now.
+ *
+ * A document's tsvector has, beside its words, one that stands for its domain
+ * and tenant, and every query asks for it: a tenant's documents are found by
+ * the index, not filtered out of everybody's.
+ *
+ * In the templates '@' is the generation.
+ */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "core/config.h"
+#include "stores/search/postgresql.h"
+
+enum { ARENA_MAX = 64 * 1024 * 1024, FORMAT = 1 };
+
+static const char upgrade_lock[] = "SELECT pg_advisory_xact_lock(1886350464, 0)";
+static const char tables[] =
+    "CREATE SCHEMA IF NOT EXISTS poly_search;"
+    /* one row: who applies, and since which of those who did */
+    "CREATE TABLE IF NOT EXISTS poly_search.store(one bool PRIMARY KEY DEFAULT true CHECK (one),"
+    " format int NOT NULL, instance bytea NOT NULL, fence bigint NOT NULL DEFAULT 0,"
+    " holder text NOT NULL DEFAULT '', backend int NOT NULL DEFAULT 0,"
+    " seen timestamptz NOT NULL DEFAULT now(), wanted text NOT NULL DEFAULT '',"
+    " wanted_at timestamptz NOT NULL DEFAULT now());"
+    "CREATE TABLE IF NOT EXISTS poly_search.generation(number bigint PRIMARY KEY,"
+    " applied bigint NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS poly_search.domain(generation bigint, number int,"
+    " name text NOT NULL, source text NOT NULL, stream bool NOT NULL, tenants bool NOT NULL,"
+    " tokenizer text NOT NULL, language text NOT NULL, fields text[] NOT NULL,"
+    " letters text NOT NULL, filters text[] NOT NULL, PRIMARY KEY (generation, number));";
+static const char claim[] = "INSERT INTO poly_search.store(format, instance) VALUES ($1, $2)"
+                            " ON CONFLICT DO NOTHING";
+static const char whose[] =
+    "SELECT format, instance, current_setting('server_encoding') FROM poly_search.store";
+
+/* deleted: the row stays, so that a late change finds it and stops. */
+static const char make[] =
+    "CREATE TABLE poly_search.documents_@(domain int NOT NULL, tenant text COLLATE \"C\" NOT NULL,"
+    " key text COLLATE \"C\" NOT NULL, position bigint NOT NULL, version bigint NOT NULL,"
+    " deleted bool NOT NULL, length int NOT NULL, words tsvector, filters jsonb, fields text[],"
+    " PRIMARY KEY (domain, tenant, key));"
+    "CREATE INDEX documents_@_words ON poly_search.documents_@ USING gin (words);"
+    "ALTER TABLE poly_search.documents_@ ALTER COLUMN words SET STATISTICS 1000;"
+    "CREATE TABLE poly_search.stats_@(domain int, tenant text COLLATE \"C\","
+    " documents bigint NOT NULL, words bigint NOT NULL, PRIMARY KEY (domain, tenant));";
+static const char remove_tables[] = "DROP TABLE IF EXISTS poly_search.documents_@;"
+                                    "DROP TABLE IF EXISTS poly_search.stats_@;";
+static const char add[] = "INSERT INTO poly_search.generation VALUES ($1, 0)";
+static const char remove_row[] = "DELETE FROM poly_search.generation WHERE number = $1";
+static const char remove_domains[] = "DELETE FROM poly_search.domain WHERE generation = $1";
+static const char exists[] = "SELECT number FROM poly_search.generation WHERE number = $1"
+                             " AND to_regclass('poly_search.documents_' || number) IS NOT NULL"
+                             " AND to_regclass('poly_search.stats_' || number) IS NOT NULL";
+static const char add_domain[] =
+    "INSERT INTO poly_search.domain VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+static const char domains[] =
+    "SELECT number, name, source, stream, tenants, tokenizer, language, letters,"
+    " array_to_json(fields)::text, array_to_json(filters)::text FROM poly_search.domain"
+    " WHERE generation = $1 ORDER BY number";
+
+/*
+ * $1 … are lists, one entry a document: domain, tenant, key, position, version, deleted, length,
+ * words, filters, fields. A document that has seen a position takes no earlier change. What was
+ * there before is read from the statement's own snapshot.
+ */
+static const char put[] =
+    "WITH new AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[],"
+    " $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])"
+    " AS n(domain, tenant, key, position, version, deleted, length, words, filters, fields)),"
+    " old AS (SELECT d.domain, d.tenant, d.length FROM new"
+    " JOIN poly_search.documents_@ AS d ON d.domain = new.domain"
+    " AND d.tenant = new.tenant COLLATE \"C\" AND d.key = new.key COLLATE \"C\""
+    " WHERE NOT d.deleted AND d.position < new.position),"
+    " done AS (INSERT INTO poly_search.documents_@ AS d(domain, tenant, key, position, version,"
+    " deleted, length, words, filters, fields)"
+    " SELECT domain, tenant, key, position, version, deleted = 1, length,"
+    " nullif(words, '')::tsvector, nullif(filters, '')::jsonb, nullif(fields, '')::text[] FROM new"
+    " ON CONFLICT (domain, tenant, key) DO UPDATE SET position = excluded.position,"
+    " version = excluded.version, deleted = excluded.deleted, length = excluded.length,"
+    " words = excluded.words, filters = excluded.filters, fields = excluded.fields"
+    " WHERE d.position < excluded.position RETURNING domain, tenant, deleted, length)"
+    " INSERT INTO poly_search.stats_@ AS s SELECT domain, tenant, sum(n), sum(length) FROM ("
+    " SELECT domain, tenant, 1 AS n, length FROM done WHERE NOT deleted"
+    " UNION ALL SELECT domain, tenant, -1, -length FROM old) AS change"
+    " GROUP BY domain, tenant"
+    " ON CONFLICT (domain, tenant) DO UPDATE SET documents = s.documents + excluded.documents,"
+    " words = s.words + excluded.words";
+static const char count[] = "SELECT coalesce(sum(documents), 0)::bigint FROM poly_search.stats_@";
+
+/* --- SQL from templates --- */
+
+static void expand(struct poly_buffer *out, const char *template, uint64_t generation)
+{
+    for (const char *s = template; *s != '\0'; s++) {
+        if (*s == '@')
+            poly_buffer_printf(out, "%llu", (unsigned long long)generation);
+        else
+            poly_buffer_char(out, *s);
+    }
+}
+
+static enum poly_status exec(struct poly_pg *pg, const char *template, uint64_t generation,
+                             struct poly_error *err)
+{
+    struct poly_buffer sql;
+    enum poly_status status;
+
+    poly_buffer_init(&sql, POLY_MAX_SQL);
+    expand(&sql, template, generation);
+    status = poly_buffer_ok(&sql) ? poly_pg_exec(pg, sql.data, err) : poly_no_memory(err);
+    poly_buffer_release(&sql);
+    return status;
+}
+
+static const char *build(struct poly_ts_generation *g, const char *template)
+{
+    struct poly_buffer out;
+    const char *sql = NULL;
+
+    poly_buffer_init(&out, POLY_MAX_SQL);
+    expand(&out, template, g->number);
+    if (poly_buffer_ok(&out))
+        sql = poly_arena_copy(g->arena, out.data, out.size);
+    poly_buffer_release(&out);
+    return sql;
+}
+
+/* --- the schema --- */
+
+static enum poly_status check_schema(const struct poly_ts *self, const PGresult *row,
+                                     struct poly_error *err)
+{
+    struct poly_text id = poly_pg_bytes(row, 0, 1);
+
+    if (strcmp(poly_pg_text(row, 0, 2).data, "UTF8") != 0)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "search: the database has the encoding %.40s; it must be UTF8",
+                         poly_pg_text(row, 0, 2).data);
+    if (poly_pg_int(row, 0, 0) != FORMAT)
+        return poly_fail(err, POLY_CORRUPT,
+                         "search: schema poly_search has format %lld, this version knows %d",
+                         (long long)poly_pg_int(row, 0, 0), FORMAT);
+    if (id.size != sizeof(self->instance) || memcmp(id.data, self->instance, id.size) != 0)
+        return poly_fail(err, POLY_CONFLICT,
+                         "search: schema poly_search of this database is another instance's; name "
+                         "a database of its own in stores.search.url, or drop the schema");
+    return POLY_OK;
+}
+
+static enum poly_status make_schema(struct poly_ts *self, struct poly_pg *pg,
+                                    struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *row = NULL;
+    enum poly_status status = poly_pg_exec(pg, upgrade_lock, err);
+
+    if (status == POLY_OK)
+        status = poly_pg_exec(pg, tables, err);
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, FORMAT);
+    poly_pg_add_bytes(&params, self->instance, sizeof(self->instance));
+    if (status == POLY_OK)
+        status = poly_pg_done(pg, claim, &params, NULL, err);
+    if (status == POLY_OK)
+        status = poly_pg_run(pg, whose, NULL, &row, err);
+    if (status == POLY_OK)
+        status = check_schema(self, row, err);
+    PQclear(row);
+    return status;
+}
+
+enum poly_status poly_ts_schema(struct poly_ts *self, struct poly_pg *pg, struct poly_error *err)
+{
+    enum poly_status status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
+
+    if (status == POLY_OK)
+        status = make_schema(self, pg, err);
+    if (status == POLY_OK)
+        return poly_pg_commit(pg, err);
+    poly_pg_roll_back(pg);
+    return status;
+}
+
+/* --- making and dropping --- */
+
+static enum poly_status is_there(struct poly_pg *pg, uint64_t number, bool *there,
+                                 struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *rows;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)number);
+    status = poly_pg_run(pg, exists, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    *there = PQntuples(rows) > 0;
+    PQclear(rows);
+    return POLY_OK;
+}
+
+/*
+ * A letter for each field. Up to four fields have one of their own; of more, those that weigh most,
+ * and the rest share D. Fields of one weight may share, too.
+ */
+static void give_letters(const struct poly_domain_search *search, char *letters)
+{
+    for (size_t i = 0; i < search->field_count; i++) {
+        size_t heavier = 0;
+
+        for (size_t j = 0; j < search->field_count; j++)
+            heavier += search->fields[j].weight > search->fields[i].weight ||
+                       (j < i && search->fields[j].weight == search->fields[i].weight);
+        letters[i] = (char)('A' + (heavier < 3 ? heavier : 3));
+    }
+    letters[search->field_count] = '\0';
+}
+
+static enum poly_status add_index(struct poly_pg *pg, uint64_t generation, int64_t number,
+                                  const struct poly_domain *domain, struct poly_error *err)
+{
+    const struct poly_domain_search *search = &domain->search;
+    struct poly_text fields[POLY_MAX_SEARCH_FIELDS], filters[POLY_MAX_COLUMNS];
+    char letters[POLY_MAX_SEARCH_FIELDS + 1];
+    struct poly_pg_params params;
+
+    for (size_t i = 0; i < search->field_count; i++)
+        fields[i] = poly_text(search->fields[i].name);
+    for (size_t i = 0; i < search->filter_count; i++)
+        filters[i] = poly_text(search->filters[i]);
+    give_letters(search, letters);
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)generation);
+    poly_pg_add_int(&params, number);
+    poly_pg_add_text(&params, poly_text(domain->name));
+    poly_pg_add_text(&params, poly_text(domain->stream == NULL ? domain->name : domain->stream));
+    poly_pg_add_bool(&params, domain->stream != NULL);
+    poly_pg_add_bool(&params, domain->tenant != NULL);
+    poly_pg_add_text(&params, poly_text(search->tokenizer));
+    poly_pg_add_text(&params, poly_text(search->language));
+    poly_pg_add_texts(&params, fields, (int)search->field_count);
+    poly_pg_add_text(&params, poly_text(letters));
+    poly_pg_add_texts(&params, filters, (int)search->filter_count);
+    return poly_pg_done(pg, add_domain, &params, NULL, err);
+}
+
+/* Forgets what is known of a generation, without giving its texts back. */
+static void retire(struct poly_ts *self, uint64_t number)
+{
+    pthread_mutex_lock(&self->lock);
+    for (struct poly_ts_generation *g = self->generations; g != NULL; g = g->next)
+        g->dropped = g->dropped || g->number == number;
+    pthread_mutex_unlock(&self->lock);
+}
+
+static enum poly_status on_number(struct poly_pg *pg, const char *sql, uint64_t number,
+                                  struct poly_error *err)
+{
+    struct poly_pg_params params;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)number);
+    return poly_pg_done(pg, sql, &params, NULL, err);
+}
+
+enum poly_status poly_ts_make(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
+                              struct poly_error *err)
+{
+    const struct poly_config *config = self->config;
+    bool there = false;
+    enum poly_status status = is_there(pg, number, &there, err);
+
+    if (status != POLY_OK || there)
+        return status;
+    status = poly_ts_drop(self, pg, number, err); /* what somebody has left of it */
+    if (status == POLY_OK)
+        status = exec(pg, make, number, err);
+    if (status == POLY_OK)
+        status = on_number(pg, add, number, err);
+    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
+        if (config->domains[i].search.field_count > 0)
+            status = add_index(pg, number, (int64_t)i + 1, &config->domains[i], err);
+    return status;
+}
+
+enum poly_status poly_ts_drop(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
+                              struct poly_error *err)
+{
+    enum poly_status status = exec(pg, remove_tables, number, err);
+
+    if (status == POLY_OK)
+        status = on_number(pg, remove_domains, number, err);
+    if (status == POLY_OK)
+        status = on_number(pg, remove_row, number, err);
+    if (status == POLY_OK)
+        retire(self, number);
+    return status;
+}
+
+/* --- loading --- */
+
+/* A JSON array of texts, into the arena. */
+static enum poly_status load_names(struct poly_arena *arena, struct poly_text json,
+                                   const char *const **names, size_t *size, struct poly_error *err)
+{
+    json_t *array;
+    const char **list;
+    enum poly_status status = poly_json_parse(json.data, json.size, &array, err);
+
+    if (status != POLY_OK)
+        return status;
+    list = poly_arena_array(arena, json_array_size(array) + 1, sizeof(*list));
+    for (size_t i = 0; list != NULL && i < json_array_size(array) && status == POLY_OK; i++) {
+        json_t *name = json_array_get(array, i);
+
+        list[i] = poly_arena_copy(arena, json_string_value(name), json_string_length(name));
+        if (list[i] == NULL)
+            status = poly_no_memory(err);
+    }
+    *names = list;
+    *size = json_array_size(array);
+    json_decref(array);
+    return list == NULL ? poly_no_memory(err) : status;
+}
+
+static double weight_of(const struct poly_config *config, const char *domain, const char *field)
+{
+    const struct poly_domain *d = poly_config_domain(config, domain);
+
+    for (size_t i = 0; d != NULL && i < d->search.field_count; i++)
+        if (strcmp(d->search.fields[i].name, field) == 0)
+            return d->search.fields[i].weight;
+    return 1;
+}
+
+/* Fields that share a letter count as their mean. */
+static void load_weights(const struct poly_config *config, struct poly_ts_index *index)
+{
+    size_t fields[4] = {0};
+
+    for (size_t i = 0; i < index->names.field_count; i++) {
+        int letter = index->letters[i] - 'A';
+
+        index->weights[letter] += weight_of(config, index->name, index->names.fields[i]);
+        fields[letter]++;
+    }
+    for (size_t i = 0; i < index->names.field_count; i++)
+        index->shared[i] = fields[index->letters[i] - 'A'] > 1;
+    for (int letter = 0; letter < 4; letter++)
+        if (fields[letter] > 1)
+            index->weights[letter] /= (double)fields[letter];
+}
+
+static bool sound(const struct poly_ts_index *index)
+{
+    if (index->names.field_count > POLY_MAX_SEARCH_FIELDS ||
+        index->names.filter_count > POLY_MAX_COLUMNS ||
+        strlen(index->letters) != index->names.field_count)
+        return false;
+    for (const char *c = index->letters; *c != '\0'; c++)
+        if (*c < 'A' || *c > 'D')
+            return false;
+    return true;
+}
+
+static enum poly_status load_index(struct poly_ts *self, struct poly_ts_generation *g,
+                                   const PGresult *rows, int row, struct poly_error *err)
+{
+    struct poly_ts_index *index = &g->indexes[row];
+    struct poly_text name = poly_pg_text(rows, row, 1), source = poly_pg_text(rows, row, 2);
+    struct poly_text letters = poly_pg_text(rows, row, 7);
+    enum poly_status status;
+
+    index->number = poly_pg_int(rows, row, 0);
+    index->name = poly_arena_copy(g->arena, name.data, name.size);
+    index->source = poly_arena_copy(g->arena, source.data, source.size);
+    index->letters = poly_arena_copy(g->arena, letters.data, letters.size);
+    index->stream = poly_pg_bool(rows, row, 3);
+    index->tenants = poly_pg_bool(rows, row, 4);
+    index->kind = strcmp(poly_pg_text(rows, row, 5).data, "trigram") == 0   ? POLY_WORDS_TRIGRAM
+                  : strcmp(poly_pg_text(rows, row, 6).data, "english") == 0 ? POLY_WORDS_ENGLISH
+                                                                            : POLY_WORDS_PLAIN;
+    if (index->name == NULL || index->source == NULL || index->letters == NULL)
+        return poly_no_memory(err);
+    status = load_names(g->arena, poly_pg_text(rows, row, 8), &index->names.fields,
+                        &index->names.field_count, err);
+    if (status == POLY_OK)
+        status = load_names(g->arena, poly_pg_text(rows, row, 9), &index->names.filters,
+                            &index->names.filter_count, err);
+    if (status == POLY_OK && !sound(index))
+        return poly_fail(err, POLY_CORRUPT, "search: poly_search.domain has been changed");
+    if (status == POLY_OK)
+        load_weights(self->config, index);
+    return status;
+}
+
+static enum poly_status load_indexes(struct poly_ts *self, struct poly_pg *pg,
+                                     struct poly_ts_generation *g, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *rows;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)g->number);
+    status = poly_pg_run(pg, domains, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    g->index_count = (size_t)PQntuples(rows);
+    g->indexes = poly_arena_array(g->arena, g->index_count + 1, sizeof(*g->indexes));
+    if (g->indexes == NULL)
+        status = poly_no_memory(err);
+    for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
+        status = load_index(self, g, rows, i, err);
+    PQclear(rows);
+    return status;
+}
+
+/* The generation's own memory holds the generation too: one free gives all back. */
+static enum poly_status load(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
+                             struct poly_ts_generation **generation, struct poly_error *err)
+{
+    struct poly_arena *arena = poly_arena_new(ARENA_MAX);
+    struct poly_ts_generation *g = arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*g));
+    bool there = false;
+    enum poly_status status;
+
+    if (g == NULL) {
+        poly_arena_free(arena);
+        return poly_no_memory(err);
+    }
+    g->arena = arena;
+    g->number = number;
+    status = is_there(pg, number, &there, err);
+    if (status == POLY_OK && !there)
+        status = poly_fail(err, POLY_NOT_FOUND, "search: there is no generation %llu",
+                           (unsigned long long)number);
+    g->put = build(g, put);
+    g->count = build(g, count);
+    if (status == POLY_OK && (g->put == NULL || g->count == NULL))
+        status = poly_no_memory(err);
+    if (status == POLY_OK)
+        status = load_indexes(self, pg, g, err);
+    if (status == POLY_OK)
+        *generation = g;
+    else
+        poly_arena_free(arena);
+    return status;
+}
+
+static struct poly_ts_generation *known(struct poly_ts *self, uint64_t number)
+{
+    struct poly_ts_generation *g = self->generations;
+
+    while (g != NULL && (g->number != number || g->dropped))
+        g = g->next;
+    return g;
+}
+
+enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
+                                         const struct poly_ts_generation **generation,
+                                         struct poly_error *err)
+{
+    struct poly_ts_generation *g;
+    enum poly_status status = POLY_OK;
+
+    pthread_mutex_lock(&self->lock);
+    g = known(self, number);
+    if (g == NULL) {
+        status = load(self, pg, number, &g, err);
+        if (status == POLY_OK) {
+            g->next = self->generations;
+            self->generations = g;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (status == POLY_OK)
+        *generation = g;
+    return status;
+}
+
+const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
+                                          const char *domain)
+{
+    for (size_t i = 0; i < generation->index_count; i++)
+        if (strcmp(generation->indexes[i].name, domain) == 0)
+            return &generation->indexes[i];
+    return NULL;
+}
+
+void poly_ts_generations_free(struct poly_ts *self)
+{
+    while (self->generations != NULL) {
+        struct poly_ts_generation *next = self->generations->next;
+
+        poly_arena_free(self->generations->arena);
+        self->generations = next;
+    }
+}
