@@ -62,6 +62,10 @@ bool poly_pg_unknown(const struct poly_pg *pg);
 const char *poly_pg_state(const struct poly_pg *pg);
 /* The detail that it said; "" when none. */
 const char *poly_pg_detail(const struct poly_pg *pg);
+/* Column, constraint and table that it named; "" when none. */
+const char *poly_pg_column(const struct poly_pg *pg);
+const char *poly_pg_constraint(const struct poly_pg *pg);
+const char *poly_pg_table(const struct poly_pg *pg);
 /* The same statement, or the transaction it was in, is worth another try unchanged. */
 bool poly_pg_temporary(const struct poly_pg *pg);
 /* Is this server a standby? Told by the server, costs nothing. */

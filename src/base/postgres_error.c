@@ -138,6 +138,13 @@ static enum poly_status fail_fatal(struct poly_pg *pg, const char *words, struct
     return poly_pg_lose(pg, POLY_UNAVAILABLE, words, err);
 }
 
+static void keep(char *to, size_t size, const PGresult *result, int field)
+{
+    const char *text = PQresultErrorField(result, field);
+
+    snprintf(to, size, "%s", text == NULL ? "" : text);
+}
+
 enum poly_status poly_pg_fail(struct poly_pg *pg, const PGresult *result, const char *sql,
                               struct poly_error *err)
 {
@@ -145,10 +152,12 @@ enum poly_status poly_pg_fail(struct poly_pg *pg, const PGresult *result, const 
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     char words[300], unused[6];
 
-    snprintf(pg->detail, sizeof(pg->detail), "%s", detail == NULL ? "" : detail);
+    keep(pg->detail, sizeof(pg->detail), result, PG_DIAG_MESSAGE_DETAIL);
+    keep(pg->column, sizeof(pg->column), result, PG_DIAG_COLUMN_NAME);
+    keep(pg->constraint, sizeof(pg->constraint), result, PG_DIAG_CONSTRAINT_NAME);
+    keep(pg->table, sizeof(pg->table), result, PG_DIAG_TABLE_NAME);
     snprintf(pg->state, sizeof(pg->state), "%s", state == NULL ? "" : state);
     if (primary != NULL)
         poly_pg_words(primary, unused, words, sizeof(words));
@@ -180,6 +189,21 @@ enum poly_status poly_pg_fail(struct poly_pg *pg, const PGresult *result, const 
 const char *poly_pg_detail(const struct poly_pg *pg)
 {
     return pg->detail;
+}
+
+const char *poly_pg_column(const struct poly_pg *pg)
+{
+    return pg->column;
+}
+
+const char *poly_pg_constraint(const struct poly_pg *pg)
+{
+    return pg->constraint;
+}
+
+const char *poly_pg_table(const struct poly_pg *pg)
+{
+    return pg->table;
 }
 
 const char *poly_pg_state(const struct poly_pg *pg)

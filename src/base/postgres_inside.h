@@ -73,6 +73,7 @@ struct poly_pg {
     int64_t deadline;
     char state[6];
     char detail[200];
+    char column[64], constraint[64], table[64]; /* that the last failure names */
     bool lost, unknown, temporary;
     bool encrypted;
     bool deciding;                   /* what is being sent may commit */

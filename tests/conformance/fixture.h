@@ -1,4 +1,9 @@
-/* An instance in a folder of its own, with migrations that a test writes as text. */
+/*
+ * An instance in a folder of its own, with migrations that a test writes as text.
+ *
+ * With POLY_TEST_OWNER=postgresql, and the addresses that tests/servers/with puts into the
+ * environment, the same tests run on a server: a database for each fixture.
+ */
 #ifndef POLY_TESTS_CONFORMANCE_FIXTURE_H
 #define POLY_TESTS_CONFORMANCE_FIXTURE_H
 
@@ -9,14 +14,21 @@ struct fixture {
     char folder[64];     /* made for this test */
     char migrations[96]; /* folder/migrations */
     char data[96];       /* folder/data */
-    char file[128];      /* the database itself; once open */
+    char file[128];      /* the database itself; once open; not on a server */
+    char database[64], url[1024], admin_url[1024]; /* on a server */
     struct poly_instance *instance;
     struct poly_session *admin; /* all rights, no tenant */
 };
 
+bool fixture_on_server(void);
+/* Ends the test, by that name: what it shows is SQLite's alone (docs/drivers.md). */
+void fixture_skip_on_server(const char *difference);
+
 /* A temporary folder, nothing open. */
 void fixture_make(struct fixture *f);
 void fixture_migration(struct fixture *f, const char *name, const char *sql);
+/* The same in two dialects: NAME.sql, and NAME.postgresql.sql beside it. name: without ".sql". */
+void fixture_dialects(struct fixture *f, const char *name, const char *sql, const char *postgresql);
 void fixture_forget(struct fixture *f, const char *name);
 /* config: YAML without `data` and `migrations`. Opens, makes the session. */
 void fixture_open(struct fixture *f, const char *config);
@@ -28,8 +40,13 @@ void fixture_remove(struct fixture *f);
 
 struct poly_session *fixture_session(struct fixture *f, const char *tenant, unsigned rights);
 
+/* End of the log, what others have just committed included: a server tells us of that in a
+ * moment. */
+uint64_t fixture_head(struct fixture *f);
+
 /* Another program with the same file: its own connection, without anything of ours. */
 void fixture_foreign(struct fixture *f, const char *sql);
+void fixture_foreign_dialects(struct fixture *f, const char *sql, const char *postgresql);
 
 /* A transaction of one operation. */
 enum poly_status put_row(struct poly_session *session, const char *domain, const char *key,

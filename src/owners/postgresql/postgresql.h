@@ -20,5 +20,6 @@ extern _Atomic bool poly_control_horizon;
 
 /* NULL: another database is the owner. */
 struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
+struct poly_owner *poly_instance_owner(struct poly_instance *instance);
 
 #endif

@@ -30,7 +30,7 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -144,8 +144,28 @@ static const char functions[] =
     " SELECT max(position), max(version) INTO o_position, o_version FROM written;"
     " END$$;";
 
+/*
+ * For the relational store. What a statement finds is told by an error, because a pipeline goes on
+ * after a result that is not liked. expect: the version of a record, when it is the expected one
+ * (below 0: any). written: the key of the row that was changed, when there was one.
+ */
+static const char records[] =
+    "CREATE FUNCTION poly.expect(a_exists boolean, a_version bigint, a_expected bigint)"
+    " RETURNS bigint LANGUAGE plpgsql AS $$BEGIN"
+    " IF a_expected >= 0 AND (CASE WHEN a_exists THEN a_expected = 0"
+    "  OR a_version IS DISTINCT FROM a_expected ELSE a_expected > 0 END) THEN"
+    "  RAISE EXCEPTION 'version' USING ERRCODE = 'PL001',"
+    "   DETAIL = CASE WHEN a_exists THEN coalesce(a_version, 0)::text ELSE '-' END;"
+    " END IF;"
+    " RETURN CASE WHEN a_exists THEN coalesce(a_version, 0) ELSE 0 END;"
+    " END$$;"
+    "CREATE FUNCTION poly.written(a_key text) RETURNS text LANGUAGE plpgsql AS $$BEGIN"
+    " IF a_key IS NULL THEN RAISE EXCEPTION 'no row' USING ERRCODE = 'PL003'; END IF;"
+    " RETURN a_key;"
+    " END$$;";
+
 /* What each format adds to the one before. */
-static const char *const steps[FORMAT][2] = {{tables, functions}};
+static const char *const steps[FORMAT][2] = {{tables, functions}, {records}};
 
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";

@@ -352,7 +352,7 @@ static enum poly_status check(struct poly_listing *l, struct poly_error *err)
                          query->order, known);
     }
     digest(l);
-    l->parameter_room = 4; /* tenant, and three of the cursor */
+    l->parameter_room = 8; /* the tenant (twice), and what a cursor needs */
     for (size_t i = 0; i < query->filter_count; i++)
         l->parameter_room +=
             3 +

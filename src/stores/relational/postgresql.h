@@ -1,0 +1,109 @@
+/* The driver on PostgreSQL: domains' tables in the database that has the log. What its files share.
+ */
+#ifndef POLY_STORES_RELATIONAL_POSTGRESQL_H
+#define POLY_STORES_RELATIONAL_POSTGRESQL_H
+
+#include "owners/postgresql/postgresql.h"
+#include "stores/relational/driver.h"
+#include "stores/relational/list.h"
+#include "stores/relational/sql.h"
+
+/* What PostgreSQL knows of a column, beside struct poly_column. */
+struct poly_postgresql_column {
+    const char *type; /* as SQL names it, for casts */
+    bool as_text;     /* read by its text: numbers of any length, dates, arrays … */
+    bool wide;        /* read as double precision */
+    bool always;      /* GENERATED ALWAYS AS IDENTITY: is set at the insert only */
+    bool exact;       /* its text is that of the value (see the image) */
+};
+
+struct poly_postgresql_table {
+    struct poly_table base;
+    const char *name;        /* "schema"."table" */
+    const char *tenant_sql;  /* type of the tenant's column; NULL: none */
+    const char *tenant_name; /* as the table spells it */
+    bool key_first;          /* the primary key is (key, tenant) */
+    bool partitioned,
+        rewritten; /* rewritten: triggers of others may change rows after a statement */
+    struct poly_postgresql_column *columns; /* as base.columns */
+
+    /* One record. $1 the key, $2 the tenant (as text), $3 the key as text; get and below $4 the
+     * tenant as its column has it, where there is one. */
+    const char *get;    /* version, then all columns */
+    const char *expect; /* version; the expected one behind the last parameter */
+    const char *lock, *share;
+    const char *put_all, *put_some, *patch; /* see postgresql.c */
+    const char *remove;
+    /* postgresql_trigger.c */
+    const char *bodies[4]; /* of the functions */
+    const char *log_rows;  /* brings the log up to a page of rows */
+    const char *log_gone;
+};
+
+static inline const struct poly_postgresql_table *
+poly_postgresql_table(const struct poly_table *table)
+{
+    return (const struct poly_postgresql_table *)table;
+}
+
+/* --- postgresql_schema.c --- */
+
+enum poly_status poly_postgresql_load(struct poly_db *db, const struct poly_domain *domain,
+                                      struct poly_table **table, struct poly_error *err);
+/* t."column", in the form in which it is read. */
+void poly_postgresql_column(struct poly_buffer *b, const struct poly_postgresql_table *table,
+                            const char *row, size_t column);
+/* The column of a result that was read so. Texts are copied into the arena. */
+enum poly_status poly_postgresql_value(const PGresult *rows, int row, int column,
+                                       struct poly_arena *arena, struct poly_value *value,
+                                       struct poly_error *err);
+/* The buffer's text, kept in the table's arena; the buffer is empty after it. */
+const char *poly_postgresql_keep(struct poly_postgresql_table *table, struct poly_buffer *text,
+                                 bool *failed);
+
+/* --- postgresql_trigger.c --- */
+
+enum {
+    POLY_TRIGGER_EVENTS = 4, /* insert, update, delete, truncate */
+    POLY_TRIGGER_BYTES = 64, /* a name of PostgreSQL's, with its NUL */
+    POLY_TRIGGER_PAGE = 500  /* rows that log_rows looks at */
+};
+
+/* <prefix><domain>_<event>; a long domain by its beginning and a number of the whole. */
+void poly_postgresql_trigger(char name[POLY_TRIGGER_BYTES], const char *prefix, const char *domain,
+                             int event);
+void poly_postgresql_triggers(struct poly_postgresql_table *table, struct poly_buffer *scratch,
+                              bool *failed);
+enum poly_status poly_postgresql_gone(struct poly_db *db, const struct poly_table *table,
+                                      struct poly_error *err);
+/* Makes the functions and triggers, in the open transaction. */
+enum poly_status poly_postgresql_attach(struct poly_pg *pg,
+                                        const struct poly_postgresql_table *table,
+                                        struct poly_error *err);
+/* Drops the triggers: a migration is about to change the table's shape. */
+enum poly_status poly_postgresql_detach(struct poly_pg *pg,
+                                        const struct poly_postgresql_table *table,
+                                        struct poly_error *err);
+
+/* --- postgresql_repair.c --- */
+
+enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *table, bool start,
+                                        struct poly_error *err);
+enum poly_status poly_postgresql_tidy(struct poly_relational *relational, struct poly_db *db,
+                                      struct poly_error *err);
+
+/* --- postgresql_list.c, postgresql_sql.c, postgresql_migrate.c --- */
+
+enum poly_status poly_postgresql_list(struct poly_listing *list, struct poly_db *db,
+                                      struct poly_page *page, struct poly_error *err);
+enum poly_status poly_postgresql_sql_read(struct poly_sql_reading *reading, struct poly_error *err);
+enum poly_status poly_postgresql_sql_check(const char *sql, bool admin, struct poly_error *err);
+enum poly_status poly_postgresql_sql_run(struct poly_sql_operation *operation,
+                                         struct poly_write *write, struct poly_error *err);
+enum poly_status poly_postgresql_migrate_begin(struct poly_db *db, struct poly_text meta,
+                                               struct poly_error *err);
+enum poly_status poly_postgresql_migrate_run(struct poly_relational *relational, struct poly_db *db,
+                                             const char *text, struct poly_error *err);
+enum poly_status poly_postgresql_migrate_end(struct poly_db *db, struct poly_error *err);
+
+#endif
