@@ -58,8 +58,9 @@ POLY_API enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_comm
                                           struct poly_error *err) POLY_MUST_USE;
 
 /*
- * The same, if nobody else is writing at this moment: it never waits for others. *tried false, with
- * POLY_OK: somebody is, nothing was done, and txn is still there. For callers who serve many.
+ * The same, if nobody else, in this program or another, is writing at this moment: it waits for no
+ * other writer, only for the disk. *tried false, with POLY_OK: somebody is, nothing was done, and
+ * txn is still there. For callers who serve many.
  */
 POLY_API enum poly_status poly_txn_try_commit(struct poly_txn *txn, bool *tried,
                                               struct poly_commit *commit,

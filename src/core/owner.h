@@ -88,8 +88,8 @@ struct poly_owner_driver {
     /* In a transaction; returns when that is on disk. POLY_LIMIT: too much waits. */
     enum poly_status (*run)(struct poly_owner *owner, poly_write_fn *run, void *arg, bool single,
                             struct poly_error *err);
-    /* The same where nobody else is writing; *tried false: somebody is, and nothing was done. NULL:
-     * it cannot be known. */
+    /* The same where nobody else is writing, other programs included; *tried false: somebody is, or
+     * has left work to be done, and nothing was done. NULL: it cannot be known. */
     enum poly_status (*try_run)(struct poly_owner *owner, poly_write_fn *run, void *arg,
                                 bool single, bool *tried, struct poly_error *err);
     /* The same as run, without waiting: done is called, from whichever thread. */

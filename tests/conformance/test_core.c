@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "owners/embedded/embedded.h"
 
 static enum poly_status append(struct poly_txn *txn, const char *stream, int64_t expected,
                                const char *json)
@@ -392,6 +393,21 @@ static void interactive_sees_and_holds(void **state)
     assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
 }
 
+/* As whoever serves many does it; the writer's thread may have something to do now and then. */
+static enum poly_status commit_by_trying(struct poly_txn *txn, struct poly_commit *commit)
+{
+    bool tried = false;
+    enum poly_status status = POLY_OK;
+
+    for (int i = 0; i < 5000 && !tried; i++) {
+        status = poly_txn_try_commit(txn, &tried, commit, &err);
+        if (!tried)
+            usleep(1000);
+    }
+    assert_true(tried);
+    return status;
+}
+
 /* Whoever serves many must not wait for one that holds the writer. */
 static void trying_never_waits(void **state)
 {
@@ -406,20 +422,125 @@ static void trying_never_waits(void **state)
     assert_false(tried);
     assert_ok(poly_txn_commit(holder, NULL, &err));
     assert_int_equal(lab_stream_version(p->acme, "visit-1"), 0);
-    assert_ok(poly_txn_try_commit(txn, &tried, &commit, &err));
-    assert_true(tried);
+    assert_ok(commit_by_trying(txn, &commit));
     assert_int_equal(commit.count, 1);
     assert_int_equal(lab_stream_version(p->acme, "visit-1"), 1);
 
     txn = begin(p->acme);
     assert_ok(append(txn, "visit-1", POLY_NONE, "{}"));
-    assert_fails(poly_txn_try_commit(txn, &tried, NULL, &err), POLY_CONFLICT);
-    assert_true(tried);
+    assert_fails(commit_by_trying(txn, NULL), POLY_CONFLICT);
     holder = begin_interactive(p->session, 0);
     assert_ok(append(holder, "order-1", 1, "{}"));
     assert_ok(poly_txn_try_commit(holder, &tried, NULL, &err));
     assert_true(tried);
     assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
+}
+
+static const char foreign_event[] = "INSERT INTO poly_log(domain, key, version, type, time, data)"
+                                    " VALUES ('order', ?1, 1, 'Foreign', 1, '{}')";
+
+static void run(sqlite3 *db, const char *sql)
+{
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+}
+
+/* … nor for another program that holds the database; and what that one leaves to be sealed is
+ * for those who may wait. */
+static void trying_never_waits_for_another_program(void **state)
+{
+    struct place *p = *state;
+    char path[LAB_PATH + 16], why[200];
+    sqlite3 *other;
+    sqlite3_stmt *insert;
+
+    (void)snprintf(path, sizeof(path), "%s/polystore.db", p->data);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(other, foreign_event, -1, &insert, NULL), SQLITE_OK);
+    for (int i = 0; i < 20; i++) {
+        struct poly_txn *txn = begin(p->acme);
+        bool tried = true;
+
+        assert_ok(append(txn, "visit-1", i, "{}"));
+        assert_ok(lab_append(p->session, "order-0", POLY_ANY, 1, NULL, &err));
+        sqlite3_busy_timeout(other, 5000);
+        run(other, "BEGIN IMMEDIATE");
+        assert_ok(poly_txn_try_commit(txn, &tried, NULL, &err));
+        assert_false(tried);
+        sqlite3_bind_int(insert, 1, i + 1);
+        assert_int_equal(sqlite3_step(insert), SQLITE_DONE);
+        sqlite3_reset(insert);
+        run(other, "COMMIT");
+        assert_ok(commit_by_trying(txn, NULL));
+        assert_int_equal(lab_stream_version(p->acme, "visit-1"), i + 1);
+    }
+    sqlite3_finalize(insert);
+    sqlite3_close(other);
+    assert_int_equal(lab_verify(p->session, why, sizeof(why)), 0);
+    assert_int_equal(lab_stream_version(p->session, "order-20"), 1);
+}
+
+struct late {
+    struct poly_request request;
+    struct poly_writer *writer;
+    pthread_t ran_on;
+    _Atomic bool done;
+};
+
+static enum poly_status run_late(struct poly_db *db, void *arg, struct poly_error *error)
+{
+    struct late *late = arg;
+
+    (void)db;
+    (void)error;
+    late->ran_on = pthread_self();
+    return POLY_OK;
+}
+
+static void done_late(void *arg, enum poly_status status, const struct poly_error *error)
+{
+    struct late *late = arg;
+
+    (void)error;
+    assert_int_equal(status, POLY_OK);
+    atomic_store(&late->done, true);
+}
+
+static enum poly_status submit_late(struct poly_db *db, void *arg, struct poly_error *error)
+{
+    struct late *late = arg;
+
+    (void)db;
+    atomic_store(&late->done, false);
+    late->request = (struct poly_request){.run = run_late, .arg = late, .done = done_late};
+    return poly_writer_submit(late->writer, &late->request, error);
+}
+
+static void await_late(const struct late *late)
+{
+    while (!atomic_load(&late->done))
+        usleep(1000);
+}
+
+/* … nor do what others want meanwhile. */
+static void trying_takes_in_nobody(void **state)
+{
+    struct place *p = *state;
+    struct poly_txn *holder = begin_interactive(p->session, 0);
+    struct late late[4];
+    bool tried = false;
+
+    for (int i = 0; i < 4; i++) { /* a group of four, that many may come again */
+        late[i].writer = poly_instance_embedded(p->instance)->writer;
+        assert_ok(submit_late(NULL, &late[i], &err));
+    }
+    assert_ok(poly_txn_commit(holder, NULL, &err));
+    for (int i = 0; i < 4; i++)
+        await_late(&late[i]);
+    while (!tried)
+        assert_ok(poly_writer_try(late[0].writer, submit_late, &late[0], true, &tried, &err));
+    await_late(&late[0]);
+    assert_false(pthread_equal(late[0].ran_on, pthread_self()));
 }
 
 static void an_aborted_one_leaves_nothing(void **state)
@@ -505,6 +626,8 @@ int main(void)
         PLACED(a_key_expires),
         PLACED(interactive_sees_and_holds),
         PLACED(trying_never_waits),
+        PLACED(trying_never_waits_for_another_program),
+        PLACED(trying_takes_in_nobody),
         PLACED(an_aborted_one_leaves_nothing),
         PLACED(one_past_its_deadline_is_rolled_back_and_says_so),
         PLACED(two_instances_in_one_folder_are_refused),

@@ -384,11 +384,11 @@ static void checkpoint(struct poly_writer *writer)
     note_error(writer, err.status, &err, poly_db_broken(code));
 }
 
-/* One group, without the lock. POLY_OK: it was committed. */
-static enum poly_status lead(struct poly_writer *writer, struct batch *batch)
+/* One group, without the lock. begun: its transaction is open. POLY_OK: it was committed. */
+static enum poly_status lead(struct poly_writer *writer, struct batch *batch, bool begun)
 {
     struct poly_error err = {POLY_OK, -1, ""};
-    enum poly_status status = begin(writer, &err);
+    enum poly_status status = begun ? POLY_OK : begin(writer, &err);
 
     if (status == POLY_OK)
         status = run_all(writer, batch, &err);
@@ -421,25 +421,25 @@ static void try_again(struct poly_writer *writer)
 }
 
 /*
- * Called with the lock; leads one group; returns with the lock. brief: whoever leads has other
- * things to do, waits for nobody, and leaves a checkpoint to the writer's thread.
+ * Called with the lock; leads one group; returns with the lock. brief: the batch is closed, its
+ * transaction begun, and whoever leads has other things to do: it waits for nobody, and leaves
+ * what else is wanted, and a checkpoint, to the writer's thread.
  */
-static void lead_one(struct poly_writer *writer, bool brief)
+static void lead_one(struct poly_writer *writer, struct batch *batch, bool brief)
 {
-    struct batch *batch = &writer->batch[writer->filling];
-    bool owed = writer->kicked || writer->again != 0;
-    int64_t begun = poly_clock_monotonic();
+    bool owed = !brief && (writer->kicked || writer->again != 0);
+    int64_t start = poly_clock_monotonic();
     enum poly_status status;
 
-    writer->kicked = false;
+    writer->kicked &= brief;
     writer->granted = brief;
     pthread_mutex_unlock(&writer->lock);
-    status = lead(writer, batch);
+    status = lead(writer, batch, brief);
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += status == POLY_OK;
     writer->status.requests += batch->count;
     writer->expected = status == POLY_OK ? batch->count + writer->batch[writer->filling].count : 0;
-    writer->took = poly_clock_monotonic() - begun;
+    writer->took = poly_clock_monotonic() - start;
     if (batch->count > 0)
         note_refusal(writer, status);
     if (status == POLY_OK)
@@ -502,7 +502,7 @@ static void *thread_main(void *arg)
     for (;;) {
         while (!writer->busy && wanted(writer) && !finished(writer)) {
             writer->busy = true;
-            lead_one(writer, false);
+            lead_one(writer, &writer->batch[writer->filling], false);
             writer->busy = false;
             if (writer->holders > 0) {
                 pthread_cond_broadcast(&writer->wake);
@@ -567,6 +567,18 @@ void poly_writer_close(struct poly_writer *writer)
 
 /* --- requests --- */
 
+static void put(struct batch *batch, struct poly_request *request)
+{
+    request->next = NULL;
+    request->status = POLY_OK;
+    if (batch->last == NULL)
+        batch->first = request;
+    else
+        batch->last->next = request;
+    batch->last = request;
+    batch->count++;
+}
+
 /* With the lock. NULL: refused, err filled. */
 static struct batch *enqueue(struct poly_writer *writer, struct poly_request *request,
                              struct poly_error *err)
@@ -583,14 +595,7 @@ static struct batch *enqueue(struct poly_writer *writer, struct poly_request *re
                   POLY_MAX_QUEUE);
         return NULL;
     }
-    request->next = NULL;
-    request->status = POLY_OK;
-    if (batch->last == NULL)
-        batch->first = request;
-    else
-        batch->last->next = request;
-    batch->last = request;
-    batch->count++;
+    put(batch, request);
     if (batch->count == writer->awaited) {
         atomic_fetch_add(&writer->complete, 1);
         futex_wake(&writer->complete, 1);
@@ -610,24 +615,8 @@ static void await(struct poly_writer *writer, struct batch *batch, uint32_t epoc
         futex_wake(&batch->epoch, INT_MAX);
 }
 
-/* With the lock: this caller leads, or sleeps until its group is done. Gives the lock back. */
-static enum poly_status take_part(struct poly_writer *writer, struct poly_request *request,
-                                  bool brief, struct poly_error *err)
+static enum poly_status answer(const struct poly_request *request, struct poly_error *err)
 {
-    struct batch *batch = enqueue(writer, request, err);
-
-    if (batch == NULL) {
-        pthread_mutex_unlock(&writer->lock);
-        return err->status;
-    }
-    if (!writer->busy && writer->holders == 0) {
-        writer->busy = true;
-        lead_one(writer, brief);
-        step_down(writer);
-        pthread_mutex_unlock(&writer->lock);
-    } else {
-        await(writer, batch, atomic_load(&batch->epoch));
-    }
     if (request->status != POLY_OK)
         *err = request->error;
     return request->status;
@@ -637,22 +626,70 @@ enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run,
                                  bool single, struct poly_error *err)
 {
     struct poly_request request = {.run = run, .arg = arg, .single = single};
+    struct batch *batch;
 
     pthread_mutex_lock(&writer->lock);
-    return take_part(writer, &request, false, err);
+    batch = enqueue(writer, &request, err);
+    if (batch == NULL) {
+        pthread_mutex_unlock(&writer->lock);
+        return err->status;
+    }
+    if (!writer->busy && writer->holders == 0) {
+        writer->busy = true;
+        lead_one(writer, batch, false);
+        step_down(writer);
+        pthread_mutex_unlock(&writer->lock);
+    } else {
+        await(writer, batch, atomic_load(&batch->epoch));
+    }
+    return answer(&request, err);
 }
 
+/* --- a request of a caller who must not wait --- */
+
+/* False: another program holds the database's lock, or has left work for a group: more than the
+ * caller's own would have to be done. What does not work says so to a group that may wait. */
+static bool begin_at_once(struct poly_writer *writer)
+{
+    sqlite3 *handle = poly_db_handle(writer->db);
+    struct poly_error ignored;
+    enum poly_status status;
+
+    sqlite3_busy_timeout(handle, 0);
+    status = begin(writer, &ignored);
+    sqlite3_busy_timeout(handle, BUSY_MS);
+    if (status == POLY_OK && writer->log->chain.sealed == writer->log->head)
+        return true;
+    if (!sqlite3_get_autocommit(handle))
+        roll_back(writer);
+    return false;
+}
+
+/* Its group is closed before it begins: it takes in nobody, and what queues meanwhile is the
+ * writer's thread's. */
 enum poly_status poly_writer_try(struct poly_writer *writer, poly_write_fn *run, void *arg,
                                  bool single, bool *tried, struct poly_error *err)
 {
     struct poly_request request = {.run = run, .arg = arg, .single = single};
+    struct batch *batch;
 
     pthread_mutex_lock(&writer->lock);
-    *tried = !writer->busy && writer->holders == 0;
-    if (*tried)
-        return take_part(writer, &request, true, err);
+    *tried = !writer->busy && writer->holders == 0 && !wanted(writer) && writer->again == 0;
+    if (*tried) {
+        batch = &writer->batch[writer->filling];
+        writer->busy = true;
+        close_batch(writer, batch);
+        pthread_mutex_unlock(&writer->lock);
+        *tried = begin_at_once(writer);
+        pthread_mutex_lock(&writer->lock);
+        if (*tried) {
+            put(batch, &request);
+            lead_one(writer, batch, true);
+        }
+        step_down(writer);
+    }
     pthread_mutex_unlock(&writer->lock);
-    return POLY_OK;
+    return answer(&request, err);
 }
 
 enum poly_status poly_writer_submit(struct poly_writer *writer, struct poly_request *request,

@@ -36,8 +36,9 @@ void poly_writer_close(struct poly_writer *writer);
  * log has failed. */
 enum poly_status poly_writer_run(struct poly_writer *writer, poly_write_fn *run, void *arg,
                                  bool single, struct poly_error *err);
-/* The same where this caller can lead at once, and leaves checkpoints to the writer's thread;
- * *tried false: somebody else is writing, and nothing was done. */
+/* The same where this caller can lead at once: its request alone, without waiting for another
+ * program's lock; what else is to be done, and checkpoints, stay with the writer's thread. *tried
+ * false: it cannot, and nothing was done. */
 enum poly_status poly_writer_try(struct poly_writer *writer, poly_write_fn *run, void *arg,
                                  bool single, bool *tried, struct poly_error *err);
 /* Queues one; request lives until done has been called. */
