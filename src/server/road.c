@@ -3,11 +3,11 @@
  *
  * Here: short reads, on the thread that read them. By the log's writer: staged
  * writes; the connection sleeps, no thread waits, and all that are waiting
- * share a sync. Only when there is no other request, and syncs are quick, is
- * the write done here: it is answered sooner by two switches of threads. By a
- * worker: what may take long (SQL, large bodies, streams of rows, waits for a
- * projection, administration). On a thread of its own: event streams, which
- * last as long as their client.
+ * share a sync. Only when there is no other request, the body is small, and
+ * syncs are quick, is the write done here: it is answered sooner by two
+ * switches of threads. By a worker: what may take long (SQL, large bodies,
+ * streams of rows, waits for a projection, administration). On a thread of its
+ * own: event streams, which last as long as their client.
  */
 #include <malloc.h>
 #include <stdlib.h>
@@ -19,9 +19,10 @@
 
 enum {
     LARGE_BODY = 256 * 1024, /* decoding more than this would hold up other connections */
+    SMALL_BODY = 4 * 1024,   /* writing more than this would, too */
     QUICK_ROWS = 200,        /* that many are read at once, without a worker */
     QUICK_US = 2000,         /* a commit may take so long where it holds up its thread's others … */
-    SLOW_US = 1000 * 1000,   /* … or else none is made there for so long */
+    SLOW_TIMES = 500,        /* … or else none is made there for so many times as long */
     WHOLE = 48 * 1024        /* answers up to here are sent whole, with their length */
 };
 
@@ -176,14 +177,15 @@ static bool commit_here(struct server_request *request, struct poly_txn *txn)
     enum poly_status status;
     bool tried;
 
-    if (atomic_load(&server->in_flight) > 1 || began < atomic_load(&server->slow_until))
+    if (atomic_load(&server->in_flight) > 1 || request->body.size > SMALL_BODY ||
+        began < atomic_load(&server->slow_until))
         return false;
     status = poly_txn_try_commit(txn, &tried, &commit, &request->error);
     if (!tried)
         return false;
     ended = poly_clock_monotonic();
     if (ended - began > QUICK_US)
-        atomic_store(&server->slow_until, ended + SLOW_US);
+        atomic_store(&server->slow_until, ended + SLOW_TIMES * (ended - began));
     reply(request, status, &commit);
     return true;
 }

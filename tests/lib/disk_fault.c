@@ -1,7 +1,8 @@
 /*
- * A disk that is full or fails, under a program that is not ours to change:
- * LD_PRELOAD. The variable DISK_FOLDER says which files, DISK_FAULT names a
- * file that says what ("full", "sync"), and may come and go while it runs.
+ * A disk that is full, fails or is slow, under a program that is not ours to
+ * change: LD_PRELOAD. The variable DISK_FOLDER says which files, DISK_FAULT
+ * names a file that says what ("full", "sync", "wait"), and may come and go
+ * while it runs. A sync that waits says so in a file beside it, ".waits".
  */
 /* Both pwrite() and pwrite64() are somebody's: no _FILE_OFFSET_BITS here. */
 #include <dlfcn.h>
@@ -54,8 +55,23 @@ static bool no_space(int fd, off64_t end)
     return true;
 }
 
+static void say_waits(void)
+{
+    char path[4096];
+    int file;
+
+    snprintf(path, sizeof(path), "%s.waits", getenv("DISK_FAULT"));
+    file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0)
+        close(file);
+}
+
 static bool no_sync(int fd)
 {
+    if (holds("wait", fd))
+        say_waits();
+    while (holds("wait", fd))
+        usleep(1000);
     if (!holds("sync", fd))
         return false;
     errno = EIO;

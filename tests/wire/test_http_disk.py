@@ -1,7 +1,10 @@
-"""A disk that is full, and one that cannot sync, under the daemon (S2-29)."""
+"""A disk that is full, slow, cannot sync, or is locked, under the daemon (S2-29)."""
 import os
+import select
 import socket
+import sqlite3
 import subprocess
+import time
 
 import pytest
 import requests
@@ -31,6 +34,14 @@ class Disk:
 
     def fails(self):
         self._say('sync')
+
+    def waits(self):
+        """A sync lasts until good()."""
+        self._say('wait')
+
+    def await_sync(self):
+        wait_for(lambda: os.path.exists(self.control + '.waits'), 20)
+        os.unlink(self.control + '.waits')
 
     def good(self):
         os.unlink(self.control)
@@ -188,3 +199,90 @@ def test_what_was_under_way_is_refused_too(make, folder):
     assert slow.status() == 503
     assert daemon.process.wait(timeout=20) == 9
     daemon.stop(9)
+
+
+class Client:
+    """A connection that stays, and with it the polling thread that serves it."""
+
+    def __init__(self, daemon):
+        self.key = daemon.key
+        self.socket = socket.create_connection(('127.0.0.1', daemon.port), timeout=60)
+
+    def send(self, method, path, body=b''):
+        self.socket.sendall(b'%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n'
+                            b'Content-Length: %d\r\n\r\n%s' % (
+                                method.encode(), path.encode(), self.key.encode(), len(body), body))
+
+    def put(self, key):
+        self.send('PUT', '/v1/records/notes/%d' % key, b'{"text":"x"}')
+
+    def status(self):
+        """Of the answer, which is read to its end."""
+        got = b''
+        while b'\r\n\r\n' not in got:
+            got += self.socket.recv(65536)
+        head, _, body = got.partition(b'\r\n\r\n')
+        length = next(int(line.split(b':')[1]) for line in head.split(b'\r\n')
+                      if line.lower().startswith(b'content-length:'))
+        while len(body) < length:
+            body += self.socket.recv(65536)
+        return int(head.split()[1])
+
+    def waits(self):
+        return not select.select([self.socket], [], [], 0)[0]
+
+
+def connect_many(daemon):
+    """So many that each polling thread has several of them."""
+    clients = [Client(daemon) for _ in range(12)]
+    assert serves(clients)
+    return clients
+
+
+def serves(clients):
+    """Do all get answers, one after the other?"""
+    for client in clients:
+        client.send('GET', '/v1/records/notes/none')
+        if client.status() != 404:
+            return False
+    return True
+
+
+def test_another_programs_lock_holds_up_nobody(make):
+    """Not even those whose connection has the same thread as the one that writes."""
+    daemon = make().start()
+    other = sqlite3.connect(os.path.join(daemon.data, 'polystore.db'), isolation_level=None)
+    clients = connect_many(daemon)
+    for number, writer in enumerate(clients[:6]):
+        other.execute('BEGIN IMMEDIATE')
+        writer.put(number)
+        assert serves([client for client in clients if client is not writer])
+        assert writer.waits()
+        other.execute('ROLLBACK')
+        assert writer.status() == 200
+    other.close()
+    daemon.stop()
+
+
+@needs_preload
+def test_a_slow_disk_holds_up_others_once(make, folder):
+    """A write may be made on the thread that serves others, but not while syncs take long."""
+    disk = Disk(folder)
+    daemon = make().start(env=disk.environment)
+    clients = connect_many(daemon)
+    writer = clients[0]
+    for number in range(3):  # the first or the second is made there
+        disk.waits()
+        writer.put(number)
+        disk.await_sync()
+        time.sleep(0.1)  # that is long for a sync
+        disk.good()
+        assert writer.status() == 200
+    disk.waits()
+    writer.put(3)
+    disk.await_sync()
+    assert serves(clients[1:])
+    assert writer.waits()
+    disk.good()
+    assert writer.status() == 200
+    daemon.stop()
