@@ -346,11 +346,14 @@ static int committed_pages(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* Nobody commits meanwhile, so a snapshot that is kept would be read again and again. */
 static int wait_for_readers(void *arg, int times)
 {
-    (void)arg;
+    struct poly_writer *writer = arg;
+
     if (times >= RESTART_NAPS)
         return 0;
+    poly_sqlite_settle(writer->log->file);
     usleep(RESTART_NAP_US);
     return 1;
 }
@@ -372,7 +375,7 @@ static void checkpoint(struct poly_writer *writer)
      * one: those who come now find all in the database, and the others are waited for. */
     if (code == SQLITE_OK && pages >= writer->restart_at) {
         poly_sqlite_settle(writer->log->file);
-        sqlite3_busy_handler(handle, wait_for_readers, NULL);
+        sqlite3_busy_handler(handle, wait_for_readers, writer);
         code = sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
         sqlite3_busy_timeout(handle, BUSY_MS);
         writer->restart_at = code == SQLITE_OK ? RESTART_PAGES : pages + RESTART_PAGES / 2;
