@@ -42,7 +42,7 @@ struct unit {
 };
 
 /* Milliseconds, for durations; bytes, for sizes; the number, for counts. */
-static const struct unit durations[] = {{"ms", 1},       {"s", 1000},     {"m", 60000},
+static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
                                         {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 static const struct unit sizes[] = {
     {"B", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {NULL, 0}};
@@ -136,8 +136,8 @@ static enum poly_status set_path(struct poly_config_reader *reader, const struct
 
     bool absolute = *text == '/' || *reader->folder == '\0' || value->line == 0;
 
-    *path = absolute ? value->text
-                     : poly_arena_printf(reader->arena, "%s/%s", reader->folder, text);
+    *path =
+        absolute ? value->text : poly_arena_printf(reader->arena, "%s/%s", reader->folder, text);
     return *path == NULL ? poly_no_memory(reader->err) : POLY_OK;
 }
 
@@ -155,10 +155,22 @@ static bool is_choice(const char *text, const char *choices)
     return false;
 }
 
+/* schema.table, where the database has schemas */
+static bool is_qualified(const char *name)
+{
+    const char *dot = strchr(name, '.');
+    char schema[POLY_MAX_NAME + 1];
+
+    if (dot == NULL || dot - name > POLY_MAX_NAME)
+        return false;
+    snprintf(schema, sizeof(schema), "%.*s", (int)(dot - name), name);
+    return poly_config_is_name(schema) && poly_config_is_name(dot + 1);
+}
+
 static enum poly_status check_name(struct poly_config_reader *reader, const char *what,
                                    const char *name, int line)
 {
-    if (poly_config_is_name(name))
+    if (poly_config_is_name(name) || (strcmp(what, "table") == 0 && is_qualified(name)))
         return POLY_OK;
     return poly_config_fail(reader, line,
                             "'%.60s' is no name of a %s: up to %d letters, digits and '_', "
@@ -256,12 +268,10 @@ static enum poly_status set_field(struct poly_config_reader *reader, const struc
     return check_name(reader, "field", field->name, entry->line);
 }
 
-static enum poly_status set_fields(struct poly_config_reader *reader,
-                                   const struct poly_yaml *value)
+static enum poly_status set_fields(struct poly_config_reader *reader, const struct poly_yaml *value)
 {
     size_t count = count_of(value), i = 0;
-    struct poly_search_field *fields =
-        poly_arena_array(reader->arena, count, sizeof(*fields));
+    struct poly_search_field *fields = poly_arena_array(reader->arena, count, sizeof(*fields));
     enum poly_status status = fields == NULL ? poly_no_memory(reader->err) : POLY_OK;
 
     if (count == 0 || count > POLY_MAX_SEARCH_FIELDS)
@@ -301,8 +311,8 @@ static enum poly_status set_filters(struct poly_config_reader *reader,
         status = check_name(reader, "filter", filters[i], entry->line);
         for (size_t j = 0; status == POLY_OK && j < i; j++) {
             if (strcasecmp(filters[j], filters[i]) == 0)
-                status = poly_config_fail(reader, entry->line, "'%.60s' stands here twice",
-                                          filters[i]);
+                status =
+                    poly_config_fail(reader, entry->line, "'%.60s' stands here twice", filters[i]);
         }
     }
     reader->domain.search.filters = filters;
