@@ -1,6 +1,7 @@
 /*
- * A place for the embedded search driver alone: the log's database or a file of
- * its own, records made by hand, and a way to ask. Each test runs in both.
+ * A place for a search driver alone: the log's database, a file of its own, or
+ * the server that tests/servers/with has started; records made by hand, and a
+ * way to ask. Each test runs in all that are there.
  */
 #ifndef POLY_TEST_SEARCH_PLACE_H
 #define POLY_TEST_SEARCH_PLACE_H
@@ -8,6 +9,7 @@
 #include "test.h"
 
 #include <ftw.h>
+#include <libpq-fe.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -38,12 +40,15 @@ static const struct poly_domain domains[] = {
     {.name = "codes", .table = "codes", .search = {code_fields, 1, NULL, 0, "trigram", "none"}},
     {.name = "silent", .table = "silent"},
 };
-static const struct poly_config config = {.domains = domains, .domain_count = 5};
+static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
+static const struct poly_config config = {
+    .domains = domains, .domain_count = 5, .stores = stores, .store_count = 1};
 
 /* --- a place: a folder, a log file, a store --- */
 
 struct place {
     bool follower;
+    PGconn *server; /* NULL: embedded */
     char folder[64];
     struct poly_sqlite *log;
     struct poly_store *store;
@@ -53,18 +58,35 @@ struct place {
     bool temporary;
 };
 
-static const struct poly_driver *const driver = &poly_search_embedded.base;
+static const struct poly_driver *driver = &poly_search_embedded.base;
 static struct poly_error err;
+
+static inline void on_server(struct place *p, const char *sql)
+{
+    PGresult *result = PQexec(p->server, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(p->server));
+    PQclear(result);
+}
 
 static inline void open_place(struct place *p)
 {
+    static const uint8_t id[16] = {1};
     char path[128];
-    struct poly_store_open how = {.config = &config, .data = p->folder};
+    struct poly_store_config store = {
+        .name = "search",
+        .server = {.url = getenv("POLY_TEST_POSTGRESQL_URL"), .pool_connect_ms = 10000}};
+    struct poly_store_open how = {.config = &config, .store = &store, .data = p->folder, .id = id};
+    bool leads = true;
 
     snprintf(path, sizeof(path), "%s/log.db", p->folder);
     assert_ok(poly_sqlite_open(path, POLY_DB_WRITE, NULL, NULL, &p->log, &err));
     how.follower = p->follower;
     assert_ok(driver->open(&how, &p->store, &err));
+    if (driver->lead != NULL)
+        assert_ok(driver->lead(p->store, false, &leads, &err));
+    assert_true(leads);
 }
 
 static inline void close_place(struct place *p)
@@ -96,11 +118,17 @@ static inline void prepare(struct place *p, uint64_t generation)
     end(p, "COMMIT");
 }
 
-static inline int setup(void **state, bool follower)
+static inline int setup(void **state, bool follower, const char *server)
 {
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
+    if (server != NULL) {
+        driver = &poly_search_postgresql.base;
+        p->server = PQconnectdb(server);
+        on_server(p, "SET client_min_messages = warning");
+        on_server(p, "DROP SCHEMA IF EXISTS poly_search CASCADE");
+    }
     snprintf(p->folder, sizeof(p->folder), "/tmp/poly-search-XXXXXX");
     if (mkdtemp(p->folder) == NULL)
         return -1;
@@ -113,12 +141,17 @@ static inline int setup(void **state, bool follower)
 
 static inline int setup_colocated(void **state)
 {
-    return setup(state, false);
+    return setup(state, false, NULL);
 }
 
 static inline int setup_follower(void **state)
 {
-    return setup(state, true);
+    return setup(state, true, NULL);
+}
+
+static inline int setup_server(void **state)
+{
+    return setup(state, true, getenv("POLY_TEST_POSTGRESQL_URL"));
 }
 
 static inline int remove_one(const char *path, const struct stat *info, int flag, struct FTW *ftw)
@@ -135,6 +168,7 @@ static inline int teardown(void **state)
 
     close_place(p);
     poly_arena_free(p->arena);
+    PQfinish(p->server);
     nftw(p->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(p);
     return 0;
@@ -236,11 +270,34 @@ static inline struct poly_db *inside(struct place *p)
     return poly_sqlite_writer(p->follower ? self->file : p->log);
 }
 
-static inline int64_t number(struct place *p, const char *sql)
+/* Behind the driver's back, in the words of the engine that it is on. */
+static inline void meddle(struct place *p, const char *sqlite, const char *postgresql)
+{
+    if (p->server != NULL)
+        on_server(p, postgresql);
+    else
+        assert_ok(poly_db_exec(inside(p), sqlite, &err));
+}
+
+static inline int64_t server_number(struct place *p, const char *sql)
+{
+    PGresult *result = PQexec(p->server, sql);
+    int64_t n;
+
+    if (PQntuples(result) != 1)
+        fail_msg("%s: %s", sql, PQerrorMessage(p->server));
+    n = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return n;
+}
+
+static inline int64_t number(struct place *p, const char *sql, const char *postgresql)
 {
     sqlite3_stmt *statement;
     int64_t n;
 
+    if (p->server != NULL)
+        return server_number(p, postgresql);
     assert_int_equal(sqlite3_prepare_v2(poly_db_handle(inside(p)), sql, -1, &statement, NULL), 0);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     n = sqlite3_column_int64(statement, 0);
@@ -299,7 +356,10 @@ static inline enum poly_status ask(struct place *p, const struct ask *a, struct 
         return status;
     request.query = query;
     projected.db = reader(p);
-    status = poly_search_embedded.search(&projected, &request, p->arena, hits, &err);
+    if (p->server != NULL && a->deadline == 0)
+        request.deadline = poly_clock_monotonic() + 60000000;
+    status = ((const struct poly_search_driver *)driver)
+                 ->search(&projected, &request, p->arena, hits, &err);
     give_back(p, projected.db);
     return status;
 }
@@ -336,6 +396,10 @@ static inline void refuses(struct place *p, struct ask a, enum poly_status statu
 #define INCIDENTS(who, text)                                                                       \
     ((struct ask){.query = (text), .tenant = (who), .domains = {"incidents"}})
 
+#define SERVER(test)                                                                               \
+    {                                                                                              \
+        "postgresql." #test, test, setup_server, teardown, NULL                                    \
+    }
 #define BOTH(test)                                                                                 \
     {"colocated." #test, test, setup_colocated, teardown, NULL},                                   \
     {                                                                                              \

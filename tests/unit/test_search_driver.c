@@ -1,4 +1,4 @@
-/* The embedded search driver: what becomes a document, and exactly once. */
+/* The search drivers: what becomes a document, and exactly once. */
 #include "search_place.h"
 
 /* --- documents --- */
@@ -103,8 +103,11 @@ static void wants_what_is_searchable(void **state)
 
 /* --- exactly once --- */
 
-static const char sql_forget_position[] = "UPDATE poly_search_1_state SET applied=0";
-static const char sql_forget_versions[] = "UPDATE poly_search_1_document SET position=0";
+static void forget_position(struct place *p)
+{
+    meddle(p, "UPDATE poly_search_1_state SET applied=0",
+           "UPDATE poly_search.generation SET applied=0");
+}
 
 static void redelivery_has_no_effect(void **state)
 {
@@ -123,7 +126,7 @@ static void redelivery_has_no_effect(void **state)
     assert_int_equal(count(p, 1), 1);
     finds(p, PACKAGES("one OR two"), "packages/a (1)");
     /* Without the position, the documents' versions hold. */
-    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
+    forget_position(p);
     assert_ok(apply_to(p, 1, records, 3, 3));
     assert_int_equal(count(p, 1), 1);
     finds(p, PACKAGES("two"), "packages/a (1)");
@@ -141,15 +144,16 @@ static void late_change_stays_out(void **state)
 
     put(p, 10, "", "packages", "a", "{\"name\":\"alive\"}");
     put(p, 12, "", "packages", "a", NULL);
-    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
+    forget_position(p);
     assert_ok(apply_to(p, 1, &late, 1, 12));
     finds(p, PACKAGES("ghost"), "(0)");
     assert_ok(apply_to(p, 1, disorder, 2, 22));
     finds(p, PACKAGES("ghost"), "(0)");
     assert_int_equal(count(p, 1), 0);
     /* The control: with both guards taken away it does come back. */
-    assert_ok(poly_db_exec(inside(p), sql_forget_position, &err));
-    assert_ok(poly_db_exec(inside(p), sql_forget_versions, &err));
+    forget_position(p);
+    meddle(p, "UPDATE poly_search_1_document SET position=0",
+           "UPDATE poly_search.documents_1 SET position=0");
     assert_ok(apply_to(p, 1, &late, 1, 12));
     finds(p, PACKAGES("ghost"), "packages/a (1)");
 }
@@ -175,6 +179,12 @@ static void poison_leaves_nothing(void **state)
     assert_int_equal(applied(p, 1), 5);
 }
 
+static const char refuse_commits[] =
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$BEGIN RAISE 'refused' USING ERRCODE = '53100'; END$$;"
+    "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON poly_search.documents_1"
+    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()";
+
 static int refuse(void *arg)
 {
     (void)arg;
@@ -189,7 +199,11 @@ static void effects_and_position_together(void **state)
     struct poly_batch batch = {.records = &r, .count = 1, .last = 2};
 
     put(p, 1, "", "packages", "a", "{\"name\":\"good\"}");
-    if (p->follower) {
+    if (p->server != NULL) {
+        on_server(p, refuse_commits);
+        assert_int_not_equal(apply_to(p, 1, &r, 1, 2), POLY_OK);
+        on_server(p, "DROP TRIGGER refuse ON poly_search.documents_1; DROP FUNCTION refuse");
+    } else if (p->follower) {
         sqlite3_commit_hook(poly_db_handle(inside(p)), refuse, NULL);
         assert_int_not_equal(apply_to(p, 1, &r, 1, 2), POLY_OK);
         sqlite3_commit_hook(poly_db_handle(inside(p)), NULL, NULL);
@@ -228,11 +242,15 @@ static void generations_side_by_side(void **state)
         assert_ok(driver->drop(p->store, db, 1, &err));
         end(p, "COMMIT");
     }
-    assert_int_equal(number(p, "SELECT count(*) FROM sqlite_master"
-                               " WHERE name GLOB 'poly_search_1_*'"),
+    assert_int_equal(number(p,
+                            "SELECT count(*) FROM sqlite_master"
+                            " WHERE name GLOB 'poly_search_1_*'",
+                            "SELECT count(*) FROM pg_class WHERE relname ~ '_1($|_)' AND"
+                            " relnamespace = 'poly_search'::regnamespace"),
                      0);
     finds(p, second, "packages/b (1)");
-    assert_fails(ask(p, &PACKAGES("word"), &hits), POLY_NOT_FOUND);
+    assert_fails(ask(p, &PACKAGES("word"), &hits),
+                 p->server != NULL ? POLY_UNAVAILABLE : POLY_NOT_FOUND);
     prepare(p, 1);
     assert_int_equal(applied(p, 1), 0);
     finds(p, PACKAGES("word"), "(0)");
@@ -326,15 +344,25 @@ enum { TENANTS = 3, KEYS = 12, WORDS = 6, STEPS = 400 };
 
 static void check_counts(struct place *p)
 {
-    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_stats s WHERE s.documents <>"
-                               " (SELECT count(*) FROM poly_search_1_document d WHERE"
-                               " d.domain=s.domain AND d.tenant=s.tenant AND deleted=0)"),
+    assert_int_equal(number(p,
+                            "SELECT count(*) FROM poly_search_1_stats s WHERE s.documents <>"
+                            " (SELECT count(*) FROM poly_search_1_document d WHERE"
+                            " d.domain=s.domain AND d.tenant=s.tenant AND deleted=0)",
+                            "SELECT count(*) FROM poly_search.stats_1 s WHERE s.documents <>"
+                            " (SELECT count(*) FROM poly_search.documents_1 d WHERE"
+                            " d.domain=s.domain AND d.tenant=s.tenant AND NOT deleted)"),
                      0);
     /* One word a document: so many words as documents. */
-    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_stats"
-                               " WHERE words <> documents"),
+    assert_int_equal(number(p,
+                            "SELECT count(*) FROM poly_search_1_stats"
+                            " WHERE words <> documents",
+                            "SELECT count(*) FROM poly_search.stats_1 WHERE words <> documents"),
                      0);
-    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_text_2"), count(p, 1));
+    assert_int_equal(number(p, "SELECT count(*) FROM poly_search_1_text_2",
+                            "SELECT count(words) FROM poly_search.documents_1"),
+                     count(p, 1));
+    if (p->server != NULL)
+        return;
     assert_ok(poly_db_exec(inside(p),
                            "INSERT INTO poly_search_1_text_2(poly_search_1_text_2)"
                            " VALUES('integrity-check')",
@@ -387,24 +415,20 @@ static void agrees_with_a_model(void **state)
     check_counts(p);
 }
 
+#define ALL(each)                                                                                  \
+    each(puts_changes_deletes), each(survives_reopening), each(one_batch_many_changes),            \
+        each(wants_what_is_searchable), each(redelivery_has_no_effect),                            \
+        each(late_change_stays_out), each(poison_leaves_nothing),                                  \
+        each(effects_and_position_together), each(generations_side_by_side),                       \
+        each(events_are_documents), each(texts_of_a_field), each(marks_and_snippets),              \
+        each(agrees_with_a_model)
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        BOTH(puts_changes_deletes),
-        BOTH(survives_reopening),
-        BOTH(damaged_file_is_put_aside),
-        BOTH(one_batch_many_changes),
-        BOTH(wants_what_is_searchable),
-        BOTH(redelivery_has_no_effect),
-        BOTH(late_change_stays_out),
-        BOTH(poison_leaves_nothing),
-        BOTH(effects_and_position_together),
-        BOTH(generations_side_by_side),
-        BOTH(events_are_documents),
-        BOTH(texts_of_a_field),
-        BOTH(marks_and_snippets),
-        BOTH(agrees_with_a_model),
-    };
+    const struct CMUnitTest embedded[] = {BOTH(damaged_file_is_put_aside), ALL(BOTH)};
+    const struct CMUnitTest server[] = {ALL(SERVER)};
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (getenv("POLY_TEST_POSTGRESQL_URL") != NULL)
+        return cmocka_run_group_tests(server, NULL, NULL);
+    return cmocka_run_group_tests(embedded, NULL, NULL);
 }

@@ -299,12 +299,14 @@ static enum poly_status search(const struct poly_projected *projected,
     struct poly_pg *pg;
     enum poly_status status = poly_pg_pool_take(self->pool, request->deadline, &pg, err);
 
-    if (status != POLY_OK)
-        return status;
-    status = poly_ts_find_generation(self, pg, projected->generation, &generation, err);
-    if (status == POLY_OK)
-        status = poly_ts_find(self, generation, pg, request, arena, hits, err);
-    poly_pg_pool_give(self->pool, pg);
+    if (status == POLY_OK) {
+        status = poly_ts_find_generation(self, pg, projected->generation, &generation, err);
+        if (status == POLY_OK)
+            status = poly_ts_find(self, generation, pg, request, arena, hits, err);
+        poly_pg_pool_give(self->pool, pg);
+    }
+    if (status == POLY_TIMEOUT && poly_clock_monotonic() >= request->deadline)
+        return poly_fail(err, POLY_TIMEOUT, "search: the deadline passed");
     if (status == POLY_NOT_FOUND) /* dropped by whoever applies */
         return poly_fail(err, POLY_UNAVAILABLE, "search: the index is being changed; try again");
     return status;

@@ -113,6 +113,8 @@ static int by_document(const void *left, const void *right)
     const struct change *a = left, *b = right;
     int order = same_document(a, b);
 
+    if (order == 0 && a->record->position != b->record->position)
+        return a->record->position < b->record->position ? -1 : 1;
     return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
 }
 
