@@ -25,6 +25,8 @@ static const char *const incident_filters[] = {"status"};
 static const struct poly_search_field order_fields[] = {{"note", 1}, {"lines", 1}};
 static const char *const order_filters[] = {"city", "at"};
 static const struct poly_search_field code_fields[] = {{"text", 1}};
+static const struct poly_search_field wide_fields[] = {{"a", 1}, {"b", 5}, {"c", 2},
+                                                       {"d", 1}, {"e", 1}, {"f", 7}};
 
 static const struct poly_domain domains[] = {
     {.name = "packages",
@@ -39,10 +41,11 @@ static const struct poly_domain domains[] = {
      .search = {order_fields, 2, order_filters, 2, "words", "none"}},
     {.name = "codes", .table = "codes", .search = {code_fields, 1, NULL, 0, "trigram", "none"}},
     {.name = "silent", .table = "silent"},
+    {.name = "wide", .table = "wide", .search = {wide_fields, 6, NULL, 0, "words", "none"}},
 };
 static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
 static const struct poly_config config = {
-    .domains = domains, .domain_count = 5, .stores = stores, .store_count = 1};
+    .domains = domains, .domain_count = 6, .stores = stores, .store_count = 1};
 
 /* --- a place: a folder, a log file, a store --- */
 

@@ -81,6 +81,9 @@ enum poly_status poly_ts_drop(struct poly_ts *self, struct poly_pg *pg, uint64_t
 enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
                                          const struct poly_ts_generation **generation,
                                          struct poly_error *err);
+/* The status of what was done with a generation; POLY_NOT_FOUND when its tables are not there. */
+enum poly_status poly_ts_gone(const struct poly_pg *pg, uint64_t number, enum poly_status status,
+                              struct poly_error *err);
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain);
 void poly_ts_generations_free(struct poly_ts *self);

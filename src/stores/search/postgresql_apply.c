@@ -388,6 +388,7 @@ enum poly_status poly_ts_apply(struct poly_ts *self, const struct poly_ts_genera
             status = write_all(&w);
     }
     poly_buffer_release(&w.text);
+    status = poly_ts_gone(pg, generation->number, status, w.err);
     if (poly_pg_queued(pg) > 0)
         poly_pg_drop(pg);
     poly_pg_roll_back(pg);

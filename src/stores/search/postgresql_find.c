@@ -420,7 +420,8 @@ static enum poly_status ask(struct find *f, struct poly_hits *hits)
     poly_buffer_init(&sql, POLY_MAX_SQL);
     status = print_all(f, &sql, &params);
     if (status == POLY_OK)
-        status = poly_pg_run_once(f->pg, sql.data, &params, &rows, f->err);
+        status = poly_ts_gone(f->pg, f->generation->number,
+                              poly_pg_run_once(f->pg, sql.data, &params, &rows, f->err), f->err);
     poly_buffer_release(&sql);
     if (status == POLY_OK)
         status = fill_page(f, rows, hits);

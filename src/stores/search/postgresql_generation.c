@@ -485,6 +485,15 @@ enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *p
     return status;
 }
 
+enum poly_status poly_ts_gone(const struct poly_pg *pg, uint64_t number, enum poly_status status,
+                              struct poly_error *err)
+{
+    if (status == POLY_OK || strcmp(poly_pg_state(pg), "42P01") != 0)
+        return status;
+    return poly_fail(err, POLY_NOT_FOUND, "search: there is no generation %llu",
+                     (unsigned long long)number);
+}
+
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain)
 {
