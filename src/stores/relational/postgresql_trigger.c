@@ -383,10 +383,10 @@ static void add_create_trigger(struct poly_buffer *b, const struct poly_postgres
 {
     static const char *const when[POLY_TRIGGER_EVENTS] = {"AFTER INSERT", "AFTER UPDATE",
                                                           "AFTER DELETE", "BEFORE TRUNCATE"};
-    static const char *const rows[POLY_TRIGGER_EVENTS] = {" REFERENCING NEW TABLE AS new_rows",
-                                                          " REFERENCING OLD TABLE AS old_rows"
-                                                          " NEW TABLE AS new_rows",
-                                                          " REFERENCING OLD TABLE AS old_rows", ""};
+    static const char *const rows[POLY_TRIGGER_EVENTS] = {
+        " REFERENCING NEW TABLE AS new_rows",
+        " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+        " REFERENCING OLD TABLE AS old_rows", ""};
     char name[POLY_TRIGGER_BYTES];
 
     poly_postgresql_trigger(name, "poly_", self->base.domain->name, event);
