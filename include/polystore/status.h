@@ -7,6 +7,7 @@
 #ifndef POLYSTORE_STATUS_H
 #define POLYSTORE_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,7 @@ struct poly_error {
     enum poly_status status;
     int position;      /* offset in the caller's text where it went wrong (queries); -1: none */
     char message[496]; /* names the subject, what is wrong, what would be right; no full stop */
+    bool unknown; /* the write may have taken effect, or not: the server's answer was lost */
 };
 
 /* "NOT_FOUND", and so on; "UNKNOWN" for a number that is no status. */

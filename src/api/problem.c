@@ -33,6 +33,8 @@ void api_problem(struct poly_buffer *out, const struct poly_error *error, const 
         api_put_text(out, "instance", poly_text(instance));
     if (error->position >= 0)
         api_put_integer(out, "position", (uint64_t)error->position);
+    if (error->unknown)
+        api_put_text(out, "outcome", poly_text("unknown"));
     poly_buffer_char(out, '}');
 }
 

@@ -52,6 +52,7 @@ static const char introduction[] =
     "```\n"
     "\n"
     "`position` is there when the error is at a place in a text that was sent, such as a query.\n"
+    "`outcome` is `unknown` when a write may have taken effect, and is not there otherwise.\n"
     "\n";
 
 static const char more[] =

@@ -237,7 +237,9 @@ const struct api_schema api_schema_problem = {
                       .example = "404"),
                STRING("detail", "the subject, what is wrong, what would be right"),
                MEMBER("instance", API_TEXT, "path that was asked for"),
-               MEMBER("position", API_INTEGER, "byte of the text where it went wrong", POSITION)),
+               MEMBER("position", API_INTEGER, "byte of the text where it went wrong", POSITION),
+               MEMBER("outcome", API_TEXT,
+                      "\"unknown\": the write may have taken effect; a server's answer was lost")),
     .open = true,
 };
 

@@ -51,6 +51,7 @@ __attribute__((format(printf, 4, 0))) static void fill(struct poly_error *err,
         return;
     err->status = status;
     err->position = position;
+    err->unknown = false;
     vsnprintf(err->message, sizeof(err->message), format, arguments);
 }
 
@@ -80,15 +81,18 @@ enum poly_status poly_fail_in(struct poly_error *err, enum poly_status status, c
 {
     va_list arguments;
     char before[sizeof(((struct poly_error *)0)->message)];
+    bool unknown;
     int position;
 
     if (err == NULL)
         return status;
+    unknown = err->unknown;
     memcpy(before, err->message, sizeof(before));
     position = err->position;
     va_start(arguments, format);
     fill(err, status, position, format, arguments);
     va_end(arguments);
+    err->unknown = unknown;
 
     size_t used = strlen(err->message);
 

@@ -93,6 +93,8 @@ enum poly_status cli_problem(const char *text, size_t size, int http, struct pol
                      detail);
     else
         poly_fail(err, status, "the server answered %d without saying why", http);
+    if (err != NULL)
+        err->unknown = json_object_get(json, "outcome") != NULL;
     json_decref(json);
     return status;
 }

@@ -550,7 +550,7 @@ static enum poly_status group_command(struct poly_projection *projection, struct
                                       struct poly_error *err)
 {
     struct poly_progress before = projection->work;
-    struct poly_error failed = {POLY_OK, -1, ""};
+    struct poly_error failed = {.position = -1};
     enum poly_command command = poly_projector_take(projection);
     enum poly_status status;
 
@@ -596,8 +596,10 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
 
 void poly_projector_publish(struct poly_projection *projection, bool committed)
 {
-    static const struct poly_error lost = {POLY_UNAVAILABLE, -1,
-                                           "the transaction was rolled back; try again"};
+    static const struct poly_error lost = {
+        .status = POLY_UNAVAILABLE,
+        .position = -1,
+        .message = "the transaction was rolled back; try again"};
     bool command;
 
     pthread_mutex_lock(&projection->lock);
@@ -641,7 +643,7 @@ static void follow_command(struct poly_projection *projection)
 {
     struct poly_progress before = projection->work;
     struct follower_command command = {projection, poly_projector_take(projection)};
-    struct poly_error err = {POLY_OK, -1, ""};
+    struct poly_error err = {.position = -1};
     enum poly_status status;
 
     if (command.command == POLY_COMMAND_NONE)
@@ -727,7 +729,7 @@ void *poly_projector_thread(void *arg)
     for (;;) {
         unsigned seen = poly_signal_seen(&instance->head);
         uint64_t head = atomic_load(&instance->head.value);
-        struct poly_error err = {POLY_OK, -1, ""};
+        struct poly_error err = {.position = -1};
         enum poly_status status;
         bool moved;
 
@@ -753,6 +755,8 @@ void *poly_projector_thread(void *arg)
     poly_projector_take(projection);
     poly_projector_finish(
         projection, POLY_UNAVAILABLE,
-        &(struct poly_error){POLY_UNAVAILABLE, -1, "the instance is being closed"});
+        &(struct poly_error){.status = POLY_UNAVAILABLE,
+                             .position = -1,
+                             .message = "the instance is being closed"});
     return NULL;
 }

@@ -438,13 +438,14 @@ static void *read_status(void *arg)
     struct fixture *f = arg;
     struct poly_session *session = fixture_session(f, NULL, POLY_RIGHTS_ALL);
     struct poly_status_report report;
-    struct poly_error why = {POLY_OK, -1, ""};
+    struct poly_error why = {.position = -1};
     uint64_t generation = 0;
 
     while (generation < 25 && poly_status_read(session, &report, &why) == POLY_OK) {
         generation = report.projections[0].generation;
         if (report.projections[0].documents != 50 && report.projections[0].building == 0)
-            why = (struct poly_error){POLY_INTERNAL, -1, "documents are missing"};
+            why = (struct poly_error){.status = POLY_INTERNAL, .position = -1,
+                                        .message = "documents are missing"};
         poly_session_reset(session);
     }
     poly_session_close(session);

@@ -219,7 +219,7 @@ static void attack_all(struct fixture *f, bool expected)
     assert_true(count >= 30);
     for (size_t i = 0; i < count; i++) {
         struct answer answer;
-        struct poly_error err = {POLY_OK, -1, ""};
+        struct poly_error err = {.position = -1};
         enum poly_status status = ask(session, attacks[i].sql, &answer, &err);
 
         if (succeeded(&attacks[i], status, &answer) != expected)

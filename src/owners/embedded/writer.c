@@ -390,7 +390,7 @@ static void checkpoint(struct poly_writer *writer)
 /* One group, without the lock. begun: its transaction is open. POLY_OK: it was committed. */
 static enum poly_status lead(struct poly_writer *writer, struct batch *batch, bool begun)
 {
-    struct poly_error err = {POLY_OK, -1, ""};
+    struct poly_error err = {.position = -1};
     enum poly_status status = begun ? POLY_OK : begin(writer, &err);
 
     if (status == POLY_OK)

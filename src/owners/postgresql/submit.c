@@ -31,12 +31,11 @@ static void *work(void *arg)
     pthread_mutex_lock(&self->queue_lock);
     while ((request = next(self)) != NULL) {
         poly_written_fn *done = request->done;
-        struct poly_error err = {POLY_OK, -1, ""};
+        struct poly_error err = {.position = -1};
         enum poly_status status;
 
         pthread_mutex_unlock(&self->queue_lock);
-        status =
-            poly_postgresql_run(&self->base, request->run, request->arg, request->single, &err);
+        status = poly_postgresql_run(&self->base, request, &err);
         done(request->arg, status, &err);
         pthread_mutex_lock(&self->queue_lock);
     }

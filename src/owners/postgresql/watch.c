@@ -198,7 +198,7 @@ static void *watch(void *arg)
     int64_t backoff = BACKOFF_FIRST;
 
     while (!atomic_load(&self->stopping)) {
-        struct poly_error err = {POLY_OK, -1, ""};
+        struct poly_error err = {.position = -1};
         bool connected = false;
 
         if (connect_and_follow(self, &connected, &err) == POLY_OK)
