@@ -182,11 +182,15 @@ static enum poly_status configure(struct poly_pg *pg, struct poly_error *err)
     return poly_pg_exec(pg, "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'", err);
 }
 
-/* What servers have to say beside their answers is for nobody here. */
-static void hear_nothing(void *arg, const PGresult *result)
+/* What servers have to say beside their answers is for nobody here, but for this: a commit that was
+ * to wait for a standby, and was cancelled, is answered as one that is done. */
+static void hear(void *arg, const PGresult *result)
 {
-    (void)arg;
-    (void)result;
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    struct poly_pg *pg = arg;
+
+    if (function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0)
+        pg->unsynced = true;
 }
 
 static enum poly_status open_on(struct poly_pg *pg, struct attempt *attempt, struct poly_error *err)
@@ -195,7 +199,7 @@ static enum poly_status open_on(struct poly_pg *pg, struct attempt *attempt, str
 
     if (status != POLY_OK)
         return status;
-    PQsetNoticeReceiver(pg->conn, hear_nothing, NULL);
+    PQsetNoticeReceiver(pg->conn, hear, pg);
     if (PQsetnonblocking(pg->conn, 1) != 0)
         return poly_no_memory(err);
     pg->encrypted = PQsslInUse(pg->conn) || PQgssEncInUse(pg->conn);
@@ -260,6 +264,12 @@ const char *poly_pg_where(const struct poly_pg *pg)
 void poly_pg_deadline(struct poly_pg *pg, int64_t deadline)
 {
     pg->deadline = deadline;
+    pg->each = 0;
+}
+
+void poly_pg_patient(struct poly_pg *pg, int64_t each)
+{
+    pg->each = each;
 }
 
 bool poly_pg_standby(const struct poly_pg *pg)

@@ -52,6 +52,8 @@ const char *poly_pg_where(const struct poly_pg *pg); /* "HOST:PORT" */
 
 /* For all calls from here on; monotonic, microseconds; -1: none. */
 void poly_pg_deadline(struct poly_pg *pg, int64_t deadline);
+/* Instead: each call has so many microseconds, and each row of a stream. */
+void poly_pg_patient(struct poly_pg *pg, int64_t each);
 
 /* The connection is gone: close it, and open another one. */
 bool poly_pg_lost(const struct poly_pg *pg);
@@ -146,6 +148,9 @@ enum poly_status poly_pg_next(struct poly_pg *pg, PGresult **result, struct poly
 int poly_pg_queued(const struct poly_pg *pg); /* results that are still to be taken */
 int poly_pg_failed_at(const struct poly_pg *pg);
 void poly_pg_drop(struct poly_pg *pg); /* runs what was queued, and throws the results away */
+/* What was queued must not be committed without what could not be queued: outside of a transaction
+ * only the end of the connection sees to that. */
+void poly_pg_forsake(struct poly_pg *pg);
 
 /* --- transactions --- */
 

@@ -71,12 +71,14 @@ struct poly_pg {
     PGconn *conn;
     char where[160];
     int64_t deadline;
+    int64_t each; /* a call's time; 0: the deadline stands */
     char state[6];
     char detail[200];
     char column[64], constraint[64], table[64]; /* that the last failure names */
     bool lost, unknown, temporary;
     bool encrypted;
     bool deciding;                   /* what is being sent may commit */
+    bool unsynced;                   /* committed, and no standby has confirmed it */
     bool cancelled;                  /* the deadline has passed, and the server was asked to stop */
     struct poly_pg_statement *cache; /* open addressing; size is a power of two */
     size_t cache_size, cache_used;
@@ -117,6 +119,8 @@ enum poly_status poly_pg_ready(struct poly_pg *pg, struct poly_error *err);
 void poly_pg_stop(struct poly_pg *pg);
 /* The first result that failed, or the last one; NULL never. */
 enum poly_status poly_pg_answer(struct poly_pg *pg, PGresult **result, struct poly_error *err);
+/* Whether a commit has all that it was to wait for. */
+enum poly_status poly_pg_confirmed(struct poly_pg *pg, struct poly_error *err);
 /* Whether the result is a good one; a bad one is told, and cleared. */
 enum poly_status poly_pg_check(struct poly_pg *pg, PGresult *result, const char *sql,
                                struct poly_error *err);

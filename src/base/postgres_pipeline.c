@@ -64,6 +64,8 @@ static enum poly_status finish(struct poly_pg *pg, struct poly_error *err)
                                       .commit_at = -1};
     if (err != NULL && status == POLY_OK && pg->lost)
         status = poly_pg_lose(pg, POLY_UNAVAILABLE, "it broke off", err);
+    if (err != NULL && status == POLY_OK)
+        status = poly_pg_confirmed(pg, err);
     return err == NULL ? POLY_OK : status;
 }
 
@@ -212,6 +214,10 @@ enum poly_status poly_pg_queue(struct poly_pg *pg, const char *sql,
         keep_text(&pg->pipe, sql) ? poly_pg_prepare(pg, sql, &statement, err) : poly_no_memory(err);
     if (status == POLY_OK)
         status = poly_pg_send_statement(pg, statement, params, err);
+    /* What the server has refused ends the transaction that the pipeline is. What we refuse does
+     * not: its end would commit what was queued before. */
+    if (status != POLY_OK && pg->state[0] == '\0' && pg->deciding && pg->pipe.queued > 0)
+        pg->lost = true;
     if (status != POLY_OK)
         return abort_at(pg, pg->pipe.failed_at < 0 ? pg->pipe.queued : pg->pipe.failed_at, status);
     pg->pipe.queued++;
@@ -317,4 +323,12 @@ void poly_pg_drop(struct poly_pg *pg)
 {
     if (pg->pipe.open)
         (void)finish(pg, NULL);
+}
+
+void poly_pg_forsake(struct poly_pg *pg)
+{
+    if (!pg->pipe.open)
+        return;
+    pg->lost = pg->lost || (pg->deciding && !pg->pipe.sent && pg->pipe.queued > 0);
+    (void)finish(pg, NULL);
 }

@@ -202,7 +202,7 @@ static bool healthy(struct poly_pg_pool *pool, struct poly_pg *pg)
 /* Leaves nothing of its last user on it. */
 static bool clean(struct poly_pg *pg)
 {
-    pg->deadline = poly_clock_monotonic() + CLEAN_US;
+    poly_pg_deadline(pg, poly_clock_monotonic() + CLEAN_US);
     poly_pg_roll_back(pg);
     if (pg->tainted && !poly_pg_lost(pg) && poly_pg_reset(pg, NULL) != POLY_OK)
         return false;
@@ -334,7 +334,7 @@ enum poly_status poly_pg_pool_take(struct poly_pg_pool *pool, int64_t deadline, 
         status = connect_in_place(pool, deadline, &found, err);
     if (status != POLY_OK)
         return status;
-    found->deadline = deadline;
+    poly_pg_deadline(found, deadline);
     *pg = found;
     return POLY_OK;
 }

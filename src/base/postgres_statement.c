@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/postgres_inside.h"
 
 /* Statements used among the last CACHE_RECENT are never given up. Each costs the server some ten
@@ -21,7 +22,9 @@ enum { CACHE_FIRST = 64, CACHE_MAX = 2048, CACHE_RECENT = 512 };
 enum poly_status poly_pg_begin_call(struct poly_pg *pg, struct poly_error *err)
 {
     pg->state[0] = '\0';
-    pg->unknown = pg->temporary = pg->cancelled = pg->deciding = false;
+    pg->unknown = pg->temporary = pg->cancelled = pg->deciding = pg->unsynced = false;
+    if (pg->each > 0)
+        pg->deadline = poly_clock_monotonic() + pg->each;
     if (pg->lost)
         return poly_pg_lose(pg, POLY_UNAVAILABLE, "it was lost before", err);
     if (poly_pg_left(pg->deadline) == 0)

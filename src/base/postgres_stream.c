@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/postgres_inside.h"
 
 enum { LOOK = 64 }; /* rows between two looks at the clock */
@@ -52,6 +53,8 @@ static enum poly_status receive(struct poly_pg_stream *stream, struct poly_error
     enum poly_status status = POLY_OK;
     PGresult *end;
 
+    if (pg->each > 0)
+        pg->deadline = poly_clock_monotonic() + pg->each;
     if (passed(stream))
         return poly_fail(err, POLY_TIMEOUT, "the deadline passed");
     if (PQisBusy(pg->conn))

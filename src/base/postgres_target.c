@@ -65,6 +65,11 @@ static char *settings(const struct poly_pg_target *target, const struct poly_pg_
     add_setting(&text, "DateStyle", "ISO");
     add_setting(&text, "IntervalStyle", "postgres");
     add_setting(&text, "bytea_output", "hex");
+    /* The server, too, is to find out that we are gone: an open transaction of ours would hold up
+     * whoever reads the log. */
+    add_setting(&text, "tcp_keepalives_idle", "30");
+    add_setting(&text, "tcp_keepalives_interval", "10");
+    add_setting(&text, "tcp_keepalives_count", "3");
     if (options->search_path != NULL)
         add_setting(&text, "search_path", options->search_path);
     if (options->statement_ms > 0) {

@@ -62,7 +62,7 @@ bool poly_pg_in_transaction(const struct poly_pg *pg)
 
 void poly_pg_roll_back(struct poly_pg *pg)
 {
-    int64_t deadline = pg->deadline;
+    int64_t deadline = pg->deadline, each = pg->each;
     struct poly_pg kept;
 
     poly_pg_drop(pg);
@@ -70,10 +70,12 @@ void poly_pg_roll_back(struct poly_pg *pg)
         return;
     /* The failure that led here stays to be asked for. */
     kept = *pg;
+    pg->each = 0;
     pg->deadline = poly_clock_monotonic() + ROLLBACK_US;
     if (poly_pg_exec(pg, roll_back, NULL) != POLY_OK)
         pg->lost = true;
     pg->deadline = deadline;
+    pg->each = each;
     memcpy(pg->state, kept.state, sizeof(kept.state));
     pg->unknown = kept.unknown;
     pg->temporary = kept.temporary;

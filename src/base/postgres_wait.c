@@ -231,13 +231,26 @@ static bool is_copy(const PGresult *result)
     return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
 }
 
+enum poly_status poly_pg_confirmed(struct poly_pg *pg, struct poly_error *err)
+{
+    if (!pg->unsynced)
+        return POLY_OK;
+    pg->unknown = pg->temporary = true;
+    return poly_fail(err, pg->cancelled ? POLY_TIMEOUT : POLY_UNAVAILABLE,
+                     "PostgreSQL committed, and no standby has confirmed it in time");
+}
+
 enum poly_status poly_pg_check(struct poly_pg *pg, PGresult *result, const char *sql,
                                struct poly_error *err)
 {
     enum poly_status status;
 
-    if (result != NULL && good(result))
-        return POLY_OK;
+    if (result != NULL && good(result)) {
+        status = poly_pg_confirmed(pg, err);
+        if (status != POLY_OK)
+            PQclear(result);
+        return status;
+    }
     if (is_copy(result)) {
         pg->lost = true;
         status = poly_fail(err, POLY_UNSUPPORTED,

@@ -497,6 +497,31 @@ static void a_new_statement_fails_in_a_pipeline(void **state)
     assert_int_equal(ask_int(pg, one), 1);
 }
 
+/* A pipeline is all or nothing, also when it is we who refuse a part of it. */
+static void what_cannot_be_queued_takes_all_along(void **state)
+{
+    static const char insert[] = "INSERT INTO whole VALUES ($1)";
+    struct poly_pg *beside = *state;
+
+    assert_ok(poly_pg_exec(beside, "CREATE TABLE whole(a int)", &err));
+    for (int forsaken = 0; forsaken < 2; forsaken++) {
+        struct poly_pg *pg = fresh();
+        struct poly_pg_params params;
+
+        poly_pg_params(&params);
+        poly_pg_add_int(&params, 1);
+        assert_ok(poly_pg_queue(pg, insert, &params, &err));
+        poly_pg_params(&params); /* one too few */
+        if (forsaken)
+            poly_pg_forsake(pg);
+        else
+            assert_true(poly_pg_queue(pg, insert, &params, &err) != POLY_OK);
+        poly_pg_close(pg);
+        assert_int_equal(ask_int(beside, "SELECT count(*) FROM whole"), 0);
+    }
+    assert_ok(poly_pg_exec(beside, "DROP TABLE whole", &err));
+}
+
 /* --- transactions --- */
 
 static void commits_and_rolls_back(void **state)
@@ -745,6 +770,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(resets_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(pipelines, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_statement_fails_in_a_pipeline, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_queued_takes_all_along, setup, teardown),
         cmocka_unit_test_setup_teardown(commits_and_rolls_back, setup, teardown),
         cmocka_unit_test_setup_teardown(says_when_an_end_is_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(stops_at_a_deadline, setup, teardown),
