@@ -60,7 +60,9 @@ struct poly_session {
 static inline enum poly_status poly_owner_run(struct poly_instance *instance, poly_write_fn *run,
                                               void *arg, bool single, struct poly_error *err)
 {
-    return instance->owner->driver->run(instance->owner, run, arg, single, err);
+    struct poly_request request = {.run = run, .arg = arg, .single = single};
+
+    return instance->owner->driver->run(instance->owner, &request, err);
 }
 
 /* keeper.c */

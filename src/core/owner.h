@@ -43,6 +43,11 @@ struct poly_request {
     poly_written_fn *done; /* NULL: somebody waits in run() */
     void *arg;
     bool single; /* one statement at most: needs no savepoint */
+    /* Run twice it has the effect of once: where the answer to a commit is lost, it may run again
+     * to find out what happened. */
+    bool repeatable;
+    /* Monotonic, for a server to answer; 0: each call has the driver's own time; -1: none. */
+    int64_t deadline;
     enum poly_status status;
     struct poly_error error;
 };
@@ -85,13 +90,14 @@ struct poly_owner_driver {
 
     /* --- writing --- */
 
-    /* In a transaction; returns when that is on disk. POLY_LIMIT: too much waits. */
-    enum poly_status (*run)(struct poly_owner *owner, poly_write_fn *run, void *arg, bool single,
+    /* In a transaction; returns when that is on disk. POLY_LIMIT: too much waits. err->unknown: it
+     * may have been committed. */
+    enum poly_status (*run)(struct poly_owner *owner, struct poly_request *request,
                             struct poly_error *err);
     /* The same where nobody else is writing, other programs included; *tried false: somebody is, or
      * has left work to be done, and nothing was done. NULL: it cannot be known. */
-    enum poly_status (*try_run)(struct poly_owner *owner, poly_write_fn *run, void *arg,
-                                bool single, bool *tried, struct poly_error *err);
+    enum poly_status (*try_run)(struct poly_owner *owner, struct poly_request *request, bool *tried,
+                                struct poly_error *err);
     /* The same as run, without waiting: done is called, from whichever thread. */
     enum poly_status (*submit)(struct poly_owner *owner, struct poly_request *request,
                                struct poly_error *err);
@@ -109,6 +115,9 @@ struct poly_owner_driver {
     /* Until its end no other transaction goes on that claims the same idempotency key. */
     enum poly_status (*claim)(struct poly_write *write, struct poly_text tenant,
                               struct poly_text key, struct poly_error *err);
+    /* What the transaction found under its key was committed before, and is about to be answered
+     * again: it must be as safe as the transaction's own writes. NULL: it is. */
+    enum poly_status (*replayed)(struct poly_write *write, struct poly_error *err);
     /* Before its first operation: what the triggers and records need to know of it. */
     void (*began)(struct poly_write *write);
     /* Tells the triggers whose transaction it is; once for each transaction. */

@@ -329,7 +329,8 @@ static enum poly_status run_idempotent(struct poly_txn *txn, struct poly_db *db,
         txn->count = entry.count;
         txn->position = entry.position;
         atomic_fetch_add(&txn->session->instance->replays, 1);
-        return POLY_OK;
+        return driver_of(txn)->replayed == NULL ? POLY_OK
+                                                : driver_of(txn)->replayed(&txn->write, err);
     }
     status = run_operations(txn, err);
     if (status != POLY_OK)
@@ -378,6 +379,7 @@ static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_err
     txn->write.db = db;
     txn->write.position = 0;
     txn->write.marked = false;
+    txn->replayed = false;
     driver_of(txn)->began(&txn->write);
     if (pipelined(txn))
         return run_pipeline(txn, err);
@@ -546,6 +548,16 @@ static bool single(const struct poly_txn *txn)
     return txn->count == 1 && txn->first->type->single && txn->idempotency_key == NULL;
 }
 
+static struct poly_request request_of(struct poly_txn *txn)
+{
+    return (struct poly_request){
+        .run = run_batch,
+        .arg = txn,
+        .single = single(txn),
+        .repeatable = txn->idempotency_key != NULL,
+        .deadline = poly_clock_monotonic() + (int64_t)txn->session->deadline_ms * 1000};
+}
+
 enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commit,
                                  struct poly_error *err)
 {
@@ -553,11 +565,12 @@ enum poly_status poly_txn_commit(struct poly_txn *txn, struct poly_commit *commi
     enum poly_status status;
 
     err = err == NULL ? &local : err;
-    if (txn->interactive)
+    if (txn->interactive) {
         status = end_interactive(txn, true, err);
-    else
-        status =
-            driver_of(txn)->run(txn->session->instance->owner, run_batch, txn, single(txn), err);
+    } else {
+        txn->request = request_of(txn);
+        status = driver_of(txn)->run(txn->session->instance->owner, &txn->request, err);
+    }
     return status == POLY_OK ? answer(txn, commit, err) : status;
 }
 
@@ -573,8 +586,9 @@ enum poly_status poly_txn_try_commit(struct poly_txn *txn, bool *tried, struct p
         return poly_txn_commit(txn, commit, err);
     if (driver_of(txn)->try_run == NULL)
         return POLY_OK;
-    status = driver_of(txn)->try_run(txn->session->instance->owner, run_batch, txn, single(txn),
-                                     tried, err);
+    txn->request = request_of(txn);
+    status =
+        driver_of(txn)->try_run(txn->session->instance->owner, &txn->request, tried, err);
     return status == POLY_OK && *tried ? answer(txn, commit, err) : status;
 }
 
@@ -609,8 +623,8 @@ enum poly_status poly_txn_submit(struct poly_txn *txn, poly_commit_fn *done, voi
     }
     txn->done = done;
     txn->done_arg = arg;
-    txn->request = (struct poly_request){
-        .run = run_batch, .done = submitted, .arg = txn, .single = single(txn)};
+    txn->request = request_of(txn);
+    txn->request.done = submitted;
     return driver_of(txn)->submit(txn->session->instance->owner, &txn->request, err);
 }
 

@@ -133,16 +133,17 @@ static bool embedded_reached(struct poly_owner *owner, uint64_t position)
     return position <= atomic_load(&owner->durable);
 }
 
-static enum poly_status embedded_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
-                                     bool single, struct poly_error *err)
+static enum poly_status embedded_run(struct poly_owner *owner, struct poly_request *request,
+                                     struct poly_error *err)
 {
-    return poly_writer_run(of(owner)->writer, run, arg, single, err);
+    return poly_writer_run(of(owner)->writer, request->run, request->arg, request->single, err);
 }
 
-static enum poly_status embedded_try_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
-                                         bool single, bool *tried, struct poly_error *err)
+static enum poly_status embedded_try_run(struct poly_owner *owner, struct poly_request *request,
+                                         bool *tried, struct poly_error *err)
 {
-    return poly_writer_try(of(owner)->writer, run, arg, single, tried, err);
+    return poly_writer_try(of(owner)->writer, request->run, request->arg, request->single, tried,
+                           err);
 }
 
 static enum poly_status embedded_submit(struct poly_owner *owner, struct poly_request *request,

@@ -80,8 +80,9 @@ enum poly_status poly_postgresql_schema(struct poly_owner *owner, struct poly_pg
                                         struct poly_error *err);
 
 /* transaction.c */
-enum poly_status poly_postgresql_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
-                                     bool single, struct poly_error *err);
+enum poly_status poly_postgresql_run(struct poly_owner *owner, struct poly_request *request,
+                                     struct poly_error *err);
+enum poly_status poly_postgresql_replayed(struct poly_write *write, struct poly_error *err);
 enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline,
                                       uint32_t deadline_ms, struct poly_db **db,
                                       struct poly_error *err);

@@ -262,6 +262,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .pipeline = poly_postgresql_pipeline,
     .undone = postgresql_undone,
     .claim = postgresql_claim,
+    .replayed = poly_postgresql_replayed,
     .scan = poly_postgresql_scan,
     .records = poly_postgresql_records,
     .retained = "SELECT number FROM poly_meta WHERE name = 'retained'",

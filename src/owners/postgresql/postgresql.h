@@ -22,4 +22,7 @@ extern _Atomic bool poly_control_horizon;
 struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
 struct poly_owner *poly_instance_owner(struct poly_instance *instance);
 
+/* Microseconds that a statement without a deadline waits for its answer. */
+extern _Atomic int64_t poly_control_patience;
+
 #endif

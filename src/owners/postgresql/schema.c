@@ -11,7 +11,10 @@
  * the sequence, then the locks: the lowest of them is the position below which
  * nothing will appear any more. A writer that took its lock later draws its
  * numbers later, too; one that has none any more has ended, and a snapshot
- * taken after that sees what it did. Nobody waits for anybody: shared locks do
+ * taken after that sees what it did. Of what lies below, the last record is as
+ * far as readers go: a number that was drawn and not committed may be drawn
+ * again after a crash, which the sequence survives only as far as commits have
+ * taken it to disk. Nobody waits for anybody: shared locks do
  * not conflict, and only transactions that write to the log are waited for.
  *
  * The lock is taken by a statement trigger before the statement draws its first
@@ -119,7 +122,8 @@ static const char functions[] =
     "   WHERE locktype = 'advisory' AND classid = 1886350457 AND objsubid = 2"
     "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     "   AND granted) AS l WHERE d < 2147483648;"
-    " safe := least(coalesce(safe, last), last);"
+    " safe := coalesce((SELECT max(position) FROM poly.log"
+    "  WHERE position <= least(coalesce(safe, last), last)), 0);"
     " END$$;"
     /* Appends to a stream, and answers with the last position and version. expected: -1 any,
      * 0 none, or the version. */

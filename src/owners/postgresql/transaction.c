@@ -2,6 +2,12 @@
  * Transactions. PostgreSQL groups commits by itself, so each request has a
  * connection and a transaction of its own. One that the server ends because two
  * stood in each other's way (a deadlock, a serialization failure) runs again.
+ *
+ * A commit whose answer is lost may have happened. Where the request has an
+ * idempotency key it runs again, on another connection: it waits for the lock
+ * of that key until the first transaction has ended, and then finds its result,
+ * or does what that one has not done. Without a key only the caller can find
+ * out, and is told so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +16,16 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { TRIES = 10, PAUSE_US = 1000 };
+enum {
+    TRIES = 10,
+    LOST = 2, /* connections of the pool may have died with a server that is back */
+    UNKNOWN = 4,
+    PAUSE_US = 1000,
+    SETTLE_US = 30000000,
+};
+
+/* For one statement of ours that has no other deadline: from there on the server counts as gone. */
+_Atomic int64_t poly_control_patience = 30000000;
 
 void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error *err)
 {
@@ -32,12 +47,15 @@ static struct poly_db *wrap(struct poly_postgresql *self, struct poly_pg *pg,
     return db;
 }
 
+/* deadline as in struct poly_request. */
 static struct poly_db *take(struct poly_postgresql *self, int64_t deadline, struct poly_error *err)
 {
     struct poly_pg *pg;
 
-    if (poly_pg_pool_take(self->pool, deadline, &pg, err) != POLY_OK)
+    if (poly_pg_pool_take(self->pool, deadline == 0 ? -1 : deadline, &pg, err) != POLY_OK)
         return NULL;
+    if (deadline == 0)
+        poly_pg_patient(pg, atomic_load(&poly_control_patience));
     return wrap(self, pg, self->pool, err);
 }
 
@@ -67,7 +85,7 @@ struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly
 
 struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error *err)
 {
-    return take(poly_postgresql_of(owner), -1, err);
+    return take(poly_postgresql_of(owner), 0, err);
 }
 
 void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db)
@@ -79,9 +97,8 @@ void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db)
     poly_pg_db_free(db);
 }
 
-/* Is it worth running again from its beginning? Only where the server has said that nothing of it
- * was committed. */
-static bool again(const struct poly_pg *pg)
+/* Two stood in each other's way, and the server has ended this one: nothing of it is there. */
+static bool collided(const struct poly_pg *pg)
 {
     const char *state = poly_pg_state(pg);
 
@@ -99,41 +116,110 @@ static void pause_for(int attempt)
     nanosleep(&time, NULL);
 }
 
-static enum poly_status once(struct poly_db *db, poly_write_fn *run, void *arg, bool single,
+/* *unknown: the server was told to commit, and its answer did not come. */
+static enum poly_status once(struct poly_db *db, struct poly_request *request, bool *unknown,
                              struct poly_error *err)
 {
     struct poly_pg *pg = poly_pg_of(db);
-    enum poly_status status = single ? POLY_OK : poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
+    enum poly_status status = POLY_OK;
 
-    if (status == POLY_OK)
-        status = run(db, arg, err);
-    if (status == POLY_OK && !single)
+    *unknown = false;
+    if (!request->single)
+        status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
+    if (status == POLY_OK) {
+        status = request->run(db, request->arg, err);
+        *unknown = status != POLY_OK && request->single && poly_pg_unknown(pg);
+    }
+    if (status == POLY_OK && !request->single) {
         status = poly_pg_commit(pg, err);
+        *unknown = status != POLY_OK && poly_pg_unknown(pg);
+    }
     return status;
 }
 
-enum poly_status poly_postgresql_run(struct poly_owner *owner, poly_write_fn *run, void *arg,
-                                     bool single, struct poly_error *err)
+/* One run on a connection, and what to make of its end. */
+struct attempt {
+    int number, lost;   /* of the run; runs that lost their connection */
+    bool unknown;       /* one of the runs may have been committed */
+    int64_t settle_by;  /* until then that is to be found out */
+};
+
+/* An answer of the statements themselves: they came to see what a run before has left. */
+static bool is_answer(enum poly_status status)
+{
+    return status == POLY_OK || status == POLY_CONFLICT || status == POLY_EXISTS ||
+           status == POLY_NOT_FOUND || status == POLY_INVALID || status == POLY_DENIED ||
+           status == POLY_UNSUPPORTED;
+}
+
+/* Is it worth running again from its beginning? */
+static bool again(struct attempt *attempt, const struct poly_request *request,
+                  const struct poly_db *db, enum poly_status status)
+{
+    if (attempt->unknown) /* the key of the request shows whether it was committed */
+        return request->repeatable && status == POLY_UNAVAILABLE &&
+               poly_clock_monotonic() < attempt->settle_by;
+    if (db == NULL)
+        return false;
+    if (collided(poly_pg_of(db)))
+        return attempt->number < TRIES;
+    /* The connection had died before: what the server has seen of it was rolled back. */
+    return status == POLY_UNAVAILABLE && poly_pg_lost(poly_pg_of(db)) && attempt->lost++ < LOST;
+}
+
+static enum poly_status run_once(struct poly_postgresql *self, struct poly_request *request,
+                                 struct attempt *attempt, bool *repeat, struct poly_error *err)
+{
+    struct poly_db *db = take(self, request->deadline, err);
+    enum poly_status status = db == NULL ? err->status : POLY_OK;
+    bool unknown = false;
+
+    if (db != NULL)
+        status = once(db, request, &unknown, err);
+    if (status == POLY_UNAVAILABLE)
+        poly_postgresql_note(self, err);
+    if (unknown)
+        attempt->unknown = true;
+    else if (db != NULL && is_answer(status))
+        attempt->unknown = false;
+    *repeat = status != POLY_OK && again(attempt, request, db, status);
+    poly_postgresql_give(&self->base, db); /* rolls back what failed */
+    return status;
+}
+
+/* Whoever asks again with the same key is answered by what is there by then. */
+static void tell_unknown(const struct poly_request *request, struct poly_error *err)
+{
+    if (err == NULL)
+        return;
+    poly_fail_in(err, err->status, "%s",
+                 request->repeatable
+                     ? "it may have been committed: send it again with the same idempotency key"
+                     : "it may have been committed: look before you send it again (an idempotency "
+                       "key would settle it)");
+    err->unknown = true;
+}
+
+enum poly_status poly_postgresql_run(struct poly_owner *owner, struct poly_request *request,
+                                     struct poly_error *err)
 {
     struct poly_postgresql *self = poly_postgresql_of(owner);
-    enum poly_status status = POLY_OK;
-    bool repeat = true;
+    struct attempt attempt = {.settle_by = request->deadline > 0
+                                               ? request->deadline
+                                               : poly_clock_monotonic() + SETTLE_US};
+    enum poly_status status;
+    bool repeat;
 
-    for (int attempt = 0; repeat && attempt < TRIES; attempt++) {
-        struct poly_db *db = take(self, -1, err);
-
-        if (db == NULL)
-            return err->status;
-        status = once(db, run, arg, single, err);
-        repeat = status != POLY_OK && again(poly_pg_of(db));
-        if (status == POLY_UNAVAILABLE)
-            poly_postgresql_note(self, err);
-        poly_postgresql_give(owner, db); /* rolls back what failed */
+    do {
+        status = run_once(self, request, &attempt, &repeat, err);
         if (repeat) {
             atomic_fetch_add(&self->retries, 1);
-            pause_for(attempt);
+            pause_for(attempt.unknown ? attempt.number + UNKNOWN : attempt.number);
         }
-    }
+        attempt.number++;
+    } while (repeat);
+    if (status != POLY_OK && attempt.unknown)
+        tell_unknown(request, err);
     atomic_fetch_add(&self->requests, 1);
     if (status == POLY_OK) {
         atomic_fetch_add(&self->commits, 1);
@@ -193,8 +279,20 @@ enum poly_status poly_postgresql_pipeline(struct poly_write *write, struct poly_
     if (status == POLY_OK)
         status = take_all(write, first, number, err);
     if (status != POLY_OK)
-        poly_pg_drop(pg);
+        poly_pg_forsake(pg);
     return status;
+}
+
+static const char written[] = "SELECT pg_logical_emit_message(true, 'poly', '')";
+
+/*
+ * A commit whose answer was lost is seen by others before a standby has confirmed it, and reading
+ * waits for no standby. A transaction that writes does, and what was committed before it is
+ * confirmed with it.
+ */
+enum poly_status poly_postgresql_replayed(struct poly_write *write, struct poly_error *err)
+{
+    return poly_db_run(write->db, written, err);
 }
 
 /* Serializable, as one that holds the embedded writer is. */
@@ -228,9 +326,11 @@ enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_d
         status = poly_fail(err, POLY_UNAVAILABLE, "the transaction was rolled back");
     else if (commit)
         status = poly_pg_commit(pg, err);
-    if (status != POLY_OK && again(pg))
+    if (status != POLY_OK && collided(pg))
         status = poly_fail(err, POLY_CONFLICT,
                            "another transaction has changed what this one has read; begin again");
+    else if (status != POLY_OK && poly_pg_unknown(pg))
+        tell_unknown(&(struct poly_request){.repeatable = false}, err);
     poly_postgresql_give(owner, db);
     atomic_fetch_sub(&self->held, 1);
     atomic_fetch_add(&self->requests, 1);

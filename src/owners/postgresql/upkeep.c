@@ -83,7 +83,7 @@ void poly_postgresql_retain(struct poly_owner *owner)
     if (seconds <= 0)
         return;
     do {
-        if (poly_postgresql_run(owner, retire_some, &retiring, false, &err) != POLY_OK) {
+        if (poly_owner_run(owner->instance, retire_some, &retiring, false, &err) != POLY_OK) {
             poly_postgresql_note(self, &err);
             return;
         }
@@ -153,7 +153,7 @@ static void *seal_thread(void *arg)
     while (wait_for_more(&sealing, looked)) {
         struct poly_error err;
         enum poly_status status =
-            poly_postgresql_run(&sealing.self->base, seal, &sealing, false, &err);
+            poly_owner_run(sealing.self->base.instance, seal, &sealing, false, &err);
 
         if (status != POLY_OK)
             poly_postgresql_note(sealing.self, &err);
