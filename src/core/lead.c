@@ -20,7 +20,9 @@ enum {                       /* microseconds */
 static bool wants_lead(struct poly_projection *projection)
 {
     static const struct poly_error late = {
-        POLY_UNAVAILABLE, -1, "another daemon applies, and does not answer; try again"};
+        .status = POLY_UNAVAILABLE,
+        .position = -1,
+        .message = "another daemon applies, and does not answer; try again"};
     int64_t now = poly_clock_monotonic();
     bool wanted;
 
@@ -57,7 +59,7 @@ static enum poly_status settle(struct poly_projection *projection, struct poly_e
 bool poly_projector_lead(struct poly_projection *projection, unsigned seen)
 {
     struct poly_progress before = projection->work;
-    struct poly_error err = {POLY_OK, -1, ""};
+    struct poly_error err = {.position = -1};
     enum poly_status status;
     int64_t wait;
 
