@@ -165,10 +165,17 @@ static void *follow(void *arg)
 
 static PGresult *select_all(const char *sql)
 {
-    PGconn *conn = PQconnectdb(control_url(strcmp(FAULTS, "failover") == 0
-                                               ? "POSTGRESQL_STANDBY_URL"
-                                               : "POSTGRESQL_URL"));
-    PGresult *result = PQexec(conn, sql);
+    const char *where = control_url(strcmp(FAULTS, "failover") == 0 ? "POSTGRESQL_STANDBY_URL"
+                                                                    : "POSTGRESQL_URL");
+    int64_t end = poly_clock_monotonic() + 60 * INT64_C(1000000);
+    PGconn *conn = PQconnectdb(where);
+    PGresult *result;
+
+    while (PQstatus(conn) != CONNECTION_OK && poly_clock_monotonic() < end) {
+        usleep(20000); /* it may still recover */
+        PQreset(conn);
+    }
+    result = PQexec(conn, sql);
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(conn));
