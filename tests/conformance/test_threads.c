@@ -54,17 +54,23 @@ static void *write_events(void *arg)
 
 /* --- groups --- */
 
-/* All write to one stream and expect its version: exactly one of each round gets through. */
+/* All write to one stream and expect its version, each with that version as its number. In the first
+ * round all of them have seen it empty. */
+static pthread_barrier_t all_have_looked;
+
 static void *race(void *arg)
 {
     struct worker *worker = arg;
     struct poly_session *session = lab_session(worker->place->instance, NULL);
+    bool first = true;
 
     while (worker->status == POLY_OK && worker->done < EACH) {
-        uint64_t version = lab_stream_version(session, "order-race");
+        int64_t version = (int64_t)lab_stream_version(session, "order-race");
 
-        worker->status =
-            lab_append(session, "order-race", (int64_t)version, worker->number, NULL, &worker->err);
+        if (first)
+            pthread_barrier_wait(&all_have_looked);
+        first = false;
+        worker->status = lab_append(session, "order-race", version, version, NULL, &worker->err);
         if (worker->status == POLY_OK) {
             worker->done++;
         } else if (worker->status == POLY_CONFLICT) {
@@ -77,14 +83,40 @@ static void *race(void *arg)
     return NULL;
 }
 
-/* S2-10, S3-13 */
+static bool follows_what_was_seen(void *arg, const struct poly_record *record)
+{
+    uint64_t *last = arg;
+    char data[64];
+
+    assert_int_equal(record->version, *last + 1);
+    snprintf(data, sizeof(data), "{\"n\": %llu,", (unsigned long long)*last);
+    if (strncmp(record->data.text.data, data, strlen(data)) != 0)
+        fail_msg("version %llu was not written by one who had seen the last: %.*s",
+                 (unsigned long long)record->version, (int)record->data.text.size,
+                 record->data.text.data);
+    *last = record->version;
+    return true;
+}
+
+/* S2-10, S3-13: exactly one of each round gets through. Without the check of versions all of the
+ * first round would. */
 static void racing_writers_never_overwrite(void **state)
 {
     struct place *p = *state;
     struct worker workers[WRITERS];
+    unsigned conflicts = 0;
+    uint64_t last = 0;
 
+    assert_int_equal(pthread_barrier_init(&all_have_looked, NULL, WRITERS), 0);
     start(workers, WRITERS, p, race);
     finish(workers, WRITERS);
+    pthread_barrier_destroy(&all_have_looked);
+    for (size_t i = 0; i < WRITERS; i++)
+        conflicts += workers[i].conflicts;
+    assert_true(conflicts >= WRITERS - 1);
+    assert_ok(poly_log_read(p->session, &(struct poly_log_query){0}, follows_what_was_seen, &last,
+                            NULL, &err));
+    assert_int_equal(last, WRITERS * EACH);
     assert_int_equal(lab_stream_version(p->session, "order-race"), WRITERS * EACH);
     assert_int_equal(poly_log_head(p->instance), WRITERS * EACH);
 }
