@@ -73,7 +73,10 @@ POLY_API enum poly_status poly_log_verify(struct poly_session *session, poly_pro
 struct poly_subscription;
 
 struct poly_subscription_options {
-    const char *name; /* NULL: not kept. One open subscription for each name (and tenant) */
+    const char *name; /* NULL: not kept. One open subscription for each name (and tenant), of all
+                       * daemons on one log: POLY_EXISTS. Among several, one that is not asked for
+                       * its next records for 10 s may lose the name to another; it ends with
+                       * POLY_EXISTS then */
     uint64_t after;   /* unnamed, or a name's first time: start beyond this position */
     const char *const *domains;
     const char *const *types;

@@ -135,6 +135,17 @@ struct poly_owner_driver {
     /* Operations were rolled back. rewind: the last one only, and the transaction goes on. */
     void (*undone)(struct poly_write *write, bool rewind);
 
+    /* --- names that one of many instances has --- */
+
+    /* keep: it is ours for POLY_LEASE_MS from now on, then anybody's; asked again, it is renewed.
+     * POLY_EXISTS: another has it. Else: it is given back. NULL: there are no others. */
+    enum poly_status (*lease)(struct poly_owner *owner, struct poly_text tenant,
+                              struct poly_text name, bool keep, struct poly_error *err);
+    /* Has another one it? NULL as well. */
+    enum poly_status (*leased)(struct poly_owner *owner, struct poly_db *db,
+                               struct poly_text tenant, struct poly_text name, bool *leased,
+                               struct poly_error *err);
+
     /* --- the log --- */
 
     enum poly_status (*scan)(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
@@ -157,7 +168,7 @@ struct poly_owner_driver {
     void (*tend)(struct poly_owner *owner, bool readable, struct poly_tending *next);
 };
 
-enum { POLY_RECORD_SALT = 10 };
+enum { POLY_RECORD_SALT = 10, POLY_LEASE_MS = 10000 };
 
 extern const struct poly_owner_driver poly_owner_embedded;
 /* All, NULL at the end: owners/owners.c. */

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "core/inside.h"
 
+enum { RENEW_US = POLY_LEASE_MS * 1000 / 5, RETRY_US = 200000 };
+
 struct poly_subscription {
     struct poly_subscription *next; /* in the instance's list, under its lock */
     struct poly_instance *instance;
@@ -23,6 +25,7 @@ struct poly_subscription {
     size_t count;
     bool no_memory;
     _Atomic bool woken;
+    int64_t renew; /* monotonic: when the lease of the name is due; 0: there is none */
 };
 
 static const char position_get[] =
@@ -187,6 +190,22 @@ static enum poly_status check(struct poly_session *session,
     return POLY_OK;
 }
 
+/* Of the name, among the instances on one log. A server that is away is asked again next time. */
+static enum poly_status renew(struct poly_subscription *self, struct poly_error *err)
+{
+    struct poly_owner *owner = self->instance->owner;
+    int64_t now = poly_clock_monotonic();
+    enum poly_status status;
+
+    if (owner->driver->lease == NULL || self->name[0] == '\0' || now < self->renew)
+        return POLY_OK;
+    status = owner->driver->lease(owner, poly_text(self->tenant), poly_text(self->name), true, err);
+    if (self->renew == 0 && status != POLY_OK)
+        return status;
+    self->renew = now + (status == POLY_OK ? RENEW_US : RETRY_US);
+    return status == POLY_EXISTS ? status : POLY_OK;
+}
+
 /* Into the instance's list, unless the name is open already. */
 static enum poly_status enlist(struct poly_subscription *self, struct poly_error *err)
 {
@@ -231,7 +250,8 @@ enum poly_status poly_subscribe(struct poly_session *session,
         subscription_free(self);
         return status;
     }
-    if (self->name[0] != '\0') {
+    status = renew(self, err);
+    if (status == POLY_OK && self->name[0] != '\0') {
         struct place place = {poly_text(self->tenant), poly_text(self->name), options->after, false,
                               self->instance};
 
@@ -255,6 +275,12 @@ void poly_subscription_close(struct poly_subscription *subscription)
     if (subscription == NULL)
         return;
     instance = subscription->instance;
+    if (subscription->renew != 0) {
+        struct poly_error ignored;
+
+        (void)instance->owner->driver->lease(instance->owner, poly_text(subscription->tenant),
+                                             poly_text(subscription->name), false, &ignored);
+    }
     pthread_mutex_lock(&instance->lock);
     for (struct poly_subscription **s = &instance->subscriptions; *s != NULL; s = &(*s)->next) {
         if (*s == subscription) {
@@ -341,13 +367,20 @@ enum poly_status poly_subscription_next(struct poly_subscription *subscription, 
 
         if (atomic_load(&subscription->woken))
             break;
+        status = renew(subscription, err);
+        if (status != POLY_OK)
+            break;
         if (head > subscription->position) {
             status = read_batch(subscription, head, err);
             continue;
         }
         if (poly_clock_monotonic() >= deadline)
             break;
-        poly_signal_wait(signal, subscription->position + 1, deadline, seen);
+        poly_signal_wait(signal, subscription->position + 1,
+                         subscription->renew != 0 && subscription->renew < deadline
+                             ? subscription->renew
+                             : deadline,
+                         seen);
     }
     if (status == POLY_OK) {
         *records = subscription->out;
@@ -408,7 +441,8 @@ enum poly_status poly_acknowledge(struct poly_session *session, const char *name
 
 /* --- forgetting --- */
 
-static bool is_open(struct poly_instance *instance, struct poly_text tenant, struct poly_text name)
+static bool is_open_here(struct poly_instance *instance, struct poly_text tenant,
+                         struct poly_text name)
 {
     bool open = false;
 
@@ -419,15 +453,31 @@ static bool is_open(struct poly_instance *instance, struct poly_text tenant, str
     return open;
 }
 
+static enum poly_status is_open(struct poly_instance *instance, struct poly_db *db,
+                                struct poly_text tenant, struct poly_text name, bool *open,
+                                struct poly_error *err)
+{
+    const struct poly_owner_driver *driver = instance->owner->driver;
+
+    *open = is_open_here(instance, tenant, name);
+    if (*open || driver->leased == NULL)
+        return POLY_OK;
+    return driver->leased(instance->owner, db, tenant, name, open, err);
+}
+
 /* Asked on the writer: who opens enters the list first and comes to the writer then. */
 static enum poly_status drop_place(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct place *place = arg;
     struct poly_stmt drop;
     int64_t changes = 0;
-    enum poly_status status = POLY_OK;
+    bool open = false;
+    enum poly_status status =
+        is_open(place->instance, db, place->tenant, place->name, &open, err);
 
-    if (is_open(place->instance, place->tenant, place->name))
+    if (status != POLY_OK)
+        return status;
+    if (open)
         return poly_fail(err, POLY_CONFLICT, "subscription '%.128s' is open", place->name.data);
     status = bind_place(db, position_drop, place, &drop, err);
     if (status == POLY_OK)
@@ -465,8 +515,8 @@ static enum poly_status report_one(struct poly_session *session, struct poly_stm
         return poly_no_memory(err);
     status->acknowledged = (uint64_t)poly_stmt_get_int(get, 2);
     status->lag_records = head > status->acknowledged ? head - status->acknowledged : 0;
-    status->open = is_open(session->instance, status->tenant, status->name);
-    return POLY_OK;
+    return is_open(session->instance, session->reader, status->tenant, status->name,
+                   &status->open, err);
 }
 
 enum poly_status poly_subscriptions_report(struct poly_session *session,

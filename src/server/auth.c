@@ -15,7 +15,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 
-enum { HEADS = 1024, REMEMBERED_US = 5 * 1000 * 1000, SESSIONS = 64 };
+enum { HEADS = 1024, REMEMBERED_US = 900 * 1000, SESSIONS = 64 };
 enum { DIGEST = crypto_shorthash_siphashx24_BYTES };
 
 struct server_identity {

@@ -33,7 +33,7 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -168,8 +168,13 @@ static const char records[] =
     " RETURN a_key;"
     " END$$;";
 
+static const char leases[] =
+    "CREATE UNLOGGED TABLE poly.lease("
+    " tenant text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, holder text NOT NULL,"
+    " ends timestamptz NOT NULL, PRIMARY KEY (tenant, name));";
+
 /* What each format adds to the one before. */
-static const char *const steps[FORMAT][2] = {{tables, functions}, {records}};
+static const char *const steps[FORMAT][2] = {{tables, functions}, {records}, {leases}};
 
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";

@@ -1,0 +1,187 @@
+"""Several polystored on one PostgreSQL (S0-22, S2-28, S4-11): each with a data folder of its own, and
+any may be asked."""
+import importlib.util
+import json
+import os
+import tempfile
+import threading
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+spec = importlib.util.spec_from_file_location('wire', os.path.join(ROOT, 'tests/wire/conftest.py'))
+wire = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(wire)
+wire.POLYSTORED = os.environ.get('POLYSTORED', os.path.join(
+    os.environ.get('POLY_TEST_BUILD', os.path.join(ROOT, 'build')), 'src/server/polystored'))
+
+LONG = 'POLY_TEST_LONG' in os.environ
+CONFIG = """
+stores: {relational: {driver: postgresql, url: '%s'}}
+domains:
+  orders: {stream: order, search: {fields: [text]}}
+"""
+
+
+class Daemon(wire.Daemon):
+    """Its administrator's key may be another daemon's: the keys are in the database."""
+
+    def start(self, *more, key=None, **options):
+        os.makedirs(self.data, mode=0o700, exist_ok=True)
+        if key is not None:
+            with open(os.path.join(self.data, 'admin.key'), 'w') as file:
+                file.write(key + '\n')
+            os.chmod(os.path.join(self.data, 'admin.key'), 0o600)
+        return super().start(*more, migrate=False, **options)
+
+    def append(self, stream, n, **options):
+        return self.post('/v1/streams/%s' % stream, timeout=60, **options, json={
+            'events': [{'type': 'Happened', 'data': {'n': n, 'text': 'word number%d' % n}}]})
+
+
+@pytest.fixture
+def folder():
+    with tempfile.TemporaryDirectory(prefix='polystore-daemons-') as path:
+        yield path
+
+
+@pytest.fixture
+def make(folder):
+    made = []
+
+    def build(url, name):
+        path = os.path.join(folder, name)
+        os.makedirs(path)
+        made.append(Daemon(path, domains=CONFIG % url))
+        return made[-1]
+    yield build
+    for one in made:
+        one.__exit__()
+
+
+@pytest.fixture
+def two(make, postgresql):
+    url = postgresql.url(database=postgresql.database())
+    first = make(url, 'a').start()
+    return first, make(url, 'b').start(key=first.key)
+
+
+def test_tokens_and_idempotency_keys_hold_at_the_other(two):
+    one, other = two
+    answer = one.append('order-1', 1, headers={'Idempotency-Key': 'k'})
+    assert answer.status_code in (200, 201), answer.text
+    token = answer.headers['Polystore-Token']
+    found = other.get('/v1/search', params={'q': 'number1'}, headers={'Polystore-Token': token})
+    assert found.status_code == 200, found.text
+    assert len(found.json()['hits']) == 1
+    again = other.append('order-1', 1, headers={'Idempotency-Key': 'k'})
+    assert again.status_code == answer.status_code, again.text
+    assert again.headers['Polystore-Token'] == token
+    assert len(one.get('/v1/streams/order-1').json()['records']) == 1
+    differs = other.append('order-1', 2, headers={'Idempotency-Key': 'k'})
+    assert differs.status_code == 412, differs.text
+
+
+def test_keys_are_revoked_at_the_other_within_a_second(two):
+    one, other = two
+    secret, body = one.make_key(rights=['read'])
+    for daemon in two:
+        assert daemon.get('/v1/streams/order-1', key=secret).status_code != 401
+    identity = body.get('id') or secret.split('_')[1]
+    assert one.request('DELETE', '/v1/keys/' + identity).status_code in (200, 204)
+    revoked = time.monotonic()
+    assert one.get('/v1/streams/order-1', key=secret).status_code == 401
+    wire.wait_for(lambda: other.get('/v1/streams/order-1', key=secret).status_code == 401, 20)
+    asked = time.monotonic() - revoked
+    assert asked < 5, asked  # a second, and what a loaded machine adds
+
+
+def reads(daemon, name):
+    """The status of opening the subscription, and the answer if it is open."""
+    answer = daemon.get('/v1/subscriptions/%s/events' % name, stream=True)
+    return answer.status_code, answer
+
+
+def test_a_name_is_open_at_one_daemon_at_a_time(two):
+    one, other = two
+    one.append('order-1', 1)
+    status, stream = reads(one, 'worker')
+    assert status == 200
+    status, refused = reads(other, 'worker')
+    assert status == 409, refused.text
+    assert 'another daemon' in refused.json()['detail']
+    assert other.request('DELETE', '/v1/subscriptions/worker').status_code == 412
+    states = other.get('/v1/status').json()['subscriptions']
+    assert [s['open'] for s in states if s['name'] == 'worker'] == [True]
+    stream.close()
+    for n in range(2, 4):  # a reader that is gone is noticed when something is sent
+        one.append('order-1', n)
+    wire.wait_for(lambda: reads(other, 'worker')[0] == 200, 30)
+
+
+def test_a_killed_daemon_leaves_its_names(two):
+    one, other = two
+    one.append('order-1', 1)
+    assert reads(one, 'worker')[0] == 200
+    one.kill()
+    assert reads(other, 'worker')[0] == 409
+    wire.wait_for(lambda: reads(other, 'worker')[0] == 200, 30)
+
+
+def writer(ports, number, stop, acknowledged):
+    """Asks whoever is there, with the same key until it is done."""
+    n = 0
+    while not stop.is_set():
+        n += 1
+        for attempt in range(100000):
+            daemon = ports[(number + attempt) % len(ports)]
+            try:
+                answer = daemon.append('order-w%d' % number, n,
+                                       headers={'Idempotency-Key': 'w%d-%d' % (number, n)})
+                if answer.status_code in (200, 201):
+                    break
+                assert answer.status_code in (429, 503, 504), answer.text
+            except OSError:
+                pass
+            time.sleep(0.02)
+        acknowledged.append((number, n))
+
+
+def test_daemons_are_killed_under_load(two, postgresql):
+    one, other = two
+    stop, acknowledged = threading.Event(), []
+    threads = [threading.Thread(target=writer, args=(two, i, stop, acknowledged))
+               for i in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for i in range(50 if LONG else 3):
+            victim = two[i % 2]
+            enough = len(acknowledged) + 20
+            wire.wait_for(lambda: len(acknowledged) >= enough, 60)
+            victim.kill()
+            victim.start(listen='127.0.0.1:%d' % victim.port)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    events = [(r['key'], r['data']['n']) for r in log_of(one)]
+    assert len(events) == len(set(events)), 'doubled'
+    assert {('w%d' % w, n) for w, n in acknowledged} <= set(events), 'lost'
+    for daemon in two:
+        wire.wait_for(lambda: documents_of(daemon) == len(events), 60)
+
+
+def documents_of(daemon):
+    return daemon.get('/v1/status').json()['projections'][0]['documents']
+
+
+def log_of(daemon):
+    found, after = [], 0
+    while True:
+        answer = daemon.get('/v1/log', params={'after': after, 'limit': 1000}).json()
+        if not answer['records']:
+            return found
+        found += answer['records']
+        after = answer['records'][-1]['position']
