@@ -54,8 +54,8 @@ static void *write_events(void *arg)
 
 /* --- groups --- */
 
-/* All write to one stream and expect its version, each with that version as its number. In the first
- * round all of them have seen it empty. */
+/* All write to one stream and expect its version, each with that version as its number. In the
+ * first round all of them have seen it empty. */
 static pthread_barrier_t all_have_looked;
 
 static void *race(void *arg)
