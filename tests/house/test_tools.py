@@ -95,6 +95,18 @@ def test_a_step_that_is_not_there_is_named(capsys):
     assert 'no step is named --help; there are: gcc check tests' in capsys.readouterr().out
 
 
+def test_only_old_folders_of_tests_that_nobody_uses_are_removed(tmp_path):
+    names = ['polystore-test-gone', 'polystore-test-used', 'polystore-test-young', 'mine']
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'log').write_text('x')
+        if not name.endswith('young'):
+            os.utime(tmp_path / name, (1, 1))
+    with open(tmp_path / 'polystore-test-used' / 'log'):
+        prove().sweep([str(tmp_path), str(tmp_path / 'nowhere')], 3600)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+
+
 CMOCKA = '[==========] Running 3 test(s).\n[  PASSED  ] 2 test(s).\n' \
          '[  SKIPPED ] 0 test(s).\n[  FAILED  ] 1 test(s), listed below:\n[  FAILED  ] x\n'
 PYTEST = '==== 1 failed, 12 passed, 2 skipped, 1 error in 3.21s ====\n'
