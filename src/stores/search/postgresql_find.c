@@ -257,7 +257,11 @@ static void print_weights(const struct find *f, const struct scope *scope, struc
                            letter > 0 ? "," : "]::real[]");
 }
 
-/* BM25's saturation over what ts_rank says, with its usual k1 = 1.2 and b = 0.75. */
+/*
+ * BM25's saturation over what ts_rank says, with its usual k1 = 1.2 and b = 0.75. Domain and tenant
+ * are written so that no index serves them: a planner without numbers of its own would rather read
+ * all documents of the tenant by the primary key than ask for the words.
+ */
 static enum poly_status print_scope(struct find *f, size_t place, struct poly_buffer *sql,
                                     struct poly_pg_params *params)
 {
@@ -282,8 +286,8 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
                        " CROSS JOIN (SELECT coalesce((SELECT words::float8 / documents"
                        " FROM poly_search.stats_%llu WHERE domain = %lld AND tenant = $%d"
                        " AND documents > 0), 1) AS mean) AS s"
-                       " WHERE d.words @@ $%d::text::tsquery AND d.domain = %lld"
-                       " AND d.tenant = $%d AND NOT d.deleted",
+                       " WHERE d.words @@ $%d::text::tsquery AND d.domain + 0 = %lld"
+                       " AND d.tenant || '' = $%d AND NOT d.deleted",
                        first + 1, number, (long long)scope->index->number, first + 2, first,
                        (long long)scope->index->number, first + 2);
 
