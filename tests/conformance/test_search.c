@@ -1,7 +1,8 @@
 /*
  * What poly_search() promises, through the public library only, for every
  * placement of the search store: in the log's own file, in a file that follows,
- * and, when tests/servers/with runs this, on a server that follows.
+ * and, when tests/servers/with runs this, on a server that follows. The owner is
+ * embedded; with POLY_TEST_OWNER=postgresql it is a server, too.
  */
 #include "test.h"
 
@@ -30,7 +31,7 @@ static const char domains[] =
 
 struct place {
     bool follower;
-    const char *server; /* its address; NULL: embedded */
+    bool server; /* the index is on one */
     struct fixture fixture;
     struct poly_instance *instance;
     struct poly_session *acme, *zeta, *nobody, *admin;
@@ -42,7 +43,8 @@ static struct poly_error err;
 
 static void on_server(struct place *p, const char *sql)
 {
-    PGconn *conn = PQconnectdb(p->server);
+    PGconn *conn =
+        PQconnectdb(fixture_on_server() ? p->fixture.url : getenv("POLY_TEST_POSTGRESQL_URL"));
     PGresult *result = PQexec(conn, sql);
 
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
@@ -55,9 +57,11 @@ static void open_place(struct place *p)
 {
     char config[4096];
 
-    if (p->server != NULL)
+    if (p->server && fixture_on_server())
+        snprintf(config, sizeof(config), "stores: {search: {driver: postgresql}}\n%s", domains);
+    else if (p->server)
         snprintf(config, sizeof(config), "stores: {search: {driver: postgresql, url: '%s'}}\n%s",
-                 p->server, domains);
+                 getenv("POLY_TEST_POSTGRESQL_URL"), domains);
     else
         snprintf(config, sizeof(config), "stores: {search: {placement: %s}}\n%s",
                  p->follower ? "follower" : "colocated", domains);
@@ -77,16 +81,16 @@ static void close_place(struct place *p)
     fixture_close(&p->fixture);
 }
 
-static int setup(void **state, bool follower, const char *server)
+static int setup(void **state, bool follower, bool server)
 {
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
     p->server = server;
-    if (server != NULL)
+    fixture_make(&p->fixture);
+    if (server)
         on_server(p,
                   "SET client_min_messages = warning; DROP SCHEMA IF EXISTS poly_search CASCADE");
-    fixture_make(&p->fixture);
     fixture_migration(&p->fixture, "0001_init.sql", migration);
     open_place(p);
     fixture_migrate(&p->fixture);
@@ -96,17 +100,17 @@ static int setup(void **state, bool follower, const char *server)
 
 static int setup_colocated(void **state)
 {
-    return setup(state, false, NULL);
+    return setup(state, false, false);
 }
 
 static int setup_follower(void **state)
 {
-    return setup(state, true, NULL);
+    return setup(state, true, false);
 }
 
 static int setup_server(void **state)
 {
-    return setup(state, true, getenv("POLY_TEST_POSTGRESQL_URL"));
+    return setup(state, true, true);
 }
 
 static int teardown(void **state)
@@ -465,7 +469,7 @@ static void lose_index(struct place *p, bool damaged)
     char path[160];
     FILE *file;
 
-    if (p->server != NULL) {
+    if (p->server) {
         on_server(p, damaged
                          ? "DO $$BEGIN EXECUTE 'DROP TABLE poly_search.documents_' ||"
                            " (SELECT max(number) FROM poly_search.generation); END$$"
@@ -535,6 +539,7 @@ static void poison_stops_search_alone(void **state)
     struct poly_hits hits;
     struct poly_projection_status status;
 
+    fixture_skip_on_server("text-that-is-no-utf-8");
     put_page(p->nobody, "a", "page", "");
     fixture_foreign(&p->fixture,
                     "INSERT INTO documentation(id, title) VALUES('bad', CAST(x'70ff' AS TEXT))");
@@ -613,6 +618,10 @@ static void whole_answers_under_load(void **state)
     {                                                                                              \
         "postgresql." #test, test, setup_server, teardown, NULL                                    \
     }
+#define FOLLOWER(test)                                                                             \
+    {                                                                                              \
+        "follower." #test, test, setup_follower, teardown, NULL                                    \
+    }
 #define BOTH(test)                                                                                 \
     {"colocated." #test, test, setup_colocated, teardown, NULL},                                   \
     {                                                                                              \
@@ -629,7 +638,10 @@ static void whole_answers_under_load(void **state)
 int main(void)
 {
     const struct CMUnitTest embedded[] = {ALL(BOTH)}, server[] = {ALL(SERVER)};
+    const struct CMUnitTest owned[] = {ALL(FOLLOWER), ALL(SERVER)};
 
+    if (fixture_on_server())
+        return cmocka_run_group_tests(owned, NULL, NULL);
     if (getenv("POLY_TEST_POSTGRESQL_URL") != NULL)
         return cmocka_run_group_tests(server, NULL, NULL);
     return cmocka_run_group_tests(embedded, NULL, NULL);
