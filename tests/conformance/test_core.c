@@ -559,7 +559,7 @@ static void an_aborted_one_leaves_nothing(void **state)
 static void one_past_its_deadline_is_rolled_back_and_says_so(void **state)
 {
     struct place *p = *state;
-    struct poly_txn *txn = begin_interactive(p->session, 60);
+    struct poly_txn *txn = begin_interactive(p->session, 1000);
 
     assert_ok(append(txn, "order-1", POLY_NONE, "{}"));
     /* Others wait no longer than the deadline. */

@@ -14,6 +14,8 @@
 
 static struct poly_error err;
 
+enum { PATIENT_MS = 60000, BRIEF_MS = 300 };
+
 static const char config[] =
     "domains:\n"
     "  note: {table: notes, tenant: none, search: {fields: [title, body], filters: [n]}}\n"
@@ -32,6 +34,7 @@ struct place {
     struct poly_instance *instance;
     struct poly_session *session;
     struct poly_session *acme;
+    uint32_t deadline_ms; /* of the sessions */
     bool hit; /* an allocation failed before the scenario disarmed it itself */
 };
 
@@ -40,7 +43,7 @@ typedef enum poly_status scenario_fn(struct place *p);
 static struct poly_session *session_of(struct place *p, const char *tenant)
 {
     struct poly_session_options options = {
-        .tenant = tenant, .rights = POLY_RIGHTS_ALL, .deadline_ms = 300};
+        .tenant = tenant, .rights = POLY_RIGHTS_ALL, .deadline_ms = p->deadline_ms};
     struct poly_session *session = NULL;
 
     assert_ok(poly_session_open(p->instance, &options, &session, &err));
@@ -461,7 +464,7 @@ static char template[LAB_PATH];
 
 static void make_template(const char *with)
 {
-    struct place p = {.config = with};
+    struct place p = {.config = with, .deadline_ms = PATIENT_MS};
     struct poly_migrations migrations;
     static const char *const keys[] = {"k1", "k2", "k3"}, *const titles[] = {"one", "two", "three"};
     char why[300];
@@ -525,24 +528,31 @@ static void still_usable(struct walk *walk, struct place *p, unsigned long nth)
         wrong(walk, nth, why);
 }
 
+/* A read with a token, for a follower that has no memory. */
+static bool waits_in_vain(const struct walk *walk)
+{
+    return walk->run == carrying_a_token && walk->persistent;
+}
+
 /*
- * A rebuild is a command to the projection, whose group was rolled back: "try again". A read with a
- * token may wait in vain for a follower that has no memory.
+ * A rebuild is a command to the projection, whose group was rolled back: "try again".
  */
 static bool honest(const struct walk *walk, enum poly_status status)
 {
     return status == POLY_NO_MEMORY ||
            (status == POLY_UNAVAILABLE && walk->run == rebuilding) ||
-           (status == POLY_TIMEOUT && walk->run == carrying_a_token && walk->persistent);
+           (status == POLY_TIMEOUT && waits_in_vain(walk));
 }
 
 /* Did an allocation fail? */
 static bool run_once(struct walk *walk, unsigned long nth)
 {
-    struct place p = {.config = walk->config};
+    struct place p = {.config = walk->config, .deadline_ms = PATIENT_MS};
     enum poly_status status;
     bool failed;
 
+    if (waits_in_vain(walk))
+        p.deadline_ms = BRIEF_MS;
     lab_folder_make(p.data);
     lab_folder_copy(template, p.data);
     open_place(&p);

@@ -69,7 +69,7 @@ class Daemon:
         self.log_file = open(self.log_path, 'w')
         self.process = subprocess.Popen(self.command('--listen', listen, *more), stderr=self.log_file,
                                         env=None if env is None else dict(os.environ, **env))
-        wait_for(self._serves, 20, lambda: 'no start:\n' + self.log())
+        wait_for(self._serves, 60, lambda: 'no start:\n' + self.log())
         match = re.search(r'event=start .*serves https?://(\S+):(\d+)"', self.log())
         self.host, self.port = match.group(1), int(match.group(2))
         with open(os.path.join(self.data, 'admin.key')) as file:
@@ -128,7 +128,7 @@ class Daemon:
             return
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        ended = self.process.wait(timeout=20)
+        ended = self.process.wait(timeout=60)
         self.process = None
         self.log_file.close()
         assert ended == code, 'it ended with %d:\n%s' % (ended, self.log())
@@ -136,7 +136,7 @@ class Daemon:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
         self.process = None
         self.log_file.close()
 

@@ -56,7 +56,7 @@ def test_expired_key_ends(shared):
     when = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 2))
     key, _ = shared.make_key(label='brief', rights=['read'], expires=when)
     assert shared.get('/v1/status', key=key).status_code == 200
-    wait_for(lambda: shared.get('/v1/status', key=key).status_code == 401, 10)
+    wait_for(lambda: shared.get('/v1/status', key=key).status_code == 401, 60)
 
 
 def test_no_secret_is_stored(shared):

@@ -40,7 +40,7 @@ class Disk:
         self._say('wait')
 
     def await_sync(self):
-        wait_for(lambda: os.path.exists(self.control + '.waits'), 20)
+        wait_for(lambda: os.path.exists(self.control + '.waits'), 60)
         os.unlink(self.control + '.waits')
 
     def good(self):
@@ -172,7 +172,7 @@ class Upload:
         self.socket = socket.create_connection(('127.0.0.1', daemon.port), timeout=20)
         self.socket.sendall(b'PUT /v1/records/notes/9 HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n'
                             b'Authorization: Bearer %s\r\n\r\n' % daemon.key.encode())
-        wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] >= 2, 10)
+        wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] >= 2, 60)
 
     def finish(self):
         self.socket.sendall(b'{"text":"x"}')
@@ -194,7 +194,7 @@ def test_what_was_under_way_is_refused_too(make, folder):
     disk.fails()
     problem(put(daemon, 5), 503)
     disk.good()
-    wait_for(lambda: 'event=stop' in daemon.log(), 10)
+    wait_for(lambda: 'event=stop' in daemon.log(), 60)
     slow.finish()
     assert slow.status() == 503
     assert daemon.process.wait(timeout=20) == 9

