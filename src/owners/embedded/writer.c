@@ -41,6 +41,7 @@ enum {
     PAUSE_MAX_US = 2000000,
     MOMENT_PART = 4, /* of what a group took: how long its clients may take to come back */
     MOMENT_MAX_US = 1000,
+    EXPECTED_MAX = 24, /* more clients fill groups while others are written, without waiting */
     IN_VAIN_MAX = 64 /* groups that begin at once before another try */
 };
 
@@ -441,7 +442,9 @@ static void lead_one(struct poly_writer *writer, struct batch *batch, bool brief
     pthread_mutex_lock(&writer->lock);
     writer->status.commits += status == POLY_OK;
     writer->status.requests += batch->count;
-    writer->expected = status == POLY_OK ? batch->count + writer->batch[writer->filling].count : 0;
+    writer->expected = batch->count + writer->batch[writer->filling].count;
+    if (status != POLY_OK || writer->expected > EXPECTED_MAX)
+        writer->expected = 0;
     writer->took = poly_clock_monotonic() - start;
     if (batch->count > 0)
         note_refusal(writer, status);
