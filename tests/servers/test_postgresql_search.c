@@ -180,14 +180,14 @@ static void write_round(struct place *embedded, struct place *server, unsigned *
 static void finds_what_the_embedded_finds(void **state)
 {
     static const char *const names[] = {"packages", "codes", "wide"};
-    void *embedded, *server;
+    void *embedded = NULL, *server = NULL;
     unsigned seed = 7;
     char query[400];
 
     (void)state;
     driver = &poly_search_embedded.base;
-    setup(&embedded, true, NULL);
-    setup(&server, true, url);
+    assert_int_equal(setup(&embedded, true, NULL), 0);
+    assert_int_equal(setup(&server, true, url), 0);
     for (int round = 0; round < ROUNDS; round++) {
         write_round(embedded, server, &seed, round);
         for (int i = 0; i < QUERIES; i++) {
