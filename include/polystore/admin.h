@@ -57,6 +57,22 @@ struct poly_domain_status {
     struct poly_text problem; /* missing table, triggers that no longer fit; or empty */
 };
 
+/* Of the server that keeps the log. Times in microseconds. */
+struct poly_server_status {
+    bool answers; /* false: hit_ratio and what follows it are not known */
+    int64_t pool_max, pool_open, pool_in_use, pool_waiting; /* connections; callers that wait */
+    int64_t pool_taken, pool_waited, pool_timeouts, pool_wait, pool_wait_max; /* since the start */
+    int64_t pool_connects, pool_failures, pool_broken;
+    int64_t retries;      /* transactions that ran again */
+    int64_t readers_held; /* an open transaction holds up readers of the log: see last_error */
+    struct poly_text warnings; /* at the start: pools and memory that do not fit; or empty */
+    double hit_ratio;          /* of the server's buffers, 0 to 1; 1 when nothing was read yet */
+    int64_t connections, connections_max, connections_active;
+    int64_t slow_statements; /* have been running for over 1,000 ms */
+    int64_t log_bytes, tables_bytes;
+    int64_t replicas, replica_lag; /* that stream from it; the last one's lag */
+};
+
 struct poly_status_report {
     enum poly_state state; /* the worst of what follows */
     struct poly_text instance, version, data;
@@ -74,6 +90,7 @@ struct poly_status_report {
     size_t subscription_count;
     const struct poly_domain_status *domains;
     size_t domain_count;
+    const struct poly_server_status *server; /* NULL: the log is embedded */
 };
 
 /* Never fails for what it reports: that is in the report. */

@@ -3,6 +3,7 @@
  * bounds and meaning. What checks requests, prints OpenAPI and prints
  * docs/http.md reads them.
  */
+#include "api/server.h"
 #include "api/schemas.h"
 
 #include "base/limits.h"
@@ -393,6 +394,22 @@ const struct api_schema api_schema_domain = {
                      MEMBER("problem", API_TEXT, "what is wrong with it")),
 };
 
+#define ONE(member, kind, meaning) COUNT(#member, meaning),
+#define TIME(member, kind, meaning) MEMBER(#member "_seconds", API_NUMBER, meaning, REQUIRED),
+
+const struct api_schema api_schema_server = {
+    .name = "ServerStatus",
+    .meaning = "the server that keeps the log",
+    .fields = FIELDS(FLAG("answers", "false: only the numbers of the pool are known"),
+                     API_SERVER_COUNTS(ONE) API_SERVER_TIMES(TIME)
+                         MEMBER("hit_ratio", API_NUMBER, "of its buffers; 1 when nothing was read",
+                                REQUIRED),
+                     MEMBER("warnings", API_TEXT, "pools or memory that do not fit")),
+};
+
+#undef ONE
+#undef TIME
+
 const struct api_schema api_schema_status = {
     .name = "Status",
     .meaning = "how everything is",
@@ -408,7 +425,9 @@ const struct api_schema api_schema_status = {
         FLAG("writer_held", "by an interactive transaction"),
         MEMBER("writer_held_seconds", API_NUMBER, "for so long", REQUIRED),
         FLAG("writes_refused", "the last ones were: the disk is full, or the log has failed"),
-        MEMBER("last_error", API_TEXT, "of the log"), ITEMS("projections", projection, "followers"),
+        MEMBER("last_error", API_TEXT, "of the log"),
+        MEMBER("server", API_OBJECT, "that keeps the log", .schema = &api_schema_server),
+        ITEMS("projections", projection, "followers"),
         ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all")),
 };
 

@@ -34,6 +34,7 @@
     X(acknowledgement, "Acknowledgement")                                                          \
     X(hit, "Hit")                                                                                  \
     X(hits, "Hits")                                                                                \
+    X(server, "ServerStatus")                                                                      \
     X(projection, "Projection")                                                                    \
     X(subscription, "Subscription")                                                                \
     X(domain, "Domain")                                                                            \

@@ -4,6 +4,7 @@
  */
 #include "api/handlers.h"
 
+#include "api/server.h"
 #include "base/limits.h"
 #include "base/status.h"
 
@@ -88,6 +89,24 @@ static void print_log(struct poly_buffer *out, const struct poly_status_report *
     api_put_some(out, "last_error", report->last_error);
 }
 
+static void print_server(struct poly_buffer *out, const struct poly_server_status *s)
+{
+    if (s == NULL)
+        return;
+    api_name(out, "server");
+    poly_buffer_char(out, '{');
+    api_put_bool(out, "answers", s->answers);
+#define ONE(member, kind, meaning) api_put_integer(out, #member, (uint64_t)s->member);
+    API_SERVER_COUNTS(ONE)
+#undef ONE
+#define ONE(member, kind, meaning) api_put_number(out, #member "_seconds", seconds(s->member));
+    API_SERVER_TIMES(ONE)
+#undef ONE
+    api_put_number(out, "hit_ratio", s->hit_ratio);
+    api_put_some(out, "warnings", s->warnings);
+    poly_buffer_char(out, '}');
+}
+
 static void print_lists(struct poly_buffer *out, const struct poly_status_report *report)
 {
     api_name(out, "projections");
@@ -123,6 +142,7 @@ static void hide(struct poly_status_report *report, struct poly_projection_statu
     }
     report->projections = projections;
     report->data = report->last_error = poly_text("");
+    report->server = NULL;
 }
 
 enum poly_status api_status(struct api_context *context, struct poly_error *err)
@@ -143,6 +163,7 @@ enum poly_status api_status(struct api_context *context, struct poly_error *err)
         hide(&report, projections);
     poly_buffer_char(&context->out, '{');
     print_log(&context->out, &report);
+    print_server(&context->out, report.server);
     print_lists(&context->out, &report);
     poly_buffer_text(&context->out, "}\n");
     return api_answer_finish(context, err);
@@ -318,8 +339,26 @@ static void subscription_lines(struct poly_buffer *out, const struct poly_status
     }
 }
 
+static void server_lines(struct poly_buffer *out, const struct poly_server_status *s)
+{
+    if (s == NULL)
+        return;
+    single(out, "server_answers", "gauge", "1 when the numbers of the server are known.",
+           s->answers);
+#define ONE(member, kind, meaning)                                                                 \
+    single(out, "server_" #member, #kind, meaning, (double)s->member);
+    API_SERVER_COUNTS(ONE)
+#undef ONE
+#define ONE(member, kind, meaning)                                                                 \
+    single(out, "server_" #member "_seconds", #kind, meaning, seconds(s->member));
+    API_SERVER_TIMES(ONE)
+#undef ONE
+    single(out, "server_hit_ratio", "gauge", "what the server found in its buffers", s->hit_ratio);
+}
+
 static void log_lines(struct poly_buffer *out, const struct poly_status_report *r)
 {
+    server_lines(out, r->server);
     single(out, "log_head_position", "gauge", "Position of the last record.", (double)r->head);
     single(out, "log_sealed_position", "gauge", "Position of the last seal.", (double)r->sealed);
     single(out, "log_epoch", "gauge", "Changes with every restore.", (double)r->epoch);

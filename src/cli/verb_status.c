@@ -92,6 +92,25 @@ static enum poly_status print_subscriptions(const json_t *status, struct poly_er
     return printed;
 }
 
+static void print_server(const json_t *server)
+{
+    const char *warnings = cli_json_string(server, "warnings");
+
+    if (server == NULL)
+        return;
+    printf("server    %" PRId64 " of %" PRId64 " connections (this daemon %" PRId64 " of %" PRId64
+           "), %" PRId64 " active, %" PRId64 " slow, hit ratio %.3f\n",
+           cli_json_integer(server, "connections"), cli_json_integer(server, "connections_max"),
+           cli_json_integer(server, "pool_open"), cli_json_integer(server, "pool_max"),
+           cli_json_integer(server, "connections_active"),
+           cli_json_integer(server, "slow_statements"),
+           json_number_value(json_object_get(server, "hit_ratio")));
+    if (warnings[0] != '\0') {
+        printf("warning   ");
+        cli_print_line(stdout, warnings, strlen(warnings));
+    }
+}
+
 static enum poly_status print(const json_t *status, struct poly_error *err)
 {
     const char *last_error = cli_json_string(status, "last_error");
@@ -105,6 +124,7 @@ static enum poly_status print(const json_t *status, struct poly_error *err)
            cli_json_integer(status, "epoch"), cli_json_string(status, "version"));
     printf("log       head %" PRId64 ", sealed %" PRId64 "\n", cli_json_integer(status, "head"),
            cli_json_integer(status, "sealed"));
+    print_server(json_object_get(status, "server"));
     if (cli_json_true(status, "writer_held"))
         printf("writer    held by a transaction for %.1f s\n",
                json_number_value(json_object_get(status, "writer_held_seconds")));

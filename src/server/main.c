@@ -200,6 +200,22 @@ static enum poly_status make_parts(struct server *server, struct poly_error *err
                : POLY_OK;
 }
 
+/* What will go well until there is load. */
+static void warn(struct server *server)
+{
+    struct poly_session_options options = {.rights = POLY_RIGHTS_ALL};
+    struct poly_status_report report;
+    struct poly_session *session;
+    struct poly_error ignored;
+
+    if (poly_session_open(server->instance, &options, &session, &ignored) != POLY_OK)
+        return;
+    if (poly_status_read(session, &report, &ignored) == POLY_OK && report.server != NULL &&
+        report.server->warnings.size > 0)
+        server_log_say(server->log, SERVER_WARN, "capacity", "%s", report.server->warnings.data);
+    poly_session_close(session);
+}
+
 static enum poly_status start(struct daemon *daemon, struct poly_error *err)
 {
     struct server *server = &daemon->server;
@@ -220,6 +236,7 @@ static enum poly_status start(struct daemon *daemon, struct poly_error *err)
     server_log_say(server->log, SERVER_INFO, "start", "polystored %s serves %s://%s",
                    poly_version(), server->tls == NULL ? "http" : "https",
                    daemon->address.text);
+    warn(server);
     server_notify("READY=1");
     return POLY_OK;
 }

@@ -1,7 +1,6 @@
 """Several polystored on one PostgreSQL (S0-22, S2-28, S4-11): each with a data folder of its own, and
 any may be asked."""
 import importlib.util
-import json
 import os
 import tempfile
 import threading
@@ -21,6 +20,17 @@ CONFIG = """
 stores: {relational: {driver: postgresql, url: '%s'}}
 domains:
   orders: {stream: order, search: {fields: [text]}}
+"""
+
+
+POOL = """
+stores:
+  relational:
+    driver: postgresql
+    url: '%s'
+    pool: {max: %d, min: 0, acquire: 20s}
+domains:
+  orders: {stream: order}
 """
 
 
@@ -50,10 +60,10 @@ def folder():
 def make(folder):
     made = []
 
-    def build(url, name):
+    def build(url, name, config=None):
         path = os.path.join(folder, name)
         os.makedirs(path)
-        made.append(Daemon(path, domains=CONFIG % url))
+        made.append(Daemon(path, domains=config or CONFIG % url))
         return made[-1]
     yield build
     for one in made:
@@ -185,3 +195,72 @@ def log_of(daemon):
             return found
         found += answer['records']
         after = answer['records'][-1]['position']
+
+
+def test_200_clients_never_open_more_than_max(make, make_postgresql):
+    """S3-66, S3-70"""
+    server = make_postgresql(max_connections='30')
+    daemon = make(None, 'a', POOL % (server.url(), 5)).start()
+    most, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            most[0] = max(most[0], int(server.sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'polystore'")))
+    statuses = []
+
+    def client(n):
+        statuses.append(daemon.append('order-%d' % n, n).status_code)
+    watcher = threading.Thread(target=count)
+    watcher.start()
+    clients = [threading.Thread(target=client, args=(n,)) for n in range(200)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    stop.set()
+    watcher.join()
+    assert set(statuses) <= {200, 201}, set(statuses)
+    assert 0 < most[0] <= 5 + 1, most  # and the one that listens
+    metrics = daemon.metrics()
+    assert metrics['polystore_server_pool_max'] == 5
+    assert 0 < metrics['polystore_server_pool_open'] <= 5
+    assert metrics['polystore_server_pool_waited'] > 0
+    assert metrics['polystore_server_pool_wait_seconds'] > 0
+    assert metrics['polystore_server_connections_max'] == 30
+    assert 0 <= metrics['polystore_server_hit_ratio'] <= 1
+    answer = daemon.get('/v1/status').json()['server']
+    assert answer['answers'] and answer['pool_max'] == 5 and answer['log_bytes'] > 0
+    assert 'warnings' not in answer or 'pools' not in answer['warnings']
+
+
+def test_pools_that_do_not_fit_are_warned_of(make, make_postgresql):
+    """S4-69"""
+    server = make_postgresql(max_connections='20')
+    daemon = make(None, 'a', POOL % (server.url(), 50)).start()
+    wire.wait_for(lambda: 'event=capacity' in daemon.log(), 20)
+    assert 'max_connections' in daemon.get('/v1/status').json()['server']['warnings']
+
+
+def test_a_lost_answer_is_told_over_http(make, postgresql, make_proxy):
+    proxy = make_proxy(postgresql.app.parts.port)
+    name = postgresql.database()
+    daemon = make(postgresql.url(database=name, port=proxy.port), 'a').start()
+    postgresql.sql("""CREATE FUNCTION poly.stop_here() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN PERFORM pg_sleep(1); RETURN NEW; END$$;
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON poly.log DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION poly.stop_here()""", database=name)
+    answers = []
+    for headers in ({}, {'Idempotency-Key': 'k'}):
+        thread = threading.Thread(
+            target=lambda: answers.append(daemon.append('order-1', 1, headers=headers)))
+        thread.start()
+        wire.wait_for(lambda: int(postgresql.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname ="
+            " current_database()", database=name)), 20)
+        proxy.reset()
+        thread.join()
+    assert answers[0].status_code == 503
+    assert answers[0].json()['outcome'] == 'unknown'
+    assert answers[1].status_code in (200, 201), answers[1].text
+    wire.wait_for(lambda: postgresql.sql('SELECT count(*) FROM poly.log', database=name) == '2', 20)

@@ -45,6 +45,7 @@ struct poly_postgresql {
     /* watch.c */
     pthread_t watch;
     bool watch_runs;
+    char warnings[600]; /* of the start */
     int watch_wake; /* eventfd: we have written */
     _Atomic bool stopping;
     pthread_mutex_t lock; /* guards what follows */
@@ -102,6 +103,10 @@ enum poly_status poly_postgresql_lease(struct poly_owner *owner, struct poly_tex
 enum poly_status poly_postgresql_leased(struct poly_owner *owner, struct poly_db *db,
                                         struct poly_text tenant, struct poly_text name,
                                         bool *leased, struct poly_error *err);
+
+/* report.c */
+enum poly_status poly_postgresql_numbers(struct poly_postgresql *self, struct poly_arena *arena,
+                                         struct poly_status_report *report, struct poly_error *err);
 
 /* submit.c */
 enum poly_status poly_postgresql_submit(struct poly_owner *owner, struct poly_request *request,

@@ -25,6 +25,19 @@ static void postgresql_close(struct poly_owner *owner)
     free(self);
 }
 
+/* One connection more for the watch. */
+static void warn(struct poly_postgresql *self, struct poly_pg *pg)
+{
+    const struct poly_server *server =
+        &poly_config_store(self->base.instance->config, "relational")->server;
+    struct poly_pg_capacity capacity;
+    struct poly_error ignored;
+
+    if (poly_pg_capacity(pg, &capacity, &ignored) == POLY_OK)
+        (void)poly_pg_capacity_warnings(&capacity, (int64_t)server->pool_max + 1, 0, self->warnings,
+                                        sizeof(self->warnings));
+}
+
 /* The tables, on a connection of their own: an upgrade may take longer than a pool would wait. */
 static enum poly_status prepare(struct poly_postgresql *self, struct poly_error *err)
 {
@@ -38,6 +51,8 @@ static enum poly_status prepare(struct poly_postgresql *self, struct poly_error 
     if (status == POLY_OK)
         status = poly_postgresql_horizon(pg, &horizon, err);
     atomic_store(&self->base.durable, horizon.safe);
+    if (status == POLY_OK)
+        warn(self, pg);
     poly_pg_close(pg);
     return status;
 }
@@ -237,7 +252,7 @@ static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_
     report->commits = atomic_load(&self->commits);
     report->requests = atomic_load(&self->requests);
     report->writer_held = atomic_load(&self->held) > 0;
-    return POLY_OK;
+    return poly_postgresql_numbers(self, arena, report, err);
 }
 
 const struct poly_owner_driver poly_owner_postgresql = {
