@@ -231,7 +231,7 @@ void fixture_foreign_dialects(struct fixture *f, const char *sql, const char *po
 static uint64_t server_last(const struct fixture *f)
 {
     PGconn *conn = PQconnectdb(f->url);
-    PGresult *result = PQexec(conn, "SELECT last FROM poly.horizon()");
+    PGresult *result = PQexec(conn, "SELECT coalesce(max(position), 0) FROM poly.log");
     uint64_t last = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
 
     assert_int_equal(PQntuples(result), 1);
