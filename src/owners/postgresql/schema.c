@@ -33,7 +33,7 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { FORMAT = 3 };
+enum { FORMAT = 4 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -173,8 +173,33 @@ static const char leases[] =
     " tenant text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, holder text NOT NULL,"
     " ends timestamptz NOT NULL, PRIMARY KEY (tenant, name));";
 
+/*
+ * Whose rows a tenant's SQL sees: a setting of the transaction, signed with a secret that the role
+ * it runs as cannot read.
+ */
+static const char tenants[] =
+    "INSERT INTO poly.meta(name, value) VALUES ('tenants',"
+    " uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));"
+    "CREATE FUNCTION poly.sign(a_tenant text) RETURNS text LANGUAGE plpgsql STABLE"
+    " SET search_path = pg_catalog, pg_temp AS $$DECLARE k bytea; BEGIN"
+    " SELECT value INTO STRICT k FROM poly.meta WHERE name = 'tenants';"
+    " RETURN encode(sha256(k || sha256(k || convert_to(a_tenant, 'UTF8'))), 'hex');"
+    " END$$;"
+    "CREATE FUNCTION poly.be(a_tenant text) RETURNS void LANGUAGE plpgsql"
+    " SET search_path = pg_catalog, pg_temp AS $$BEGIN"
+    " PERFORM set_config('poly.tenant', poly.sign(a_tenant) || ':' || a_tenant, true);"
+    " END$$;"
+    "CREATE FUNCTION poly.tenant() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER"
+    " SET search_path = pg_catalog, pg_temp AS $$"
+    "DECLARE s text := current_setting('poly.tenant', true); BEGIN"
+    " IF left(s, 64) = poly.sign(substr(s, 66)) THEN RETURN substr(s, 66); END IF;"
+    " RETURN NULL;"
+    " END$$;"
+    "REVOKE ALL ON FUNCTION poly.sign(text) FROM PUBLIC;"
+    "REVOKE ALL ON FUNCTION poly.be(text) FROM PUBLIC;";
+
 /* What each format adds to the one before. */
-static const char *const steps[FORMAT][2] = {{tables, functions}, {records}, {leases}};
+static const char *const steps[FORMAT][2] = {{tables, functions}, {records}, {leases}, {tenants}};
 
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";

@@ -432,7 +432,10 @@ static enum poly_status postgresql_open(struct poly_relational *relational, stru
 
     if (db == NULL)
         return poly_failed(err);
-    status = poly_relational_sync(relational, db, true, &schema, err);
+    status = poly_postgresql_wall_open((struct poly_postgresql_relational *)relational,
+                                       poly_pg_of(db), err);
+    if (status == POLY_OK)
+        status = poly_relational_sync(relational, db, true, &schema, err);
     owner->driver->give(owner, db);
     if (status == POLY_OK)
         poly_relational_swap(relational, schema);
@@ -454,7 +457,7 @@ static enum poly_status postgresql_version(struct poly_db *db, int *version, str
 
 const struct poly_relational_driver poly_relational_postgresql = {
     .name = "postgresql",
-    .size = sizeof(struct poly_relational),
+    .size = sizeof(struct poly_postgresql_relational),
     .types = types,
     .open = postgresql_open,
     .close = postgresql_close,

@@ -80,7 +80,8 @@ enum poly_status poly_postgresql_gone(struct poly_db *db, const struct poly_tabl
 enum poly_status poly_postgresql_attach(struct poly_pg *pg,
                                         const struct poly_postgresql_table *table,
                                         struct poly_error *err);
-/* Drops the triggers: a migration is about to change the table's shape. */
+/* Drops the triggers, and the policy that names the tenant's column: a migration is about to
+ * change the table's shape. */
 enum poly_status poly_postgresql_detach(struct poly_pg *pg,
                                         const struct poly_postgresql_table *table,
                                         struct poly_error *err);
@@ -91,6 +92,27 @@ enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *t
                                         struct poly_error *err);
 enum poly_status poly_postgresql_tidy(struct poly_relational *relational, struct poly_db *db,
                                       struct poly_error *err);
+
+/* --- postgresql_wall.c --- */
+
+struct poly_postgresql_relational {
+    struct poly_relational base;
+    char no_wall[256]; /* why tenants have no SQL; empty: they have */
+};
+
+/* Outside of a transaction. Failing is no failure: see no_wall. */
+enum poly_status poly_postgresql_wall_open(struct poly_postgresql_relational *relational,
+                                           struct poly_pg *pg, struct poly_error *err);
+/* alone: outside of a transaction. */
+enum poly_status poly_postgresql_wall_table(struct poly_pg *pg,
+                                            const struct poly_postgresql_table *table, bool alone,
+                                            struct poly_error *err);
+/* In a transaction, which is this tenant's from here on. */
+enum poly_status poly_postgresql_wall_enter(struct poly_relational *relational, struct poly_pg *pg,
+                                            struct poly_text tenant, struct poly_arena *arena,
+                                            struct poly_error *err);
+/* Control. false: a tenant's SQL runs as our own role. */
+extern _Atomic bool poly_control_role;
 
 /* --- postgresql_list.c, postgresql_sql.c, postgresql_migrate.c --- */
 

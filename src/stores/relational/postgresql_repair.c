@@ -261,8 +261,8 @@ static enum poly_status note_failure(struct poly_pg *pg, struct poly_table *tabl
     return table->problem == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
-enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *table, bool start,
-                                        struct poly_error *err)
+static enum poly_status repair(struct poly_db *db, struct poly_table *table, bool start,
+                               struct poly_error *err)
 {
     const struct poly_postgresql_table *self = poly_postgresql_table(table);
     struct poly_pg *pg = poly_pg_of(db);
@@ -286,6 +286,16 @@ enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *t
     if (status == POLY_OK)
         status = log_rows(pg, self, false, &written, err);
     return status == POLY_OK ? POLY_OK : explain(pg, self, status, err);
+}
+
+enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *table, bool start,
+                                        struct poly_error *err)
+{
+    enum poly_status status = repair(db, table, start, err);
+
+    if (status != POLY_OK || table->status != POLY_OK)
+        return status;
+    return poly_postgresql_wall_table(poly_pg_of(db), poly_postgresql_table(table), start, err);
 }
 
 /* --- tables that no domain names any more --- */

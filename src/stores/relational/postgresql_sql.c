@@ -179,15 +179,13 @@ enum poly_status poly_postgresql_sql_read(struct poly_sql_reading *r, struct pol
     char *sql = poly_arena_alloc(arena, strlen(r->sql) + 1);
     int64_t deadline =
         poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(r->session) * 1000;
+    struct poly_text tenant = poly_session_tenant(r->session);
     struct poly_db *db;
     int wanted;
     enum poly_status status;
 
     if (sql == NULL)
         return poly_no_memory(err);
-    if (poly_session_tenant(r->session).size > 0)
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "SQL: on PostgreSQL a session with a tenant has none; list its records");
     status = poly_guard_postgresql(r->sql, kind_of(r->session), sql, &wanted, err);
     if (status == POLY_OK)
         status = check_count(wanted, r->value_count, err);
@@ -198,6 +196,10 @@ enum poly_status poly_postgresql_sql_read(struct poly_sql_reading *r, struct pol
         return poly_failed(err);
     poly_pg_deadline(poly_pg_of(db), deadline);
     status = poly_pg_begin(poly_pg_of(db), POLY_PG_SNAPSHOT, true, err);
+    if (status == POLY_OK && tenant.size > 0)
+        status =
+            poly_postgresql_wall_enter(poly_instance_relational(poly_session_instance(r->session)),
+                                       poly_pg_of(db), tenant, arena, err);
     if (status == POLY_OK)
         status = run_read(r, poly_pg_of(db), sql, err);
     poly_pg_deadline(poly_pg_of(db), -1);
