@@ -211,8 +211,15 @@ def test_200_clients_never_open_more_than_max(make, make_postgresql):
 
     def client(n):
         statuses.append(daemon.append('order-%d' % n, n).status_code)
-    watcher = threading.Thread(target=count)
+
+    def block():
+        """Nobody writes for a while, so that all come together, however fast they are."""
+        server.sql('LOCK TABLE poly.log IN EXCLUSIVE MODE; SELECT pg_sleep(2)')
+    watcher, blocker = threading.Thread(target=count), threading.Thread(target=block)
     watcher.start()
+    blocker.start()
+    wire.wait_for(lambda: server.sql("SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock'"
+                                     " AND relation = 'poly.log'::regclass") == '1', 60)
     clients = [threading.Thread(target=client, args=(n,)) for n in range(200)]
     for one in clients:
         one.start()
@@ -220,6 +227,7 @@ def test_200_clients_never_open_more_than_max(make, make_postgresql):
         one.join()
     stop.set()
     watcher.join()
+    blocker.join()
     assert set(statuses) <= {200, 201}, set(statuses)
     assert 0 < most[0] <= 5 + 1, most  # and the one that listens
     metrics = daemon.metrics()
