@@ -18,12 +18,12 @@
  *   embedded_list.c     the SELECT of a list
  *   embedded_sql.c      SQL: reads through the wall, writes under guard
  *   embedded_migrate.c  the statements of a file
- *   sql_wall.c          connections on which SQL sees one tenant's rows only
- *   sql_guard.c         what SQL may do on the writer
- *   sql_function.c      functions on the wall's connections
- *   schema.c            the tables as the database has them
- *   trigger.c           the triggers that write the log
- *   large.c             images that are kept once
+ *   embedded_wall.c     connections on which SQL sees one tenant's rows only
+ *   embedded_guard.c    what SQL may do on the writer
+ *   embedded_function.c functions on the wall's connections
+ *   embedded_schema.c   the tables as the database has them
+ *   embedded_trigger.c  the triggers that write the log
+ *   embedded_large.c    images that are kept once
  *
  * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c.
  */
@@ -37,7 +37,7 @@
 #include "core/operation.h"
 #include "core/session.h"
 #include "polystore/relational.h"
-#include "stores/relational/schema.h"
+#include "stores/relational/table.h"
 
 struct poly_listing;
 struct poly_sql_reading;

@@ -42,7 +42,7 @@ static inline int poly_table_parameter(size_t column, int step)
     return 3 + (int)column * step + step;
 }
 
-/* --- schema.c --- */
+/* --- embedded_schema.c --- */
 
 /*
  * Reads one domain's table from the database. A table that does not fit is no
@@ -58,7 +58,7 @@ enum poly_type poly_type_declared(const char *declared);
 /* Bytes for "poly_<domain>_insert". */
 #define POLY_TRIGGER_NAME (POLY_MAX_NAME + 32)
 
-/* --- trigger.c --- */
+/* --- embedded_trigger.c --- */
 
 /* Fills the texts that make log records of rows. */
 void poly_table_log_sql(struct poly_table *table, struct poly_buffer *scratch, bool *failed);
@@ -129,7 +129,7 @@ poly_embedded_relational(struct poly_relational *relational)
     return (struct poly_embedded_relational *)relational;
 }
 
-/* --- sql_guard.c --- */
+/* --- embedded_guard.c --- */
 
 /*
  * The authorizer of the writer. It is set once, because setting one makes
@@ -151,7 +151,7 @@ bool poly_guard_secret(const char *table);
 /* May SQL call it? */
 bool poly_guard_function(const char *name);
 
-/* --- sql_wall.c --- */
+/* --- embedded_wall.c --- */
 
 /* A connection of its own for one caller's SQL. */
 struct poly_wall {

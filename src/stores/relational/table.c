@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "stores/relational/schema.h"
+#include "stores/relational/table.h"
 
 const char *poly_type_name(enum poly_type type)
 {

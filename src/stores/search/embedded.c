@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "stores/search/rank.h"
+#include "stores/search/embedded_rank.h"
 
 enum { APPLY_MEMORY = 256 * 1024 * 1024 };
 

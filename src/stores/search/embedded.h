@@ -63,7 +63,7 @@ static inline enum poly_status poly_embedded_why(const struct poly_error *err)
     return err == NULL ? POLY_UNAVAILABLE : err->status;
 }
 
-/* --- generation.c --- */
+/* --- embedded_generation.c --- */
 
 /* Makes the tables of a generation from the configuration; no effect when there. */
 enum poly_status poly_generation_make(struct poly_embedded *self, struct poly_db *db,
@@ -78,14 +78,14 @@ enum poly_status poly_generation_find(struct poly_embedded *self, struct poly_db
 const struct poly_search_index *
 poly_generation_index(const struct poly_search_generation *generation, const char *domain);
 
-/* --- apply.c --- */
+/* --- embedded_apply.c --- */
 
 /* In the transaction that is open on db. */
 enum poly_status poly_embedded_apply(struct poly_embedded *self, struct poly_db *db,
                                      const struct poly_search_generation *generation,
                                      struct poly_batch *batch, struct poly_error *err);
 
-/* --- find.c --- */
+/* --- embedded_find.c --- */
 
 /* On the snapshot that is open on db. */
 enum poly_status poly_embedded_find(const struct poly_search_generation *generation,

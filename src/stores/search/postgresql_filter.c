@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "stores/search/filter.h"
+#include "stores/search/embedded_filter.h"
 #include "stores/search/postgresql.h"
 
 enum { PATH_MAX_STEPS = 64 };

@@ -1,7 +1,7 @@
 /* SQL functions of the wall's connections: poly_tenant(), and instr, replace and trim in bounded
  * time. */
-#ifndef POLY_STORES_RELATIONAL_SQL_FUNCTION_H
-#define POLY_STORES_RELATIONAL_SQL_FUNCTION_H
+#ifndef POLY_STORES_RELATIONAL_EMBEDDED_FUNCTION_H
+#define POLY_STORES_RELATIONAL_EMBEDDED_FUNCTION_H
 
 #include "stores/relational/embedded.h"
 

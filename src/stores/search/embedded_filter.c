@@ -3,7 +3,7 @@
  * text with text, and null with nothing, as a list of records does. Column
  * numbers are ours and values are bound, so no text of the caller becomes SQL.
  */
-#include "stores/search/filter.h"
+#include "stores/search/embedded_filter.h"
 
 #include <string.h>
 

@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "stores/search/filter.h"
-#include "stores/search/rank.h"
+#include "stores/search/embedded_filter.h"
+#include "stores/search/embedded_rank.h"
 
 enum { PROGRESS_STEPS = 2000, SNIPPET_WORDS = 24, SNIPPET_TRIGRAMS = 64 };
 

@@ -27,7 +27,7 @@
 #include "base/random.h"
 #include "owners/embedded/embedded.h"
 #include "stores/relational/embedded.h"
-#include "stores/relational/sql_function.h"
+#include "stores/relational/embedded_function.h"
 
 _Atomic bool poly_control_wall = true;
 

@@ -1,6 +1,6 @@
 /* BM25 over one tenant's documents, as a function inside FTS5. */
-#ifndef POLY_STORES_SEARCH_RANK_H
-#define POLY_STORES_SEARCH_RANK_H
+#ifndef POLY_STORES_SEARCH_EMBEDDED_RANK_H
+#define POLY_STORES_SEARCH_EMBEDDED_RANK_H
 
 #include "base/limits.h"
 #include "base/sqlite.h"

@@ -7,8 +7,8 @@
  * statements are cached under the address of their text. A schema is a list of
  * tables, one for each domain, and is replaced whole after a migration.
  */
-#ifndef POLY_STORES_RELATIONAL_SCHEMA_H
-#define POLY_STORES_RELATIONAL_SCHEMA_H
+#ifndef POLY_STORES_RELATIONAL_TABLE_H
+#define POLY_STORES_RELATIONAL_TABLE_H
 
 #include "base/arena.h"
 #include "base/buffer.h"

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "stores/relational/sql_function.h"
+#include "stores/relational/embedded_function.h"
 
 enum {
     TRIM_SET_MAX = 64,

@@ -1,6 +1,6 @@
 /* Filters of a search, as SQL with bound values over an index's filter table ("f"). */
-#ifndef POLY_STORES_SEARCH_FILTER_H
-#define POLY_STORES_SEARCH_FILTER_H
+#ifndef POLY_STORES_SEARCH_EMBEDDED_FILTER_H
+#define POLY_STORES_SEARCH_EMBEDDED_FILTER_H
 
 #include "base/sqlite.h"
 #include "stores/search/embedded.h"

@@ -12,7 +12,7 @@
  * reach the page that was asked for; that shows before the length is known,
  * because a document is at least as long as what matched in it.
  */
-#include "stores/search/rank.h"
+#include "stores/search/embedded_rank.h"
 
 #include <math.h>
 
