@@ -27,6 +27,18 @@ struct poly_scan {
  * data is not kept any more; what came before it was visited. */
 enum poly_status poly_log_scan(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
 
+/* Which of the log's indexes a query is read by: how its filters are to be asked for. */
+enum poly_log_by {
+    POLY_BY_ALL,
+    POLY_BY_DOMAIN,
+    POLY_BY_TYPE,
+    POLY_BY_KEY,
+    POLY_BY_LISTS,
+    POLY_BY_COUNT
+};
+enum poly_log_by poly_log_filter(const struct poly_log_query *query);
+size_t poly_names_count(const char *const *names); /* up to the NULL; of NULL: 0 */
+
 /* With all that it points to, into the arena. false: out of memory. */
 bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,
                       struct poly_record *to);

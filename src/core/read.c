@@ -30,6 +30,28 @@ bool poly_record_copy(struct poly_arena *arena, const struct poly_record *from,
            (to->data.type == POLY_NULL || copy_text(arena, &to->data.text));
 }
 
+size_t poly_names_count(const char *const *names)
+{
+    size_t count = 0;
+
+    while (names != NULL && names[count] != NULL)
+        count++;
+    return count;
+}
+
+enum poly_log_by poly_log_filter(const struct poly_log_query *query)
+{
+    size_t domains = poly_names_count(query->domains), types = poly_names_count(query->types);
+
+    if (domains == 1 && query->key != NULL)
+        return POLY_BY_KEY;
+    if (domains == 0 && types == 0)
+        return POLY_BY_ALL;
+    if (domains == 1 && types == 0)
+        return POLY_BY_DOMAIN;
+    return domains == 0 && types == 1 ? POLY_BY_TYPE : POLY_BY_LISTS;
+}
+
 uint64_t poly_log_head(struct poly_instance *instance)
 {
     return atomic_load(&instance->head.value);

@@ -19,27 +19,25 @@
 #define LIST(column, parameter)                                                                    \
     "(" parameter " IS NULL OR " column " IN (SELECT value FROM json_each(" parameter ")))"
 
-enum filter { ALL, DOMAIN, TYPE, KEY, LISTS, FILTERS };
-
-static const char *const statements[FILTERS][2] = {
-    [ALL] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log WHERE 1" FORWARDS,
-             "SELECT " POLY_LOG_COLUMNS " FROM poly_log WHERE 1" BACKWARDS},
-    [DOMAIN] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_domain"
-                " WHERE domain = ?5" FORWARDS,
-                "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_domain"
-                " WHERE domain = ?5" BACKWARDS},
-    [TYPE] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_type"
-              " WHERE type = ?6" FORWARDS,
-              "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_type"
-              " WHERE type = ?6" BACKWARDS},
-    [KEY] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_key"
-             " WHERE domain = ?5 AND key = ?7 AND " LIST("type", "?6") FORWARDS,
-             "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_key"
-             " WHERE domain = ?5 AND key = ?7 AND " LIST("type", "?6") BACKWARDS},
-    [LISTS] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log"
-               " WHERE " LIST("domain", "?5") " AND " LIST("type", "?6") FORWARDS,
-               "SELECT " POLY_LOG_COLUMNS " FROM poly_log"
-               " WHERE " LIST("domain", "?5") " AND " LIST("type", "?6") BACKWARDS},
+static const char *const statements[POLY_BY_COUNT][2] = {
+    [POLY_BY_ALL] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log WHERE 1" FORWARDS,
+                     "SELECT " POLY_LOG_COLUMNS " FROM poly_log WHERE 1" BACKWARDS},
+    [POLY_BY_DOMAIN] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_domain"
+                        " WHERE domain = ?5" FORWARDS,
+                        "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_domain"
+                        " WHERE domain = ?5" BACKWARDS},
+    [POLY_BY_TYPE] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_type"
+                      " WHERE type = ?6" FORWARDS,
+                      "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_type"
+                      " WHERE type = ?6" BACKWARDS},
+    [POLY_BY_KEY] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_key"
+                     " WHERE domain = ?5 AND key = ?7 AND " LIST("type", "?6") FORWARDS,
+                     "SELECT " POLY_LOG_COLUMNS " FROM poly_log INDEXED BY poly_log_key"
+                     " WHERE domain = ?5 AND key = ?7 AND " LIST("type", "?6") BACKWARDS},
+    [POLY_BY_LISTS] = {"SELECT " POLY_LOG_COLUMNS " FROM poly_log"
+                       " WHERE " LIST("domain", "?5") " AND " LIST("type", "?6") FORWARDS,
+                       "SELECT " POLY_LOG_COLUMNS " FROM poly_log"
+                       " WHERE " LIST("domain", "?5") " AND " LIST("type", "?6") BACKWARDS},
 };
 
 void poly_log_row(sqlite3_stmt *statement, struct poly_record *record, bool *large)
@@ -68,30 +66,6 @@ void poly_log_record(struct poly_stmt *stmt, struct poly_record *record, bool *l
     poly_log_row(stmt->statement, record, large);
 }
 
-static size_t count_of(const char *const *names)
-{
-    size_t count = 0;
-
-    while (names != NULL && names[count] != NULL)
-        count++;
-    return count;
-}
-
-static enum filter choose(const struct poly_log_query *query)
-{
-    size_t domains = count_of(query->domains), types = count_of(query->types);
-
-    if (domains == 1 && query->key != NULL)
-        return KEY;
-    if (domains == 0 && types == 0)
-        return ALL;
-    if (domains == 1 && types == 0)
-        return DOMAIN;
-    if (domains == 0 && types == 1)
-        return TYPE;
-    return LISTS;
-}
-
 static const char *json_list(struct poly_arena *arena, const char *const *names)
 {
     struct poly_buffer buffer;
@@ -111,27 +85,27 @@ static const char *json_list(struct poly_arena *arena, const char *const *names)
 }
 
 static enum poly_status bind_filter(sqlite3_stmt *get, const struct poly_scan *scan,
-                                    enum filter filter, struct poly_error *err)
+                                    enum poly_log_by filter, struct poly_error *err)
 {
     const struct poly_log_query *query = scan->query;
     const char *domains, *types;
 
-    if (filter == ALL)
+    if (filter == POLY_BY_ALL)
         return POLY_OK;
-    domains = filter == LISTS                ? json_list(scan->arena, query->domains)
-              : count_of(query->domains) > 0 ? query->domains[0]
-                                             : NULL;
-    types = filter == LISTS || filter == KEY ? json_list(scan->arena, query->types)
-            : count_of(query->types) > 0     ? query->types[0]
-                                             : NULL;
-    if ((domains == NULL && count_of(query->domains) > 0) ||
-        (types == NULL && count_of(query->types) > 0))
+    domains = filter == POLY_BY_LISTS                ? json_list(scan->arena, query->domains)
+              : poly_names_count(query->domains) > 0 ? query->domains[0]
+                                                     : NULL;
+    types = filter == POLY_BY_LISTS || filter == POLY_BY_KEY ? json_list(scan->arena, query->types)
+            : poly_names_count(query->types) > 0             ? query->types[0]
+                                                             : NULL;
+    if ((domains == NULL && poly_names_count(query->domains) > 0) ||
+        (types == NULL && poly_names_count(query->types) > 0))
         return poly_no_memory(err);
     if (domains != NULL)
         poly_bind_text(get, 5, poly_text(domains));
     if (types != NULL)
         poly_bind_text(get, 6, poly_text(types));
-    if (filter == KEY)
+    if (filter == POLY_BY_KEY)
         poly_bind_text(get, 7, poly_text(query->key));
     return POLY_OK;
 }
@@ -184,7 +158,7 @@ static enum poly_status give(struct poly_db *db, sqlite3_stmt *get, struct poly_
 enum poly_status poly_log_scan_embedded(struct poly_db *db, struct poly_scan *scan,
                                         struct poly_error *err)
 {
-    enum filter filter = choose(scan->query);
+    enum poly_log_by filter = poly_log_filter(scan->query);
     sqlite3_stmt *get = poly_db_prepare(db, statements[filter][scan->query->backwards], err);
     enum poly_status status;
     uint32_t given = 0;

@@ -33,14 +33,13 @@ enum { DATA = 8, META, SALT = POLY_RECORD_SALT, BYTES };
             SELECT RANGE_BACKWARDS TENANT rest NO_KEY ORDER_BACKWARDS                              \
     }
 
-enum filter { ALL, DOMAIN, TYPE, LISTS, KEY, FILTERS };
-
-static const char *const statements[FILTERS][2] = {
-    [ALL] = BOTH(UNUSED),
-    [DOMAIN] = BOTH(ONE_DOMAIN " AND ($6::text[] IS NULL OR true)"),
-    [TYPE] = BOTH(" AND type = ($6::text[])[1] AND ($5::text[] IS NULL OR true)"),
-    [LISTS] = BOTH(" AND ($5::text[] IS NULL OR domain = ANY($5))" TYPES),
-    [KEY] = {OF_KEY(RANGE_FORWARDS) ORDER_FORWARDS, OF_KEY(RANGE_BACKWARDS) ORDER_BACKWARDS},
+static const char *const statements[POLY_BY_COUNT][2] = {
+    [POLY_BY_ALL] = BOTH(UNUSED),
+    [POLY_BY_DOMAIN] = BOTH(ONE_DOMAIN " AND ($6::text[] IS NULL OR true)"),
+    [POLY_BY_TYPE] = BOTH(" AND type = ($6::text[])[1] AND ($5::text[] IS NULL OR true)"),
+    [POLY_BY_LISTS] = BOTH(" AND ($5::text[] IS NULL OR domain = ANY($5))" TYPES),
+    [POLY_BY_KEY] = {OF_KEY(RANGE_FORWARDS) ORDER_FORWARDS,
+                     OF_KEY(RANGE_BACKWARDS) ORDER_BACKWARDS},
 };
 
 const char poly_postgresql_records[] =
@@ -80,33 +79,11 @@ void poly_postgresql_record(struct poly_stmt *stmt, struct poly_record *record, 
 
 /* --- scanning --- */
 
-static int count_of(const char *const *names)
-{
-    int count = 0;
-
-    while (names != NULL && names[count] != NULL)
-        count++;
-    return count;
-}
-
-static enum filter choose(const struct poly_log_query *query)
-{
-    int domains = count_of(query->domains), types = count_of(query->types);
-
-    if (domains == 1 && query->key != NULL)
-        return KEY;
-    if (domains == 0 && types == 0)
-        return ALL;
-    if (domains == 1 && types == 0)
-        return DOMAIN;
-    return domains == 0 && types == 1 ? TYPE : LISTS;
-}
-
 /* false: out of memory. */
 static bool add_names(struct poly_pg_params *params, struct poly_arena *arena,
                       const char *const *names)
 {
-    int count = count_of(names);
+    int count = (int)poly_names_count(names);
     struct poly_text *texts;
 
     if (count == 0) {
@@ -149,7 +126,8 @@ static enum poly_status read_page(struct poly_pg *pg, const struct poly_scan *sc
         poly_pg_add_null(&params);
     else
         poly_pg_add_text(&params, poly_text(query->key));
-    return poly_pg_run(pg, statements[choose(query)][query->backwards], &params, rows, err);
+    return poly_pg_run(pg, statements[poly_log_filter(query)][query->backwards], &params, rows,
+                       err);
 }
 
 /* One page to the visitor. */

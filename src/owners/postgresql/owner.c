@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "core/server.h"
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
@@ -61,15 +62,8 @@ static enum poly_status open_all(struct poly_postgresql *self, struct poly_error
 {
     const struct poly_server *server =
         &poly_config_store(self->base.instance->config, "relational")->server;
-    struct poly_pg_options where = {.url = server->url,
-                                    .password_env = server->password_env,
-                                    .password_file = server->password_file,
-                                    .application_name = "polystore",
-                                    .connect_ms = (int)server->pool_connect_ms};
-    struct poly_pg_pool_options pool = {.max = (int)server->pool_max,
-                                        .min = server->pool_min == 0 ? -1 : (int)server->pool_min,
-                                        .idle_ms = (int)server->pool_idle_ms,
-                                        .acquire_ms = (int)server->pool_acquire_ms};
+    struct poly_pg_options where = poly_server_options(server);
+    struct poly_pg_pool_options pool = poly_server_pool(server);
     enum poly_status status;
 
     self->texts = poly_pg_texts_new();
