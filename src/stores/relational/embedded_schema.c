@@ -103,14 +103,6 @@ struct reading {
     const char *key_declared;
 };
 
-static void problem(struct poly_table *table, enum poly_status status, const char *text)
-{
-    if (table->problem != NULL)
-        return;
-    table->status = status;
-    table->problem = text == NULL ? "out of memory" : text;
-}
-
 static bool is_binary(struct poly_db *db, const char *table, const char *column)
 {
     const char *collation = NULL;
@@ -135,9 +127,10 @@ static enum poly_status read_kind(struct reading *r, struct poly_error *err)
     if (status != POLY_OK)
         return status;
     if (!row) {
-        problem(r->table, POLY_UNAVAILABLE,
-                poly_arena_printf(arena, "table '%s' does not exist; run 'polystore migrate up'",
-                                  domain->table));
+        poly_table_problem(
+            r->table, POLY_UNAVAILABLE,
+            poly_arena_printf(arena, "table '%s' does not exist; run 'polystore migrate up'",
+                              domain->table));
         return POLY_OK;
     }
 
@@ -146,14 +139,16 @@ static enum poly_status read_kind(struct reading *r, struct poly_error *err)
     r->table->exists = true;
     r->without_rowid = sqlite3_column_int(statement, 1) != 0;
     if (kind == NULL || strcmp(kind, "table") != 0)
-        problem(r->table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena,
-                                  "'%s' is a %s: triggers that see every change can stand on an "
-                                  "ordinary table only",
-                                  domain->table, kind == NULL ? "thing" : kind));
+        poly_table_problem(
+            r->table, POLY_UNSUPPORTED,
+            poly_arena_printf(arena,
+                              "'%s' is a %s: triggers that see every change can stand on an "
+                              "ordinary table only",
+                              domain->table, kind == NULL ? "thing" : kind));
     else if (strncasecmp(domain->table, "poly_", 5) == 0)
-        problem(r->table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena, "'%s' is one of Polystore's own tables", domain->table));
+        poly_table_problem(
+            r->table, POLY_UNSUPPORTED,
+            poly_arena_printf(arena, "'%s' is one of Polystore's own tables", domain->table));
     sqlite3_reset(statement);
     return POLY_OK;
 }
@@ -217,12 +212,8 @@ static enum poly_status read_columns(struct reading *r, struct poly_error *err)
         status = poly_db_row(r->db, statement, &row, err);
         if (status != POLY_OK || !row)
             break;
-        if (table->column_count == POLY_MAX_COLUMNS) {
-            problem(table, POLY_UNSUPPORTED,
-                    poly_arena_printf(table->arena, "table '%s' has more than %d columns",
-                                      table->domain->table, POLY_MAX_COLUMNS));
+        if (!poly_table_check_columns(table))
             break;
-        }
         if (!read_column(r, statement))
             status = poly_no_memory(err);
     }
@@ -238,60 +229,27 @@ static void check_key(struct reading *r)
     const struct poly_column *key = &table->columns[table->key];
     const char *name = table->domain->table;
 
-    if (r->keys == 0)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "table '%s' has no primary key%s: a record is found by it", name,
-                                  r->primary > 0 ? " beside the tenant's column" : ""));
-    else if (r->keys > 1)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "table '%s' has a primary key of %zu columns; a domain needs one "
-                                  "(a tenant's column beside it does not count)",
-                                  name, r->keys));
-    else if (key->type != POLY_INT && key->type != POLY_TEXT && key->type != POLY_UUID)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "key '%s' of table '%s' is declared '%s'; a key is INTEGER, TEXT "
-                                  "or UUID",
-                                  key->name, name, r->key_declared));
-    else if (!key->binary)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "key '%s' of table '%s' has a collation of its own; a key is "
-                                  "compared byte for byte (COLLATE BINARY)",
-                                  key->name, name));
-    else if (key->generated)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena, "key '%s' of table '%s' is a generated column",
-                                  key->name, name));
-}
-
-static void check_tenant(struct reading *r)
-{
-    struct poly_table *table = r->table;
-    const struct poly_domain *domain = table->domain;
-    enum poly_type type = table->tenant_type;
-
-    if (domain->tenant == NULL)
+    if (!poly_table_check_keys(table, r->keys))
         return;
-    if (!r->tenant_found)
-        problem(table, POLY_UNAVAILABLE,
-                poly_arena_printf(table->arena,
-                                  "table '%s' has no column '%s', which the domain names as its "
-                                  "tenant",
-                                  domain->table, domain->tenant));
-    else if (type != POLY_INT && type != POLY_TEXT && type != POLY_UUID)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "tenant column '%s' of table '%s' must be TEXT, INTEGER or UUID",
-                                  domain->tenant, domain->table));
-    else if (!r->tenant_binary)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "tenant column '%s' of table '%s' has a collation of its own; "
-                                  "tenants are compared byte for byte (COLLATE BINARY)",
-                                  domain->tenant, domain->table));
+    if (key->type != POLY_INT && key->type != POLY_TEXT && key->type != POLY_UUID)
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(table->arena,
+                              "key '%s' of table '%s' is declared '%s'; a key is INTEGER, TEXT "
+                              "or UUID",
+                              key->name, name, r->key_declared));
+    else if (!key->binary)
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(table->arena,
+                              "key '%s' of table '%s' has a collation of its own; a key is "
+                              "compared byte for byte (COLLATE BINARY)",
+                              key->name, name));
+    else if (key->generated)
+        poly_table_problem(table, POLY_UNSUPPORTED,
+                           poly_arena_printf(table->arena,
+                                             "key '%s' of table '%s' is a generated column",
+                                             key->name, name));
 }
 
 /* --- the texts --- */
@@ -497,7 +455,7 @@ static enum poly_status load(struct reading *r, struct poly_error *err)
     if (table->problem == NULL)
         check_key(r);
     if (table->problem == NULL)
-        check_tenant(r);
+        poly_table_check_tenant(table, r->tenant_found, r->tenant_binary);
     if (table->problem == NULL) {
         table->key_made = r->primary == 1 && !r->without_rowid && same(r->key_declared, "INTEGER");
         build(table, &failed);

@@ -51,14 +51,6 @@ struct reading {
     const char *key_type;
 };
 
-static void problem(struct poly_table *table, enum poly_status status, const char *text)
-{
-    if (table->problem != NULL)
-        return;
-    table->status = status;
-    table->problem = text == NULL ? "out of memory" : text;
-}
-
 const char *poly_postgresql_keep(struct poly_postgresql_table *table, struct poly_buffer *text,
                                  bool *failed)
 {
@@ -103,9 +95,10 @@ static enum poly_status read_table(struct reading *r, struct poly_error *err)
         return status;
     table->exists = PQntuples(rows) == 1;
     if (!table->exists) {
-        problem(table, POLY_UNAVAILABLE,
-                poly_arena_printf(table->arena,
-                                  "table '%s' does not exist; run 'polystore migrate up'", name));
+        poly_table_problem(
+            table, POLY_UNAVAILABLE,
+            poly_arena_printf(table->arena, "table '%s' does not exist; run 'polystore migrate up'",
+                              name));
         PQclear(rows);
         return POLY_OK;
     }
@@ -118,14 +111,15 @@ static enum poly_status read_table(struct reading *r, struct poly_error *err)
     r->self->partitioned = kind == 'p';
     r->self->rewritten = poly_pg_bool(rows, 0, 3);
     if (kind != 'r' && kind != 'p')
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "'%s' is a %s: triggers that see every change can stand on an "
-                                  "ordinary table only",
-                                  name, kind_name(kind)));
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(table->arena,
+                              "'%s' is a %s: triggers that see every change can stand on an "
+                              "ordinary table only",
+                              name, kind_name(kind)));
     else if (strcmp(schema, "poly") == 0 || strncmp(schema, "pg_", 3) == 0 ||
              strcmp(schema, "information_schema") == 0)
-        problem(
+        poly_table_problem(
             table, POLY_UNSUPPORTED,
             poly_arena_printf(table->arena, "'%s' is not one of the application's tables", name));
     PQclear(rows);
@@ -266,12 +260,8 @@ static enum poly_status read_columns(struct reading *r, struct poly_error *err)
     if (status != POLY_OK)
         return status;
     for (int row = 0; row < PQntuples(rows) && status == POLY_OK; row++) {
-        if (table->column_count == POLY_MAX_COLUMNS) {
-            problem(table, POLY_UNSUPPORTED,
-                    poly_arena_printf(table->arena, "table '%s' has more than %d columns",
-                                      table->domain->table, POLY_MAX_COLUMNS));
+        if (!poly_table_check_columns(table))
             break;
-        }
         if (!read_column(r, rows, row))
             status = poly_no_memory(err);
     }
@@ -288,55 +278,27 @@ static void check_key(struct reading *r)
     const char *name = table->domain->table;
     struct poly_arena *arena = table->arena;
 
-    if (r->keys == 0)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena, "table '%s' has no primary key%s: a record is found by it",
-                                  name, table->tenant_in_key ? " beside the tenant's column" : ""));
-    else if (r->keys > 1)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena,
-                                  "table '%s' has a primary key of %zu columns; a domain needs one "
-                                  "(a tenant's column beside it does not count)",
-                                  name, r->keys));
-    else if (key->type != POLY_INT && key->type != POLY_UUID &&
-             (key->type != POLY_TEXT || !r->key_exact))
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena,
-                                  "key '%s' of table '%s' is declared '%s'; a key is INTEGER, TEXT "
-                                  "or UUID, compared byte for byte",
-                                  key->name, name, r->key_type));
-    else if (key->generated)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena, "key '%s' of table '%s' is a generated column", key->name,
-                                  name));
-    else if (!r->immediate)
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(arena,
-                                  "the primary key of table '%s' is DEFERRABLE: a put cannot rest "
-                                  "on it",
-                                  name));
-}
-
-static void check_tenant(struct reading *r)
-{
-    struct poly_table *table = r->table;
-    const struct poly_domain *domain = table->domain;
-    enum poly_type type = table->tenant_type;
-
-    if (domain->tenant == NULL)
+    if (!poly_table_check_keys(table, r->keys))
         return;
-    if (!r->tenant_found)
-        problem(table, POLY_UNAVAILABLE,
-                poly_arena_printf(table->arena,
-                                  "table '%s' has no column '%s', which the domain names as its "
-                                  "tenant",
-                                  domain->table, domain->tenant));
-    else if (type != POLY_INT && type != POLY_UUID && (type != POLY_TEXT || !r->tenant_exact))
-        problem(table, POLY_UNSUPPORTED,
-                poly_arena_printf(table->arena,
-                                  "tenant column '%s' of table '%s' must be TEXT, INTEGER or UUID, "
-                                  "compared byte for byte",
-                                  domain->tenant, domain->table));
+    if (key->type != POLY_INT && key->type != POLY_UUID &&
+        (key->type != POLY_TEXT || !r->key_exact))
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(arena,
+                              "key '%s' of table '%s' is declared '%s'; a key is INTEGER, TEXT "
+                              "or UUID, compared byte for byte",
+                              key->name, name, r->key_type));
+    else if (key->generated)
+        poly_table_problem(table, POLY_UNSUPPORTED,
+                           poly_arena_printf(arena, "key '%s' of table '%s' is a generated column",
+                                             key->name, name));
+    else if (!r->immediate)
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(arena,
+                              "the primary key of table '%s' is DEFERRABLE: a put cannot rest "
+                              "on it",
+                              name));
 }
 
 /* --- the texts --- */
@@ -595,7 +557,8 @@ static enum poly_status load(struct reading *r, struct poly_error *err)
     if (table->problem == NULL)
         check_key(r);
     if (table->problem == NULL)
-        check_tenant(r);
+        poly_table_check_tenant(table, r->tenant_found,
+                                r->tenant_exact || table->tenant_type != POLY_TEXT);
     if (table->problem == NULL) {
         const struct poly_column *key = &table->columns[table->key];
 

@@ -55,6 +55,15 @@ struct poly_schema {
 
 void poly_table_free(struct poly_table *table); /* NULL is accepted */
 
+/* While it is read: the first thing that is wrong with it stays. text NULL: there was no memory. */
+void poly_table_problem(struct poly_table *table, enum poly_status status, const char *text);
+/* keys: columns of its primary key, without the tenant's. Says whether there is one. */
+bool poly_table_check_keys(struct poly_table *table, size_t keys);
+/* found: has it the tenant's column? exact: compared byte for byte? */
+void poly_table_check_tenant(struct poly_table *table, bool found, bool exact);
+/* Has it room for another column? */
+bool poly_table_check_columns(struct poly_table *table);
+
 /* Index of the column, or column_count. */
 size_t poly_table_find(const struct poly_table *table, const char *name);
 /* "id, title, body": for messages. Cut when long. */
