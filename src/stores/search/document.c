@@ -10,6 +10,19 @@ static bool is_type(struct poly_text type, const char *name)
     return type.size == strlen(name) && memcmp(type.data, name, type.size) == 0;
 }
 
+bool poly_document_wants(const struct poly_config *config, struct poly_text domain)
+{
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *d = &config->domains[i];
+        const char *source = d->stream == NULL ? d->name : d->stream;
+
+        if (d->search.field_count > 0 && strlen(source) == domain.size &&
+            memcmp(source, domain.data, domain.size) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool poly_document_concerns(const char *source, bool stream, const struct poly_record *record)
 {
     bool event = record->type.size == 0 || record->type.data[0] != '$';

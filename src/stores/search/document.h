@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "core/driver.h"
 
+/* Is it the name of a domain that is searched, or the category of its streams? */
+bool poly_document_wants(const struct poly_config *config, struct poly_text domain);
 /* Does a record make or remove a document of an index? source: the domain's name, or a stream's
  * category. Changes belong to the domain of their name, events to those that follow their category.
  */

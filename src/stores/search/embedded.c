@@ -4,6 +4,7 @@
  * who opens the transaction, and stands in this file only.
  */
 #include "stores/search/embedded.h"
+#include "stores/search/document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,17 +108,7 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
 
 static bool wants(struct poly_store *store, struct poly_text domain)
 {
-    const struct poly_config *config = embedded(store)->config;
-
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *d = &config->domains[i];
-        const char *source = d->stream == NULL ? d->name : d->stream;
-
-        if (d->search.field_count > 0 && strlen(source) == domain.size &&
-            memcmp(source, domain.data, domain.size) == 0)
-            return true;
-    }
-    return false;
+    return poly_document_wants(embedded(store)->config, domain);
 }
 
 /* --- transactions --- */

@@ -139,16 +139,6 @@ static enum poly_status open_scopes(struct find *f)
 
 /* --- where each term may match --- */
 
-static int field_column(const struct poly_search_index *index, const char *field)
-{
-    if (field == NULL)
-        return POLY_QUERY_ANY;
-    for (size_t i = 0; i < index->names.field_count; i++)
-        if (strcmp(index->names.fields[i], field) == 0)
-            return (int)i;
-    return POLY_QUERY_NOWHERE;
-}
-
 static enum poly_status fits_words(struct find *f, struct poly_text text, bool *fits)
 {
     *fits = true;
@@ -177,7 +167,7 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
 
     for (size_t i = 0; i < f->scope_count; i++) {
         struct scope *scope = &f->scopes[i];
-        int column = field_column(scope->index, term->field);
+        int column = poly_query_column(&scope->index->names, term->field);
         bool fits = false;
         enum poly_status status = POLY_OK;
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "core/config.h"
+#include "core/server.h"
 #include "stores/search/document.h"
 
 enum {
@@ -53,15 +54,8 @@ static enum poly_status set_up(struct poly_pg *pg, void *arg, struct poly_error 
 static enum poly_status connect_store(struct poly_ts *self, const struct poly_server *server,
                                       struct poly_error *err)
 {
-    struct poly_pg_options where = {.url = server->url,
-                                    .password_env = server->password_env,
-                                    .password_file = server->password_file,
-                                    .application_name = "polystore",
-                                    .connect_ms = (int)server->pool_connect_ms};
-    struct poly_pg_pool_options pool = {.max = (int)server->pool_max,
-                                        .min = server->pool_min == 0 ? -1 : (int)server->pool_min,
-                                        .idle_ms = (int)server->pool_idle_ms,
-                                        .acquire_ms = (int)server->pool_acquire_ms};
+    struct poly_pg_options where = poly_server_options(server);
+    struct poly_pg_pool_options pool = poly_server_pool(server);
     struct poly_pg *pg;
     enum poly_status status = poly_pg_target_new(&where, &self->target, err);
 
@@ -115,17 +109,7 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
 
 static bool wants(struct poly_store *store, struct poly_text domain)
 {
-    const struct poly_config *config = poly_ts_of(store)->config;
-
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *d = &config->domains[i];
-        const char *source = d->stream == NULL ? d->name : d->stream;
-
-        if (d->search.field_count > 0 && strlen(source) == domain.size &&
-            memcmp(source, domain.data, domain.size) == 0)
-            return true;
-    }
-    return false;
+    return poly_document_wants(poly_ts_of(store)->config, domain);
 }
 
 /* --- the calls --- */

@@ -96,16 +96,6 @@ static enum poly_status open_scopes(struct find *f)
     return status;
 }
 
-static int field_column(const struct poly_ts_index *index, const char *field)
-{
-    if (field == NULL)
-        return POLY_QUERY_ANY;
-    for (size_t i = 0; i < index->names.field_count; i++)
-        if (strcmp(index->names.fields[i], field) == 0)
-            return (int)i;
-    return POLY_QUERY_NOWHERE;
-}
-
 /* A term that one domain cannot have matches nothing there; one that none can have is a mistake. */
 static enum poly_status place_term(struct find *f, const struct poly_query_node *term)
 {
@@ -113,7 +103,7 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
 
     for (size_t i = 0; i < f->scope_count; i++) {
         struct scope *scope = &f->scopes[i];
-        int column = field_column(scope->index, term->field);
+        int column = poly_query_column(&scope->index->names, term->field);
         bool fits = scope->terms[term->index].count > 0;
 
         trigram = trigram || (scope->index->kind == POLY_WORDS_TRIGRAM && !fits);

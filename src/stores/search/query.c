@@ -558,3 +558,14 @@ size_t poly_query_print(const struct poly_query *query, const int *columns, stru
     print_node(&p, query->root);
     return p.count;
 }
+
+int poly_query_column(const struct poly_extract_names *names, const char *field)
+{
+    if (field == NULL)
+        return POLY_QUERY_ANY;
+    for (size_t i = 0; i < names->field_count; i++) {
+        if (strcmp(names->fields[i], field) == 0)
+            return (int)i;
+    }
+    return POLY_QUERY_NOWHERE;
+}

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/status.h"
+#include "stores/search/extract.h"
 
 enum poly_query_type {
     POLY_QUERY_TERM, /* a word or a phrase */
@@ -56,6 +57,8 @@ enum poly_status poly_query_no_word(const struct poly_query_node *term, bool tri
 /* Where a term may match in one index. */
 #define POLY_QUERY_ANY (-1)     /* in every column */
 #define POLY_QUERY_NOWHERE (-2) /* the index lacks its field, or cannot hold such a word */
+/* Of a term's field (NULL: any), in an index of these names. */
+int poly_query_column(const struct poly_extract_names *names, const char *field);
 
 /* Can it match anything at all? */
 bool poly_query_alive(const struct poly_query_node *node, const int *columns);
