@@ -12,53 +12,11 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "core/session.h"
+#include "docs.h"
 #include "lab.h"
 #include "vfs_fault.h"
 
 static struct poly_error err;
-
-static const char tables[] = "CREATE TABLE docs(id TEXT PRIMARY KEY, title TEXT NOT NULL, body);\n";
-
-#define DOMAINS                                                                                    \
-    "domains:\n"                                                                                   \
-    "  docs: {table: docs, tenant: none, search: {fields: [title]}}\n"                             \
-    "  orders: {stream: order}\n"
-static const char colocated[] = DOMAINS;
-static const char following[] =
-    "stores: {search: {driver: embedded, placement: follower}}\n" DOMAINS;
-
-static void open_with(struct fixture *f, const char *config)
-{
-    fixture_make(f);
-    fixture_migration(f, "0001_docs.sql", tables);
-    fixture_open(f, config);
-    fixture_migrate(f);
-}
-
-static int setup(void **state)
-{
-    static struct fixture f;
-
-    open_with(&f, colocated);
-    *state = &f;
-    return 0;
-}
-
-static int setup_following(void **state)
-{
-    static struct fixture f;
-
-    open_with(&f, following);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_disarm();
-    fixture_remove(*state);
-    return 0;
-}
 
 static enum poly_status put_doc(struct fixture *f, const char *key, const char *title)
 {
