@@ -202,3 +202,14 @@ enum poly_status poly_instance_write(struct poly_instance *instance,
 
     return instance->owner->driver->run(instance->owner, &request, err);
 }
+
+enum poly_status poly_instance_write_alone(struct poly_instance *instance,
+                                           enum poly_status (*fn)(struct poly_db *db, void *arg,
+                                                                  struct poly_error *err),
+                                           void *arg, struct poly_error *err)
+{
+    struct poly_request request = {
+        .run = fn, .arg = arg, .single = true, .repeatable = true, .deadline = -1};
+
+    return instance->owner->driver->run(instance->owner, &request, err);
+}

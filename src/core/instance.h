@@ -32,6 +32,12 @@ enum poly_status poly_instance_write(struct poly_instance *instance,
                                      enum poly_status (*fn)(struct poly_db *db, void *arg,
                                                             struct poly_error *err),
                                      void *arg, struct poly_error *err);
+/* The same without a transaction: what fn has run is there whatever comes after it. Run again from
+ * its beginning it must have the effect of once. */
+enum poly_status poly_instance_write_alone(struct poly_instance *instance,
+                                           enum poly_status (*fn)(struct poly_db *db, void *arg,
+                                                                  struct poly_error *err),
+                                           void *arg, struct poly_error *err);
 
 /* --- what the stores define and the core calls (stores/stores.c) --- */
 

@@ -94,6 +94,36 @@ static void applied_once(void **state)
     assert_int_equal(log_after(f, 0).puts, 2);
 }
 
+/* Where the two differ, both have the same number; each driver passes the other's over. */
+static void dialects(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_migrations migrations;
+    struct poly_document document;
+    struct poly_error err;
+
+    fixture_migration(f, "0001_users.embedded.sql",
+                      "CREATE TABLE users(id TEXT PRIMARY KEY, embedded TEXT);");
+    fixture_migration(f, "0001_users.postgresql.sql",
+                      "CREATE TABLE users(id TEXT PRIMARY KEY, postgresql TEXT);");
+    fixture_migration(f,
+                      fixture_on_server() ? "0002_other.embedded.sql" : "0002_other.postgresql.sql",
+                      "this is for another driver");
+    assert_ok(up(f, &migrations, &err));
+    assert_int_equal(migrations.count, 1);
+    assert_string_equal(migrations.migrations[0].name.data, "0001_users.sql");
+    assert_ok(put_row(f->admin, "users", "a", ROW({"id", poly_str("a")}), 0, NULL, &err));
+    assert_ok(poly_get(f->admin, "users", "a", &document, &err));
+    assert_string_equal(document.row.fields[1].name,
+                        fixture_on_server() ? "postgresql" : "embedded");
+    if (fixture_on_server())
+        return;
+    fixture_migration(f, "0003_index.sql",
+                      "-- polystore: no transaction\nCREATE INDEX i ON users(embedded);");
+    assert_fails(up(f, &migrations, &err), POLY_UNSUPPORTED);
+    assert_message("NAME.embedded.sql");
+}
+
 /* A file that fails leaves nothing behind, and the one before it stays. */
 static void failing(void **state)
 {
@@ -347,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(applied_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(dialects, setup, teardown),
         cmocka_unit_test_setup_teardown(failing, setup, teardown),
         cmocka_unit_test_setup_teardown(drift, setup, teardown),
         cmocka_unit_test_setup_teardown(not_allowed, setup, teardown),

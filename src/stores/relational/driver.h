@@ -25,7 +25,9 @@
  *   embedded_trigger.c  the triggers that write the log
  *   embedded_large.c    images that are kept once
  *
- * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c.
+ * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c, and
+ *
+ *   postgresql_alone.c  migrations that are no transaction
  */
 #ifndef POLY_STORES_RELATIONAL_DRIVER_H
 #define POLY_STORES_RELATIONAL_DRIVER_H
@@ -93,7 +95,6 @@ struct poly_relational_driver {
 
     /* --- migrations, in the transaction of each file --- */
 
-    const char *dialect;          /* NAME.<dialect>.sql takes the place of NAME.sql; NULL: never */
     const char *create_migration; /* our table of what was applied */
     const char *has_migration;    /* 1, where that is there */
     /* Whose change it is, for the records that the triggers write. Others wait for their turn. */
@@ -102,6 +103,12 @@ struct poly_relational_driver {
     enum poly_status (*migrate_run)(struct poly_relational *relational, struct poly_db *db,
                                     const char *text, struct poly_error *err);
     enum poly_status (*migrate_end)(struct poly_db *db, struct poly_error *err);
+    /* A file that is no transaction: of all who run such files, one at a time, until the connection
+     * is given back. Waits for that. NULL, both: every file is a transaction. */
+    enum poly_status (*migrate_turn)(struct poly_db *db, struct poly_error *err);
+    /* Its statements, outside of a transaction. POLY_DENIED: one that could not run again after
+     * a failure, or that the log would have to hear of; none was run. */
+    enum poly_status (*migrate_alone)(struct poly_db *db, const char *text, struct poly_error *err);
 };
 
 extern const struct poly_relational_driver poly_relational_embedded, poly_relational_postgresql;
@@ -148,6 +155,9 @@ enum poly_status poly_relational_sync(struct poly_relational *relational, struct
                                       struct poly_error *err);
 void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema);
 void poly_relational_drop(struct poly_relational *relational, struct poly_schema *schema);
+
+/* migrate.c: the line, from 1, of a place in the text of a file. */
+int poly_migrate_line(const char *text, const char *at);
 
 /* The status of a failure that was written into err by somebody who gave none. */
 static inline enum poly_status poly_failed(const struct poly_error *err)

@@ -20,15 +20,6 @@ struct applying {
     bool detached;
 };
 
-static int line_of(const char *text, const char *at)
-{
-    int line = 1;
-
-    for (; text < at && *text != '\0'; text++)
-        line += *text == '\n';
-    return line;
-}
-
 /* Where the statement's first word begins. */
 static const char *first_word(const char *sql)
 {
@@ -84,12 +75,12 @@ static enum poly_status run_statement(struct applying *a, struct poly_db *db, co
         code = statement == NULL ? SQLITE_DONE : sqlite3_step(statement);
     guard->level = GUARD_OFF;
     if (code != SQLITE_DONE && guard->refused[0] != '\0')
-        status =
-            poly_fail(err, POLY_DENIED, "line %d: %s", line_of(a->text, start), guard->refused);
+        status = poly_fail(err, POLY_DENIED, "line %d: %s", poly_migrate_line(a->text, start),
+                           guard->refused);
     else if (code != SQLITE_DONE) {
         char where[32];
 
-        snprintf(where, sizeof(where), "line %d", line_of(a->text, start));
+        snprintf(where, sizeof(where), "line %d", poly_migrate_line(a->text, start));
         status = poly_db_fail(db, code, where, err);
         if (status == POLY_EXISTS)
             status = POLY_INVALID;

@@ -7,7 +7,10 @@
  * at all. The check whether it is still to be done runs in there too, so two
  * runners that start together do not both apply it.
  *
- * Where a statement must differ, NAME.<dialect>.sql takes the place of NAME.sql
+ * A file that says so is no transaction: there are statements that cannot run in one. Then
+ * each of them can run again, and after a failure the file begins anew.
+ *
+ * Where a statement must differ, NAME.<driver>.sql takes the place of NAME.sql
  * on that database; what is kept is NAME.sql, with the checksum of the file that ran.
  */
 #include <dirent.h>
@@ -35,6 +38,7 @@ struct file {
     const char *name;
     uint64_t number;
     bool present; /* in the folder */
+    bool alone;   /* it is no transaction */
     const char *text;
     size_t size;
     unsigned char sum[SUM];
@@ -62,13 +66,25 @@ static bool ends(const char *name, const char *end)
     return size > tail && strcmp(name + size - tail, end) == 0;
 }
 
-/* Length of the name without ".<dialect>.sql"; 0: it has none. */
-static size_t stem(const char *name, const char *dialect)
+/* Length of the name without ".<driver>.sql"; 0: it has none. */
+static size_t stem(const char *name, const char *driver)
 {
     char end[40];
 
-    snprintf(end, sizeof(end), ".%s.sql", dialect);
+    snprintf(end, sizeof(end), ".%s.sql", driver);
     return ends(name, end) ? strlen(name) - strlen(end) : 0;
+}
+
+/* For another driver than this one. */
+static bool elsewhere(const struct migrating *m, const char *name)
+{
+    const char *const drivers[] = {poly_relational_embedded.name, poly_relational_postgresql.name};
+
+    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
+        if (stem(name, drivers[i]) > 0)
+            return strcmp(drivers[i], m->relational->driver->name) != 0;
+    }
+    return false;
 }
 
 /* NNNN_name.sql; *number. */
@@ -81,6 +97,35 @@ static bool parse_name(const char *name, uint64_t *number)
         return false;
     *number = strtoull(name, NULL, 10);
     return true;
+}
+
+/* What stands as "-- polystore: …" in the comment that the file begins with. */
+static enum poly_status read_orders(struct file *file, const char *path, struct poly_error *err)
+{
+    static const char mark[] = "-- polystore:", alone[] = "no transaction";
+    const char *line = file->text;
+
+    while (strncmp(line, "--", 2) == 0) {
+        size_t size = strcspn(line, "\r\n");
+        const char *order = line + sizeof(mark) - 1;
+
+        if (strncmp(line, mark, sizeof(mark) - 1) == 0) {
+            order += strspn(order, " \t");
+            size = strcspn(order, "\r\n");
+            while (size > 0 && (order[size - 1] == ' ' || order[size - 1] == '\t'))
+                size--;
+            if (size != sizeof(alone) - 1 || memcmp(order, alone, size) != 0)
+                return poly_fail(err, POLY_INVALID,
+                                 "migration '%s': '%.*s' is nothing that a file can ask for; "
+                                 "there is '%s %s'",
+                                 path, (int)(size > 100 ? 100 : size), order, mark, alone);
+            file->alone = true;
+            line = order;
+        }
+        line += strcspn(line, "\r\n");
+        line += strspn(line, "\r\n");
+    }
+    return POLY_OK;
 }
 
 static enum poly_status read_file(struct migrating *m, struct file *file, const char *entry,
@@ -114,7 +159,8 @@ static enum poly_status read_file(struct migrating *m, struct file *file, const 
         return poly_fail(err, POLY_INVALID, "migration '%s' has a NUL character", path);
     file->text = text;
     crypto_generichash(file->sum, SUM, (const unsigned char *)text, file->size, NULL, 0);
-    return POLY_OK;
+    file->alone = false;
+    return read_orders(file, path, err);
 }
 
 static struct file *add_file(struct migrating *m, const char *name, uint64_t number)
@@ -154,12 +200,12 @@ static struct file *by_name(struct migrating *m, const char *name)
 /* 0001_init.postgresql.sql stands for 0001_init.sql there, and is nothing elsewhere. */
 static enum poly_status read_entry(struct migrating *m, const char *entry, struct poly_error *err)
 {
-    const char *dialect = m->relational->driver->dialect, *name = entry;
-    size_t own = dialect == NULL ? 0 : stem(entry, dialect);
+    const char *name = entry;
+    size_t own = stem(entry, m->relational->driver->name);
     uint64_t number = 0;
     struct file *file;
 
-    if (entry[0] == '.' || !ends(entry, ".sql") || (own == 0 && stem(entry, "postgresql") > 0))
+    if (entry[0] == '.' || !ends(entry, ".sql") || elsewhere(m, entry))
         return POLY_OK;
     if (own > 0)
         name = poly_arena_printf(m->arena, "%.*s.sql", (int)own, entry);
@@ -171,7 +217,7 @@ static enum poly_status read_entry(struct migrating *m, const char *entry, struc
                          entry);
     file = by_name(m, name);
     if (file != NULL && own == 0)
-        return POLY_OK; /* the one in the dialect was there first */
+        return POLY_OK; /* the driver's own was there first */
     if (file == NULL)
         file = add_file(m, name, number);
     if (file == NULL)
@@ -403,10 +449,41 @@ static enum poly_status apply(struct poly_db *db, void *arg, struct poly_error *
     return status == POLY_OK && !a->done_before ? keep(a, db, err) : status;
 }
 
+/* Statement by statement. May run again from its beginning, as each of them may. */
+static enum poly_status apply_alone(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct applying *a = arg;
+    const struct poly_relational_driver *driver = a->m->relational->driver;
+    enum poly_status status = driver->migrate_turn(db, err);
+
+    if (status != POLY_OK)
+        return status;
+    a->done_before = false;
+    status = check_again(a, db, err);
+    if (status == POLY_OK && !a->done_before)
+        status = driver->migrate_alone(db, a->file->text, err);
+    return status == POLY_OK && !a->done_before ? keep(a, db, err) : status;
+}
+
+static enum poly_status run_file(struct applying *a, struct poly_error *err)
+{
+    struct poly_instance *instance = a->m->relational->instance;
+    const struct poly_relational_driver *driver = a->m->relational->driver;
+
+    if (!a->file->alone)
+        return poly_instance_write(instance, apply, a, err);
+    if (driver->migrate_alone == NULL)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "it asks for no transaction, and SQLite has no statement that needs that: "
+                         "put it into NAME.postgresql.sql, and what SQLite is to run into "
+                         "NAME.embedded.sql");
+    return poly_instance_write_alone(instance, apply_alone, a, err);
+}
+
 static enum poly_status apply_file(struct migrating *m, struct file *file, struct poly_error *err)
 {
     struct applying a = {.m = m, .file = file};
-    enum poly_status status = poly_instance_write(m->relational->instance, apply, &a, err);
+    enum poly_status status = run_file(&a, err);
 
     if (status != POLY_OK) {
         poly_relational_drop(m->relational, a.schema);
@@ -415,6 +492,15 @@ static enum poly_status apply_file(struct migrating *m, struct file *file, struc
     if (a.schema != NULL)
         poly_relational_swap(m->relational, a.schema);
     return POLY_OK;
+}
+
+int poly_migrate_line(const char *text, const char *at)
+{
+    int line = 1;
+
+    for (; text < at && *text != '\0'; text++)
+        line += *text == '\n';
+    return line;
 }
 
 /* --- public --- */

@@ -471,7 +471,6 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .sql_read = poly_postgresql_sql_read,
     .sql_check = poly_postgresql_sql_check,
     .sql_run = poly_postgresql_sql_run,
-    .dialect = "postgresql",
     .create_migration = "CREATE TABLE IF NOT EXISTS poly.migration(name text COLLATE \"C\" PRIMARY"
                         " KEY, checksum bytea NOT NULL, time bigint NOT NULL)",
     .has_migration = "SELECT count(*) FROM pg_class WHERE relname = 'migration'"
@@ -479,4 +478,6 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .migrate_begin = poly_postgresql_migrate_begin,
     .migrate_run = poly_postgresql_migrate_run,
     .migrate_end = poly_postgresql_migrate_end,
+    .migrate_turn = poly_postgresql_migrate_turn,
+    .migrate_alone = poly_postgresql_migrate_alone,
 };

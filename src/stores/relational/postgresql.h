@@ -114,6 +114,14 @@ enum poly_status poly_postgresql_wall_enter(struct poly_relational *relational, 
 /* Control. false: a tenant's SQL runs as our own role. */
 extern _Atomic bool poly_control_role;
 
+/* --- postgresql_alone.c --- */
+
+enum poly_status poly_postgresql_migrate_turn(struct poly_db *db, struct poly_error *err);
+enum poly_status poly_postgresql_migrate_alone(struct poly_db *db, const char *text,
+                                               struct poly_error *err);
+/* Control. false: who waits for the turn does so in a statement, with its snapshot. */
+extern _Atomic bool poly_control_turn;
+
 /* --- postgresql_list.c, postgresql_sql.c, postgresql_migrate.c --- */
 
 enum poly_status poly_postgresql_list(struct poly_listing *list, struct poly_db *db,

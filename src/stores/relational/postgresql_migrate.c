@@ -15,15 +15,6 @@
 
 static const char sql_meta[] = "SELECT set_config('poly.meta', $1, true)";
 
-static int line_of(const char *text, const char *at)
-{
-    int line = 1;
-
-    for (; text < at && *text != '\0'; text++)
-        line += *text == '\n';
-    return line;
-}
-
 /* --- no statement of it may end the transaction --- */
 
 static bool ends_transaction(const struct poly_word *word)
@@ -47,7 +38,8 @@ static enum poly_status check(const char *text, struct poly_error *err)
     for (poly_word_first(&token, text); token.kind != POLY_WORD_END; poly_word_next(&token)) {
         if (token.kind == POLY_WORD_BROKEN)
             return poly_fail_at(err, POLY_INVALID, (int)(token.at - text),
-                                "line %d: a quote or comment has no end", line_of(text, token.at));
+                                "line %d: a quote or comment has no end",
+                                poly_migrate_line(text, token.at));
         if (poly_word_is(&token, "ATOMIC") && poly_word_is(&before, "BEGIN"))
             depth = 1;
         else if (depth > 0 && poly_word_is(&token, "CASE"))
@@ -57,7 +49,7 @@ static enum poly_status check(const char *text, struct poly_error *err)
         else if (depth == 0 && first && ends_transaction(&token))
             return poly_fail(err, POLY_DENIED,
                              "line %d: '%.*s' would end the transaction in which the file runs",
-                             line_of(text, token.at), (int)token.size, token.at);
+                             poly_migrate_line(text, token.at), (int)token.size, token.at);
         first = depth == 0 && token.kind == POLY_WORD_SIGN && *token.at == ';';
         before = token;
     }
@@ -142,8 +134,11 @@ enum poly_status poly_postgresql_migrate_run(struct poly_relational *relational,
     position = status == POLY_OK ? -1 : err->position;
     if (status == POLY_EXISTS)
         status = POLY_INVALID;
+    if (status != POLY_OK && strcmp(poly_pg_state(poly_pg_of(db)), "25001") == 0)
+        return poly_fail_in(err, status,
+                            "a file that begins with '-- polystore: no transaction' may have it");
     if (status != POLY_OK && position >= 0 && (size_t)position <= strlen(text))
-        return poly_fail_in(err, status, "line %d", line_of(text, text + position));
+        return poly_fail_in(err, status, "line %d", poly_migrate_line(text, text + position));
     return status == POLY_OK ? POLY_OK : poly_fail_in(err, status, "the file");
 }
 
