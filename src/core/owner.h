@@ -87,6 +87,8 @@ struct poly_owner_driver {
     void (*read_end)(struct poly_owner *owner, struct poly_db *db, bool snapshot);
     /* Could that position exist? A token of a later one is refused. */
     bool (*reached)(struct poly_owner *owner, uint64_t position);
+    /* Somebody waits until the log is complete up to there. NULL: that is always known at once. */
+    void (*await)(struct poly_owner *owner, uint64_t position);
 
     /* --- writing --- */
 
@@ -169,6 +171,12 @@ struct poly_owner_driver {
 };
 
 enum { POLY_RECORD_SALT = 10, POLY_LEASE_MS = 10000 };
+
+static inline void poly_owner_await(struct poly_owner *owner, uint64_t position)
+{
+    if (owner->driver->await != NULL && position > atomic_load(&owner->durable))
+        owner->driver->await(owner, position);
+}
 
 extern const struct poly_owner_driver poly_owner_embedded;
 /* All, NULL at the end: owners/owners.c. */

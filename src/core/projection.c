@@ -567,6 +567,7 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
         }
         if (status != POLY_TIMEOUT || poly_clock_monotonic() >= deadline)
             return status;
+        poly_owner_await(session->instance->owner, session->after);
         poly_signal_wait(&projection->applied, session->after, deadline, seen);
     }
 }

@@ -107,6 +107,7 @@ static enum poly_status wait_for_token(struct poly_session *session, struct poly
         return poly_fail(err, POLY_UNAVAILABLE, "log: complete up to %llu, the token asks for %llu",
                          (unsigned long long)atomic_load(&head->value),
                          (unsigned long long)session->after);
+    poly_owner_await(session->instance->owner, session->after);
     do {
         if (poly_signal_wait(head, session->after, deadline, poly_signal_seen(head)))
             return POLY_OK;

@@ -46,7 +46,9 @@ struct poly_postgresql {
     pthread_t watch;
     bool watch_runs;
     char warnings[600]; /* of the start */
-    int watch_wake; /* eventfd: we have written */
+    int watch_wake;           /* eventfd: we have written, or somebody waits */
+    _Atomic bool told;        /* it was written to, and not yet looked after */
+    _Atomic uint64_t awaited; /* highest position that somebody waits for */
     _Atomic bool stopping;
     pthread_mutex_t lock; /* guards what follows */
     char error[256];      /* the last one; empty */
@@ -135,6 +137,7 @@ struct poly_pg *poly_replicas_take(struct poly_replicas *replicas,
 enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err);
 void poly_postgresql_unwatch(struct poly_postgresql *self);
 void poly_postgresql_wake(struct poly_postgresql *self);
+void poly_postgresql_await(struct poly_owner *owner, uint64_t position);
 /* Reads poly.horizon() on any connection. */
 struct poly_horizon {
     uint64_t safe, last, lsn;

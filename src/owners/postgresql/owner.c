@@ -259,6 +259,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .read = poly_postgresql_read,
     .read_end = postgresql_read_end,
     .reached = postgresql_reached,
+    .await = poly_postgresql_await,
     .run = poly_postgresql_run,
     .submit = poly_postgresql_submit,
     .hold = poly_postgresql_hold,

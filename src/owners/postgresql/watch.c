@@ -5,6 +5,10 @@
  * transaction that takes long is looked at less and less often. Only when
  * nobody writes does it sleep, and then until it is told. The net below that is
  * a look every few seconds.
+ *
+ * A look costs the server about as much as a write does. So the first word is
+ * looked after at once, and what is told after that waits a moment and is looked
+ * after together, unless somebody waits for a position that is not complete yet.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,6 +20,7 @@
 
 enum {
     SOON_US = 1000,
+    GAP_US = 5000,        /* between looks that nobody waits for */
     LATER_US = 50000,     /* longest pause while somebody writes */
     NET_US = 1000000,     /* when nobody does: see schema.c on notifications */
     STALLED_US = 1000000, /* from here on the status names who holds readers up */
@@ -64,9 +69,28 @@ static void drain(int fd)
 void poly_postgresql_wake(struct poly_postgresql *self)
 {
     uint64_t one = 1;
-    ssize_t written = write(self->watch_wake, &one, sizeof(one));
+    ssize_t written;
 
+    if (atomic_exchange(&self->told, true))
+        return;
+    written = write(self->watch_wake, &one, sizeof(one));
     (void)written; /* a full counter wakes as well */
+}
+
+void poly_postgresql_await(struct poly_owner *owner, uint64_t position)
+{
+    struct poly_postgresql *self = poly_postgresql_of(owner);
+    uint64_t highest = atomic_load(&self->awaited);
+
+    while (highest < position && !atomic_compare_exchange_weak(&self->awaited, &highest, position))
+        continue;
+    atomic_store(&self->told, false); /* it may be resting although it was told */
+    poly_postgresql_wake(self);
+}
+
+static bool awaited(const struct poly_postgresql *self)
+{
+    return atomic_load(&self->awaited) > atomic_load(&self->base.durable);
 }
 
 /* --- who holds readers up --- */
@@ -142,6 +166,30 @@ static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, i
     return POLY_OK;
 }
 
+/* Until there is a reason to look again, and not before soonest unless somebody waits. */
+static enum poly_status rest(struct poly_postgresql *self, struct poly_pg *pg, int64_t pause,
+                             int64_t soonest, struct poly_error *err)
+{
+    int64_t until = poly_clock_monotonic() + pause;
+    enum poly_status status = POLY_OK;
+    bool over = false;
+
+    while (!over && status == POLY_OK) {
+        enum poly_pg_event event = POLY_PG_DEADLINE;
+        struct poly_pg_notice notice;
+
+        if (until < soonest && !awaited(self))
+            until = soonest;
+        status = poly_pg_wait(pg, self->watch_wake, until, &event, &notice, err);
+        if (status == POLY_OK && event == POLY_PG_WOKEN)
+            drain(self->watch_wake);
+        over = event == POLY_PG_DEADLINE || awaited(self) || atomic_load(&self->stopping) ||
+               poly_clock_monotonic() >= soonest;
+        until = soonest;
+    }
+    return status;
+}
+
 static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
                                struct poly_error *err)
 {
@@ -149,16 +197,13 @@ static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
     enum poly_status status = POLY_OK;
 
     while (status == POLY_OK && !atomic_load(&self->stopping)) {
-        struct poly_pg_notice notice;
-        enum poly_pg_event event;
+        int64_t begun = poly_clock_monotonic();
 
-        poly_pg_deadline(pg, poly_clock_monotonic() + NET_US);
+        atomic_store(&self->told, false);
+        poly_pg_deadline(pg, begun + NET_US);
         status = look(self, pg, &pause, err);
         if (status == POLY_OK)
-            status = poly_pg_wait(pg, self->watch_wake, poly_clock_monotonic() + pause, &event,
-                                  &notice, err);
-        if (status == POLY_OK && event == POLY_PG_WOKEN)
-            drain(self->watch_wake);
+            status = rest(self, pg, pause, begun + GAP_US, err);
     }
     return status;
 }
