@@ -2,6 +2,8 @@
 #ifndef POLY_BASE_POSTGRES_INSIDE_H
 #define POLY_BASE_POSTGRES_INSIDE_H
 
+#include <stdatomic.h>
+
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/postgres.h"
@@ -39,6 +41,7 @@ enum {
 
 struct poly_pg_statement {
     const char *sql;
+    uint64_t text; /* hash of it */
     uint64_t used; /* handed out at this tick */
     Oid *types;    /* of its parameters */
     int count;
@@ -88,6 +91,7 @@ struct poly_pg {
     struct poly_pg_encoded encoded;
     struct poly_pg_pipeline pipe;
     PGnotify *notice;
+    struct poly_pg_times *times; /* of the pool; NULL: not measured */
     /* the pool's */
     struct poly_pg *next;
     int64_t idle_since;
@@ -129,7 +133,21 @@ enum poly_status poly_pg_check(struct poly_pg *pg, PGresult *result, const char 
 bool poly_pg_readable(Oid type); /* in binary */
 bool poly_pg_all_readable(const PGresult *described);
 
+/* postgres_time.c: calls and time of each text; thread-safe */
+struct poly_pg_times;
+struct poly_pg_times *poly_pg_times_new(void);
+void poly_pg_times_free(struct poly_pg_times *times);
+uint64_t poly_pg_text_hash(const char *sql);                                    /* never 0 */
+void poly_pg_times_add(struct poly_pg_times *times, uint64_t text, int64_t us); /* 0: no effect */
+/* How many texts take longer on average. */
+int poly_pg_times_over(struct poly_pg_times *times, int64_t mean_us);
+
 /* postgres_statement.c */
+/* The answer to it, which is timed. */
+enum poly_status poly_pg_timed_answer(struct poly_pg *pg, uint64_t text, PGresult **result,
+                                      struct poly_error *err);
+/* The hash of a text that was prepared here; 0: it is not known any more. */
+uint64_t poly_pg_cached_text(const struct poly_pg *pg, const char *sql);
 /* Forgets the last failure; what follows may commit when no transaction is open. */
 enum poly_status poly_pg_begin_call(struct poly_pg *pg, struct poly_error *err);
 /* The cached statement, prepared now if it was not: in the open pipeline, if there is one. */

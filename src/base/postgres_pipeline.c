@@ -279,7 +279,8 @@ static enum poly_status next(struct poly_pg *pg, PGresult **result, struct poly_
         if (--pipe->early_count == 0)
             pipe->early_first = 0;
     } else {
-        status = poly_pg_answer(pg, &one, err);
+        status =
+            poly_pg_timed_answer(pg, poly_pg_cached_text(pg, pipe->texts[pipe->taken]), &one, err);
     }
     if (status == POLY_OK)
         status = check(pg, one, err);

@@ -31,6 +31,7 @@ enum {
     CLEAN_US = 1000000,   /* for cleaning up a connection that is given back */
     SUSPECT_US = 1000000, /* after one was found broken, all are looked at */
     RETRY_US = 1000000,   /* the keeper's pause after it could not connect */
+    SLOW_US = 1000000,
 };
 
 struct waiter {
@@ -44,6 +45,7 @@ struct waiter {
 
 struct poly_pg_pool {
     struct poly_pg_target *target;
+    struct poly_pg_times *times;
     poly_pg_setup *setup;
     void *arg;
     int max, min;
@@ -244,8 +246,10 @@ static enum poly_status connect_in_place(struct poly_pg_pool *pool, int64_t dead
         free_place(pool);
     }
     pthread_mutex_unlock(&pool->lock);
-    if (status == POLY_OK)
+    if (status == POLY_OK) {
+        made->times = pool->times;
         *pg = made;
+    }
     return status;
 }
 
@@ -366,6 +370,7 @@ void poly_pg_pool_numbers(struct poly_pg_pool *pool, struct poly_pg_pool_numbers
     *numbers = pool->numbers;
     pthread_mutex_unlock(&pool->lock);
     numbers->max = pool->max;
+    numbers->slow = poly_pg_times_over(pool->times, SLOW_US);
     numbers->in_use = numbers->open - numbers->idle - numbers->connecting;
 }
 
@@ -483,8 +488,11 @@ enum poly_status poly_pg_pool_open(const struct poly_pg_options *where,
 
     if (self == NULL)
         return poly_no_memory(err);
-    status = poly_pg_target_new(where, &self->target, err);
+    self->times = poly_pg_times_new();
+    status =
+        self->times == NULL ? poly_no_memory(err) : poly_pg_target_new(where, &self->target, err);
     if (status != POLY_OK) {
+        poly_pg_times_free(self->times);
         free(self);
         return status;
     }
@@ -495,6 +503,7 @@ enum poly_status poly_pg_pool_open(const struct poly_pg_options *where,
     condition_init(&self->due);
     if (pthread_create(&self->keeper, NULL, keep, self) != 0) {
         poly_pg_target_free(self->target);
+        poly_pg_times_free(self->times);
         pthread_cond_destroy(&self->due);
         pthread_mutex_destroy(&self->lock);
         free(self);
@@ -516,6 +525,7 @@ void poly_pg_pool_close(struct poly_pg_pool *pool)
     poly_assert(pool->numbers.open == pool->numbers.idle && pool->first == NULL);
     close_all(pool->idle);
     poly_pg_target_free(pool->target);
+    poly_pg_times_free(pool->times);
     pthread_cond_destroy(&pool->due);
     pthread_mutex_destroy(&pool->lock);
     free(pool);

@@ -27,6 +27,7 @@ struct poly_pg_pool_numbers {
     uint64_t timeouts;           /* gave up waiting */
     uint64_t connects, failures; /* connections made, and not made */
     uint64_t broken;             /* were dropped, because they were lost or unclean */
+    int slow;                    /* statements whose mean time here is over 1,000 ms */
 };
 
 /* Runs on each new connection; may be NULL. */

@@ -127,6 +127,11 @@ bool poly_pg_stale(struct poly_pg *pg, const char *sql, const char *state)
     return false;
 }
 
+uint64_t poly_pg_cached_text(const struct poly_pg *pg, const char *sql)
+{
+    return pg->cache_size == 0 ? 0 : find(pg->cache, pg->cache_size, sql)->text;
+}
+
 /* --- preparing --- */
 
 /* Outside of a pipeline: one of its own, for one round trip. */
@@ -215,6 +220,7 @@ enum poly_status poly_pg_prepare(struct poly_pg *pg, const char *sql,
     if (pg->cache_used * 2 >= pg->cache_size && !cache_grow(pg))
         return poly_no_memory(err);
     snprintf(made.name, sizeof(made.name), "poly%u", ++pg->numbers);
+    made.text = poly_pg_text_hash(sql);
     status = prepare(pg, sql, &made, err);
     if (status != POLY_OK)
         return status;
@@ -228,6 +234,17 @@ enum poly_status poly_pg_prepare(struct poly_pg *pg, const char *sql,
 }
 
 /* --- running --- */
+
+enum poly_status poly_pg_timed_answer(struct poly_pg *pg, uint64_t text, PGresult **result,
+                                      struct poly_error *err)
+{
+    int64_t begun = pg->times == NULL ? 0 : poly_clock_monotonic();
+    enum poly_status status = poly_pg_answer(pg, result, err);
+
+    if (pg->times != NULL)
+        poly_pg_times_add(pg->times, text, poly_clock_monotonic() - begun);
+    return status;
+}
 
 enum poly_status poly_pg_send_statement(struct poly_pg *pg,
                                         const struct poly_pg_statement *statement,
@@ -253,7 +270,7 @@ static enum poly_status run(struct poly_pg *pg, const struct poly_pg_statement *
     enum poly_status status = poly_pg_send_statement(pg, statement, params, err);
 
     if (status == POLY_OK)
-        status = poly_pg_answer(pg, &one, err);
+        status = poly_pg_timed_answer(pg, statement->text, &one, err);
     if (status == POLY_OK)
         status = poly_pg_check(pg, one, sql, err);
     if (status == POLY_OK)
@@ -297,7 +314,7 @@ enum poly_status poly_pg_run_once(struct poly_pg *pg, const char *sql,
                                   const struct poly_pg_params *params, PGresult **result,
                                   struct poly_error *err)
 {
-    struct poly_pg_statement statement = {.sql = sql};
+    struct poly_pg_statement statement = {.sql = sql, .text = poly_pg_text_hash(sql)};
     enum poly_status status = begin(pg, err);
 
     if (status == POLY_OK)
