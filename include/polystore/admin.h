@@ -14,14 +14,23 @@ extern "C" {
 /* --- status: one structure, filled in one place; everything else prints it --- */
 
 enum poly_state {
-    POLY_STATE_OK,       /* answers, and has applied everything it should have */
-    POLY_STATE_BEHIND,   /* applying */
-    POLY_STATE_FILLING,  /* being built for the first time: does not answer yet */
-    POLY_STATE_RETRYING, /* the last apply failed, and will be tried again */
-    POLY_STATE_STOPPED,  /* a record could not be applied: an operator must decide */
-    POLY_STATE_FAILED    /* the log cannot be written any more: restart */
+    POLY_STATE_OK,          /* answers, and has applied everything it should have */
+    POLY_STATE_BEHIND,      /* applying */
+    POLY_STATE_FILLING,     /* being built for the first time: does not answer yet */
+    POLY_STATE_RETRYING,    /* the last apply failed, and will be tried again */
+    POLY_STATE_STOPPED,     /* a record could not be applied: an operator must decide */
+    POLY_STATE_UNREACHABLE, /* the server that keeps the log does not answer; no restart needed */
+    POLY_STATE_FAILED       /* the log cannot be written any more: restart */
 };
 POLY_API const char *poly_state_name(enum poly_state state); /* "ok", "behind", … */
+
+/* Connections of this process to one server. Times in microseconds. */
+struct poly_pool_status {
+    int64_t max, open, in_use, waiting; /* connections; callers that wait */
+    int64_t taken, waited, timeouts;    /* since the start, as is what follows */
+    int64_t wait, wait_max;
+    int64_t connects, failures, broken;
+};
 
 struct poly_projection_status {
     struct poly_text store;  /* "search" */
@@ -40,7 +49,8 @@ struct poly_projection_status {
     int64_t error_time;     /* 0: never */
     int64_t checked;        /* when it last applied or looked and found nothing; 0: never */
     uint64_t skipped;       /* records an operator has skipped, ever */
-    uint64_t documents;
+    uint64_t documents;     /* as counted last, where the store does not answer */
+    const struct poly_pool_status *pool; /* to the store's server; NULL: it is embedded */
 };
 
 struct poly_subscription_status {
@@ -59,16 +69,21 @@ struct poly_domain_status {
 
 /* Of the server that keeps the log. Times in microseconds. */
 struct poly_server_status {
-    bool answers; /* false: hit_ratio and what follows it are not known */
-    int64_t pool_max, pool_open, pool_in_use, pool_waiting; /* connections; callers that wait */
-    int64_t pool_taken, pool_waited, pool_timeouts, pool_wait, pool_wait_max; /* since the start */
-    int64_t pool_connects, pool_failures, pool_broken;
+    bool up;                   /* it can be reached, as far as is known at this moment */
+    int64_t unreachable_since; /* 0: it is up */
+    bool answers; /* it has said its numbers now; false: hit_ratio and what follows are older */
+    struct poly_pool_status pool;
     int64_t retries;      /* transactions that ran again */
     int64_t readers_held; /* an open transaction holds up readers of the log: see last_error */
-    struct poly_text warnings; /* at the start: pools and memory that do not fit; or empty */
-    double hit_ratio;          /* of the server's buffers, 0 to 1; 1 when nothing was read yet */
+    /* Statements whose mean time is over 1,000 ms, and who has measured that:
+     * "pg_stat_statements", of everybody; or "polystore", of this process since its start. */
+    int64_t slow_statements;
+    struct poly_text slow_source;
+    struct poly_text warnings; /* pools and memory that do not fit; or empty */
+    double hit_ratio;          /* of the server's buffers, 0 to 1; NaN: nothing was read yet */
+    int64_t sampled;           /* when these numbers were taken; 0: never */
     int64_t connections, connections_max, connections_active;
-    int64_t slow_statements; /* have been running for over 1,000 ms */
+    int64_t long_running; /* statements that have been running for over 1,000 ms */
     int64_t log_bytes, tables_bytes;
     int64_t replicas, replica_lag; /* that stream from it; the last one's lag */
 };
@@ -82,7 +97,8 @@ struct poly_status_report {
     uint64_t commits, requests, replays; /* since the start */
     bool writer_held;                    /* by an interactive transaction … */
     int64_t writer_held_us;              /* … for so long */
-    bool writes_refused;         /* the last ones were: the disk is full, or the log has failed */
+    /* The last ones were: the disk is full, the log has failed, or its server cannot be reached. */
+    bool writes_refused;
     struct poly_text last_error;         /* of the log; or empty */
     const struct poly_projection_status *projections;
     size_t projection_count;
@@ -90,7 +106,7 @@ struct poly_status_report {
     size_t subscription_count;
     const struct poly_domain_status *domains;
     size_t domain_count;
-    const struct poly_server_status *server; /* NULL: the log is embedded */
+    struct poly_server_status *server; /* NULL: the log is embedded */
 };
 
 /* Never fails for what it reports: that is in the report. */

@@ -39,6 +39,12 @@ POLY_API enum poly_status poly_open(const struct poly_options *options,
  */
 POLY_API void poly_close(struct poly_instance *instance);
 
+/*
+ * Can the database that keeps the log be reached, as far as is known at this moment? Asks nobody.
+ * Where it is embedded: true. Thread-safe.
+ */
+POLY_API bool poly_reachable(struct poly_instance *instance);
+
 #ifdef __cplusplus
 }
 #endif

@@ -457,8 +457,9 @@ const struct api_operation api_operations[] = {
         .path = "/v1/status",
         .summary = "How everything is",
         .description = "The log, each projection with its lag and last error, subscriptions, "
-                       "domains.",
+                       "domains. Answers although the server that keeps the log is away.",
         .rights = POLY_RIGHT_READ,
+        .flags = API_STATUS,
         .success = 200,
         .answer = &api_schema_status,
         .run = api_status,
@@ -479,8 +480,9 @@ const struct api_operation api_operations[] = {
         .method = "GET",
         .path = "/ready",
         .summary = "Can requests be sent here?",
-        .description = "503 unless each store is ok or behind. For a load balancer. On a full "
-                       "disk it is 200, because reads go on; writes_refused says so.",
+        .description = "503, with the reason, unless each store is ok or behind and the log can "
+                       "be reached. For a load balancer. On a full disk it is 200, because reads "
+                       "go on; writes_refused says so.",
         .flags = API_OPEN | API_READY,
         .success = 200,
         .answer = &api_schema_ready,
@@ -493,7 +495,7 @@ const struct api_operation api_operations[] = {
         .summary = "Metrics for Prometheus",
         .description = "From the same report as the status.",
         .rights = POLY_RIGHT_READ,
-        .flags = API_METRICS,
+        .flags = API_METRICS | API_STATUS,
         .success = 200,
         .answer_type = "text/plain; version=0.0.4; charset=utf-8",
         .run = api_metrics_text,

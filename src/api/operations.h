@@ -73,6 +73,7 @@ enum api_flag {
     API_READY = 1 << 10,      /* asks whether requests can be sent here */
     API_METRICS = 1 << 11,    /* whoever serves adds metrics of its own */
     API_REVOKES = 1 << 12,    /* API keys that were good may be so no more */
+    API_STATUS = 1 << 13,     /* answers although the server that keeps the log is away */
 };
 
 struct api_context;

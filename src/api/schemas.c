@@ -355,6 +355,19 @@ const struct api_schema api_schema_hits = {
                COUNT("generation", "of the index that answered")),
 };
 
+#define ONE(member, kind, meaning) COUNT(#member, meaning),
+#define TIME(member, kind, meaning) MEMBER(#member "_seconds", API_NUMBER, meaning, REQUIRED),
+
+const struct api_schema api_schema_pool = {
+    .name = "PoolStatus",
+    .meaning = "connections of this daemon to one server",
+    .fields =
+        (const struct api_field[]){API_POOL_COUNTS(ONE) API_POOL_TIMES(TIME){.name = NULL}},
+};
+
+#undef ONE
+#undef TIME
+
 const struct api_schema api_schema_projection = {
     .name = "Projection",
     .meaning = "a store that follows the log",
@@ -371,7 +384,8 @@ const struct api_schema api_schema_projection = {
                COUNT("documents", "in it"), COUNT("skipped", "records an operator has left out"),
                MEMBER("checked", API_TIME, "when it last applied or looked; missing: never"),
                MEMBER("error", API_TEXT, "the last one"), MEMBER("error_time", API_TIME, "when"),
-               MEMBER("error_position", API_INTEGER, "where", POSITION)),
+               MEMBER("error_position", API_INTEGER, "where", POSITION),
+               MEMBER("pool", API_OBJECT, "to its server", .schema = &api_schema_pool)),
 };
 
 const struct api_schema api_schema_subscription = {
@@ -400,10 +414,18 @@ const struct api_schema api_schema_domain = {
 const struct api_schema api_schema_server = {
     .name = "ServerStatus",
     .meaning = "the server that keeps the log",
-    .fields = FIELDS(FLAG("answers", "false: only the numbers of the pool are known"),
+    .fields = FIELDS(FLAG("up", "it can be reached"),
+                     MEMBER("unreachable_since", API_TIME, "missing: it is up"),
+                     FLAG("answers", "it has said its numbers now; else they are of 'sampled'"),
+                     MEMBER("sampled", API_TIME, "when it said its numbers; missing: never"),
+                     MEMBER("pool", API_OBJECT, "to it", REQUIRED, .schema = &api_schema_pool),
                      API_SERVER_COUNTS(ONE) API_SERVER_TIMES(TIME)
-                         MEMBER("hit_ratio", API_NUMBER, "of its buffers; 1 when nothing was read",
-                                REQUIRED),
+                         MEMBER("slow_source", API_CHOICE,
+                                "who has measured slow_statements: everybody's, or this daemon's "
+                                "since its start",
+                                REQUIRED, .choices = API_SLOW_SOURCES),
+                     MEMBER("hit_ratio", API_NUMBER,
+                            "of its buffers; missing: nothing was read yet"),
                      MEMBER("warnings", API_TEXT, "pools or memory that do not fit")),
 };
 
@@ -424,7 +446,7 @@ const struct api_schema api_schema_status = {
         COUNT("replays", "answered from an idempotency key"),
         FLAG("writer_held", "by an interactive transaction"),
         MEMBER("writer_held_seconds", API_NUMBER, "for so long", REQUIRED),
-        FLAG("writes_refused", "the last ones were: the disk is full, or the log has failed"),
+        FLAG("writes_refused", "the last ones were: disk full, log failed, or server away"),
         MEMBER("last_error", API_TEXT, "of the log"),
         MEMBER("server", API_OBJECT, "that keeps the log", .schema = &api_schema_server),
         ITEMS("projections", projection, "followers"),
@@ -443,7 +465,8 @@ const struct api_schema api_schema_ready = {
     .fields =
         FIELDS(FLAG("ready", "reads are answered, from stores that are ok or behind"),
                FLAG("writes_refused", "as in the status; the next one may be taken"),
-               MEMBER("state", API_CHOICE, "as in the status", REQUIRED, .choices = API_STATES)),
+               MEMBER("state", API_CHOICE, "as in the status", REQUIRED, .choices = API_STATES),
+               MEMBER("reason", API_TEXT, "why not")),
 };
 
 const struct api_schema api_schema_progress = {

@@ -34,6 +34,7 @@
     X(acknowledgement, "Acknowledgement")                                                          \
     X(hit, "Hit")                                                                                  \
     X(hits, "Hits")                                                                                \
+    X(pool, "PoolStatus")                                                                          \
     X(server, "ServerStatus")                                                                      \
     X(projection, "Projection")                                                                    \
     X(subscription, "Subscription")                                                                \
@@ -58,7 +59,7 @@ API_SCHEMAS(API_SCHEMA_DECLARE)
 extern const struct api_schema *const api_schemas[];
 
 /* Texts that are used in more than one table. */
-#define API_STATES "ok|behind|filling|retrying|stopped|failed"
+#define API_STATES "ok|behind|filling|retrying|stopped|unreachable|failed"
 #define API_COMPARISONS "eq|ne|lt|le|gt|ge|in|prefix|is_null|not_null"
 #define API_RIGHTS "read|write|sql|admin"
 

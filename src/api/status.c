@@ -4,11 +4,13 @@
  */
 #include "api/handlers.h"
 
+#include <math.h>
+
 #include "api/server.h"
 #include "base/limits.h"
 #include "base/status.h"
 
-enum { US = 1000000 };
+enum { US = 1000000, REASON_MAX = 1024 };
 
 static double seconds(int64_t microseconds)
 {
@@ -18,6 +20,21 @@ static double seconds(int64_t microseconds)
 static void put_state(struct poly_buffer *out, enum poly_state state)
 {
     api_put_text(out, "state", poly_text(poly_state_name(state)));
+}
+
+static void print_pool(struct poly_buffer *out, const struct poly_pool_status *pool)
+{
+    if (pool == NULL)
+        return;
+    api_name(out, "pool");
+    poly_buffer_char(out, '{');
+#define ONE(member, kind, meaning) api_put_integer(out, #member, (uint64_t)pool->member);
+    API_POOL_COUNTS(ONE)
+#undef ONE
+#define ONE(member, kind, meaning) api_put_number(out, #member "_seconds", seconds(pool->member));
+    API_POOL_TIMES(ONE)
+#undef ONE
+    poly_buffer_char(out, '}');
 }
 
 static void print_projection(struct poly_buffer *out, const struct poly_projection_status *p)
@@ -41,6 +58,7 @@ static void print_projection(struct poly_buffer *out, const struct poly_projecti
     api_put_time(out, "error_time", p->error_time);
     if (p->error_position != 0)
         api_put_integer(out, "error_position", p->error_position);
+    print_pool(out, p->pool);
     poly_buffer_char(out, '}');
 }
 
@@ -95,14 +113,20 @@ static void print_server(struct poly_buffer *out, const struct poly_server_statu
         return;
     api_name(out, "server");
     poly_buffer_char(out, '{');
+    api_put_bool(out, "up", s->up);
+    api_put_time(out, "unreachable_since", s->unreachable_since);
     api_put_bool(out, "answers", s->answers);
+    api_put_time(out, "sampled", s->sampled);
+    print_pool(out, &s->pool);
 #define ONE(member, kind, meaning) api_put_integer(out, #member, (uint64_t)s->member);
     API_SERVER_COUNTS(ONE)
 #undef ONE
 #define ONE(member, kind, meaning) api_put_number(out, #member "_seconds", seconds(s->member));
     API_SERVER_TIMES(ONE)
 #undef ONE
-    api_put_number(out, "hit_ratio", s->hit_ratio);
+    api_put_text(out, "slow_source", s->slow_source);
+    if (!isnan(s->hit_ratio))
+        api_put_number(out, "hit_ratio", s->hit_ratio);
     api_put_some(out, "warnings", s->warnings);
     poly_buffer_char(out, '}');
 }
@@ -175,15 +199,31 @@ enum poly_status api_live(struct api_context *context, struct poly_error *err)
     return api_answer_finish(context, err);
 }
 
-/* A full disk alone is no reason to send reads elsewhere, nor the write that finds room again. */
-static bool is_ready(const struct poly_status_report *report)
+/* Why not, in words that everybody may read; empty: it is. A full disk alone is no reason to send
+ * reads elsewhere, nor the write that finds room again. */
+static void print_reason(struct poly_buffer *out, const struct poly_status_report *report)
 {
-    for (size_t i = 0; i < report->projection_count; i++) {
-        if (report->projections[i].state > POLY_STATE_BEHIND)
-            return false;
+    const struct poly_server_status *server = report->server;
+
+    if (server != NULL && !server->up) {
+        char since[28];
+
+        poly_json_time(server->unreachable_since, since);
+        poly_buffer_printf(out, "the log: its server cannot be reached since %s", since);
+        return;
     }
-    return report->state <= POLY_STATE_BEHIND ||
-           (report->state == POLY_STATE_RETRYING && report->writes_refused);
+    for (size_t i = 0; i < report->projection_count; i++) {
+        const struct poly_projection_status *p = &report->projections[i];
+
+        if (p->state <= POLY_STATE_BEHIND)
+            continue;
+        poly_buffer_printf(out, "%.*s: %s", (int)p->store.size, p->store.data,
+                           poly_state_name(p->state));
+        return;
+    }
+    if (report->state > POLY_STATE_BEHIND &&
+        !(report->state == POLY_STATE_RETRYING && report->writes_refused))
+        poly_buffer_printf(out, "the log: %s", poly_state_name(report->state));
 }
 
 enum poly_status api_ready(struct api_context *context, struct poly_error *err)
@@ -194,13 +234,21 @@ enum poly_status api_ready(struct api_context *context, struct poly_error *err)
     if (status != POLY_OK)
         return status;
 
-    bool ready = is_ready(&report);
+    struct poly_buffer reason;
+
+    poly_buffer_init(&reason, REASON_MAX);
+    print_reason(&reason, &report);
+
+    bool ready = poly_buffer_ok(&reason) && reason.size == 0;
 
     context->head.http = ready ? 200 : 503;
     poly_buffer_char(&context->out, '{');
     api_put_bool(&context->out, "ready", ready);
     api_put_bool(&context->out, "writes_refused", report.writes_refused);
     put_state(&context->out, report.state);
+    if (!ready)
+        api_put_text(&context->out, "reason", (struct poly_text){reason.data, reason.size});
+    poly_buffer_release(&reason);
     poly_buffer_text(&context->out, "}\n");
     return api_answer_finish(context, err);
 }
@@ -339,12 +387,55 @@ static void subscription_lines(struct poly_buffer *out, const struct poly_status
     }
 }
 
+/* Of each store that has a server of its own. */
+static void pool_line(struct poly_buffer *out, const struct poly_projection_status *p,
+                      const char *name, double value)
+{
+    poly_buffer_printf(out, "polystore_projection_pool_%s{", name);
+    label(out, "store", p->store);
+    poly_buffer_char(out, ',');
+    label(out, "driver", p->driver);
+    poly_buffer_text(out, "} ");
+    poly_json_number(out, value);
+    poly_buffer_char(out, '\n');
+}
+
+static void pool_lines(struct poly_buffer *out, const struct poly_status_report *report)
+{
+#define ONE(member, kind, meaning)                                                                 \
+    head(out, "projection_pool_" #member, #kind, meaning);                                         \
+    for (size_t i = 0; i < report->projection_count; i++)                                          \
+        if (report->projections[i].pool != NULL)                                                   \
+            pool_line(out, &report->projections[i], #member,                                       \
+                      (double)report->projections[i].pool->member);
+    API_POOL_COUNTS(ONE)
+#undef ONE
+#define ONE(member, kind, meaning)                                                                 \
+    head(out, "projection_pool_" #member "_seconds", #kind, meaning);                              \
+    for (size_t i = 0; i < report->projection_count; i++)                                          \
+        if (report->projections[i].pool != NULL)                                                   \
+            pool_line(out, &report->projections[i], #member "_seconds",                            \
+                      seconds(report->projections[i].pool->member));
+    API_POOL_TIMES(ONE)
+#undef ONE
+}
+
 static void server_lines(struct poly_buffer *out, const struct poly_server_status *s)
 {
     if (s == NULL)
         return;
-    single(out, "server_answers", "gauge", "1 when the numbers of the server are known.",
-           s->answers);
+    single(out, "server_up", "gauge", "1 when the server can be reached.", s->up);
+    single(out, "server_answers", "gauge", "1 when it has said its numbers now.", s->answers);
+    single(out, "server_sample_timestamp_seconds", "gauge", "When it said them; 0: never.",
+           seconds(s->sampled));
+#define ONE(member, kind, meaning)                                                                 \
+    single(out, "server_pool_" #member, #kind, meaning, (double)s->pool.member);
+    API_POOL_COUNTS(ONE)
+#undef ONE
+#define ONE(member, kind, meaning)                                                                 \
+    single(out, "server_pool_" #member "_seconds", #kind, meaning, seconds(s->pool.member));
+    API_POOL_TIMES(ONE)
+#undef ONE
 #define ONE(member, kind, meaning)                                                                 \
     single(out, "server_" #member, #kind, meaning, (double)s->member);
     API_SERVER_COUNTS(ONE)
@@ -353,7 +444,9 @@ static void server_lines(struct poly_buffer *out, const struct poly_server_statu
     single(out, "server_" #member "_seconds", #kind, meaning, seconds(s->member));
     API_SERVER_TIMES(ONE)
 #undef ONE
-    single(out, "server_hit_ratio", "gauge", "what the server found in its buffers", s->hit_ratio);
+    if (!isnan(s->hit_ratio))
+        single(out, "server_hit_ratio", "gauge", "what the server found in its buffers",
+               s->hit_ratio);
 }
 
 static void log_lines(struct poly_buffer *out, const struct poly_status_report *r)
@@ -389,6 +482,7 @@ enum poly_status api_metrics(struct poly_session *session, struct poly_buffer *o
     for (size_t i = 0; i < report.projection_count; i++)
         state_lines(out, report.projections[i].store.data, report.projections[i].state);
     projection_lines(out, &report);
+    pool_lines(out, &report);
     subscription_lines(out, &report);
     return poly_buffer_ok(out) ? POLY_OK : poly_no_memory(err);
 }

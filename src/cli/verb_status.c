@@ -92,19 +92,41 @@ static enum poly_status print_subscriptions(const json_t *status, struct poly_er
     return printed;
 }
 
+/* Nothing, when the member is missing. */
+static void print_words(const char *what, const char *words, const json_t *object, const char *name)
+{
+    const char *text = cli_json_string(object, name);
+
+    if (text[0] == '\0')
+        return;
+    printf("%s%s", what, words);
+    cli_print_line(stdout, text, strlen(text));
+}
+
 static void print_server(const json_t *server)
 {
     const char *warnings = cli_json_string(server, "warnings");
+    const json_t *pool = json_object_get(server, "pool"),
+                 *ratio = json_object_get(server, "hit_ratio");
 
     if (server == NULL)
         return;
+    print_words("server    ", "cannot be reached since ", server, "unreachable_since");
+    if (!cli_json_true(server, "answers"))
+        print_words("server    ", "has not answered; what follows it said at ", server, "sampled");
     printf("server    %" PRId64 " of %" PRId64 " connections (this daemon %" PRId64 " of %" PRId64
-           "), %" PRId64 " active, %" PRId64 " slow, hit ratio %.3f\n",
+           "), %" PRId64 " active, %" PRId64 " for over 1 s, hit ratio ",
            cli_json_integer(server, "connections"), cli_json_integer(server, "connections_max"),
-           cli_json_integer(server, "pool_open"), cli_json_integer(server, "pool_max"),
+           cli_json_integer(pool, "open"), cli_json_integer(pool, "max"),
            cli_json_integer(server, "connections_active"),
-           cli_json_integer(server, "slow_statements"),
-           json_number_value(json_object_get(server, "hit_ratio")));
+           cli_json_integer(server, "long_running"));
+    if (ratio != NULL)
+        printf("%.3f\n", json_number_value(ratio));
+    else
+        printf("no data\n");
+    printf("server    %" PRId64 " statements take over 1 s on average",
+           cli_json_integer(server, "slow_statements"));
+    print_words("", ", says ", server, "slow_source");
     if (warnings[0] != '\0') {
         printf("warning   ");
         cli_print_line(stdout, warnings, strlen(warnings));

@@ -20,6 +20,7 @@
 
 struct poly_driver;
 struct poly_instance;
+struct poly_pool_status;
 
 /* An open store. A driver embeds it in its own struct. */
 struct poly_store {
@@ -96,6 +97,9 @@ struct poly_driver {
     /* Number of documents, vectors, nodes … in a generation. db: a reader when co-located. */
     enum poly_status (*count)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                               uint64_t *count, struct poly_error *err);
+
+    /* Connections to its server. Must not wait. NULL: it has none. */
+    void (*pool)(struct poly_store *store, struct poly_pool_status *status);
 };
 
 /* All drivers of all following stores, NULL-terminated; defined in stores/stores.c. */

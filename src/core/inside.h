@@ -27,6 +27,7 @@ struct poly_instance {
     size_t projection_count;
     int64_t started;
     _Atomic uint64_t replays;
+    _Atomic uint64_t sealed; /* as the status has read it last */
 
     pthread_mutex_t lock; /* guards what follows */
     struct poly_subscription *subscriptions;

@@ -147,6 +147,13 @@ void poly_close(struct poly_instance *instance)
     free(instance);
 }
 
+bool poly_reachable(struct poly_instance *instance)
+{
+    struct poly_owner *owner = instance->owner;
+
+    return owner->driver->reachable == NULL || owner->driver->reachable(owner);
+}
+
 /* --- for stores --- */
 
 const struct poly_config *poly_instance_config(const struct poly_instance *instance)

@@ -161,6 +161,8 @@ struct poly_owner_driver {
 
     /* POLY_UNAVAILABLE: nothing can be written any more, until a restart. */
     enum poly_status (*usable)(struct poly_owner *owner, struct poly_error *err);
+    /* Can it be reached, as far as is known? Must not wait. NULL: always. */
+    bool (*reachable)(struct poly_owner *owner);
 
     /* Fills what it knows of itself: state, last error, sizes, who holds up readers. */
     enum poly_status (*report)(struct poly_owner *owner, struct poly_arena *arena,

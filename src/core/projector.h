@@ -71,6 +71,7 @@ struct poly_projection {
     struct poly_error command_error;
 
     struct poly_signal applied; /* of the active generation */
+    _Atomic uint64_t documents; /* as counted last */
     pthread_t thread;           /* a follower's */
     bool thread_runs;
 };

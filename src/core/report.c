@@ -1,12 +1,18 @@
 /*
  * The status, filled in one place. Whatever prints it (text, JSON, metrics,
  * exit code, HTTP) prints this structure, so they cannot disagree.
+ *
+ * Where a server keeps the log, the status is asked for most when that is away.
+ * Nothing waits then: what this process knows is reported, and of the rest what was
+ * known last. Before anybody has noticed, the server is waited for a moment only.
  */
 #include <sodium.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "core/projector.h"
+
+enum { ANSWER_MS = 1000 }; /* for what a server has to say */
 
 static const char sealed[] = "SELECT max(last) FROM poly_seal";
 static const char oldest[] =
@@ -17,7 +23,8 @@ const char *poly_state_name(enum poly_state state)
     static const char *const names[] = {
         [POLY_STATE_OK] = "ok",           [POLY_STATE_BEHIND] = "behind",
         [POLY_STATE_FILLING] = "filling", [POLY_STATE_RETRYING] = "retrying",
-        [POLY_STATE_STOPPED] = "stopped", [POLY_STATE_FAILED] = "failed"};
+        [POLY_STATE_STOPPED] = "stopped", [POLY_STATE_UNREACHABLE] = "unreachable",
+        [POLY_STATE_FAILED] = "failed"};
 
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
@@ -81,6 +88,36 @@ static enum poly_status count_documents(struct poly_projection *projection, uint
     return status;
 }
 
+/* A store whose server is away keeps the number that it had. */
+static enum poly_status report_documents(struct poly_projection *projection, uint64_t number,
+                                         bool ask, uint64_t *documents, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    *documents = atomic_load(&projection->documents);
+    if (ask)
+        status = count_documents(projection, number, documents, err);
+    if (status == POLY_OK)
+        atomic_store(&projection->documents, *documents);
+    return projection->driver->pool != NULL ? POLY_OK : status;
+}
+
+static enum poly_status report_pool(struct poly_projection *projection, struct poly_arena *arena,
+                                    struct poly_projection_status *out, struct poly_error *err)
+{
+    struct poly_pool_status *pool;
+
+    if (projection->driver->pool == NULL)
+        return POLY_OK;
+    pool = poly_arena_alloc(arena, sizeof(*pool));
+    if (pool == NULL)
+        return poly_no_memory(err);
+    projection->driver->pool(projection->store, pool);
+    out->pool = pool;
+    return POLY_OK;
+}
+
+/* db NULL: the log cannot be asked. */
 static enum poly_status report_projection(struct poly_session *session, struct poly_db *db,
                                           struct poly_projection *projection,
                                           struct poly_projection_status *out,
@@ -115,12 +152,16 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     out->error_time = live.error_time;
     out->skipped = live.skipped;
     status = copy(session->arena, live.error, &out->error, err);
-    if (status == POLY_OK && out->lag_records > 0)
+    if (status == POLY_OK)
+        status = report_pool(projection, session->arena, out, err);
+    if (status == POLY_OK && out->lag_records > 0 && db != NULL)
         status = lag_time(db, out->applied, &out->lag_us, err);
     if (!entered)
         return status;
     if (status == POLY_OK)
-        status = count_documents(projection, counted, &out->documents, err);
+        status =
+            report_documents(projection, counted, projection->driver->pool == NULL || !retrying,
+                             &out->documents, err);
     pthread_mutex_lock(&projection->lock);
     poly_projector_leave(projection, counted);
     pthread_mutex_unlock(&projection->lock);
@@ -138,8 +179,6 @@ static enum poly_status report_projections(struct poly_session *session, struct 
 
     for (size_t i = 0; i < instance->projection_count && status == POLY_OK; i++) {
         status = report_projection(session, db, instance->projections[i], &list[i], err);
-        if (status == POLY_OK && list[i].state > report->state)
-            report->state = list[i].state;
     }
     report->projections = list;
     report->projection_count = instance->projection_count;
@@ -189,37 +228,93 @@ static enum poly_status report_owner(struct poly_session *session,
     return instance->owner->driver->report(instance->owner, session->arena, report, err);
 }
 
+/* What only the log knows. */
+static enum poly_status report_log(struct poly_session *session, struct poly_status_report *report,
+                                   struct poly_error *err)
+{
+    struct poly_instance *instance = session->instance;
+    struct poly_db *db;
+    int64_t last = 0;
+    enum poly_status status = poly_session_read_log(session, &db, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_db_number(db, sealed, &last, err);
+    if (status == POLY_OK) {
+        report->sealed = (uint64_t)last;
+        atomic_store(&instance->sealed, report->sealed);
+        status = report_projections(session, db, report, err);
+    }
+    if (status == POLY_OK)
+        status = poly_subscriptions_report(session, report, err);
+    poly_session_read_end(session);
+    return status;
+}
+
+/* The server is away: err says why, unless that is known in the report already. */
+static enum poly_status report_without(struct poly_session *session,
+                                       struct poly_status_report *report, enum poly_status why,
+                                       struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    report->server->answers = false;
+    if (why == POLY_UNAVAILABLE && report->server->up) {
+        report->server->up = false;
+        report->server->unreachable_since = report->now;
+        report->state = POLY_STATE_UNREACHABLE;
+        report->writes_refused = true;
+        status = copy(session->arena, err->message, &report->last_error, err);
+    }
+    report->subscriptions = NULL;
+    report->subscription_count = 0;
+    return status == POLY_OK ? report_projections(session, NULL, report, err) : status;
+}
+
+static enum poly_status report_server_log(struct poly_session *session,
+                                          struct poly_status_report *report, struct poly_error *err)
+{
+    uint32_t patience = session->deadline_ms;
+    enum poly_status status = POLY_TIMEOUT;
+
+    if (patience > ANSWER_MS)
+        session->deadline_ms = ANSWER_MS;
+    if (report->server->up)
+        status = report_log(session, report, err);
+    if (status == POLY_UNAVAILABLE || status == POLY_TIMEOUT)
+        status = report_without(session, report, status, err);
+    session->deadline_ms = patience;
+    return status;
+}
+
 enum poly_status poly_status_read(struct poly_session *session, struct poly_status_report *report,
                                   struct poly_error *err)
 {
     struct poly_instance *instance = session->instance;
     struct poly_status_report out = {.state = POLY_STATE_OK};
     struct poly_error local;
-    struct poly_db *db;
-    int64_t last = 0;
     enum poly_status status;
 
     err = err == NULL ? &local : err;
+    status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
+    if (status != POLY_OK)
+        return status;
     out.version = poly_text(poly_version());
     out.data = poly_text(instance->data);
     out.epoch = instance->owner->epoch;
     out.head = atomic_load(&instance->head.value);
+    out.sealed = atomic_load(&instance->sealed);
     out.started = instance->started;
     out.now = poly_clock_wall();
     status = report_owner(session, &out, err);
     if (status == POLY_OK)
-        status = poly_session_read_log(session, &db, err);
-    if (status != POLY_OK)
-        return status;
-    status = poly_db_number(db, sealed, &last, err);
-    out.sealed = (uint64_t)last;
-    if (status == POLY_OK)
-        status = report_projections(session, db, &out, err);
-    poly_session_read_end(session);
+        status = out.server != NULL ? report_server_log(session, &out, err)
+                                    : report_log(session, &out, err);
     if (status == POLY_OK)
         status = report_domains(session, &out, err);
-    if (status == POLY_OK)
-        status = poly_subscriptions_report(session, &out, err);
+    for (size_t i = 0; i < out.projection_count && status == POLY_OK; i++)
+        if (out.projections[i].state > out.state)
+            out.state = out.projections[i].state;
     if (status == POLY_OK)
         *report = out;
     return status;

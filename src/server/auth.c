@@ -15,13 +15,14 @@
 #include "base/limits.h"
 #include "base/status.h"
 
-enum { HEADS = 1024, REMEMBERED_US = 900 * 1000, SESSIONS = 64 };
+enum { HEADS = 1024, REMEMBERED_US = 900 * 1000, SESSIONS = 64, STATUS_MS = 1000 };
 enum { DIGEST = crypto_shorthash_siphashx24_BYTES };
 
 struct server_identity {
     struct server_identity *next;
     unsigned char digest[DIGEST];
-    int64_t good_until; /* monotonic; then the database is asked again */
+    int64_t good_until; /* monotonic; then the database is asked again; 0: doubtful */
+    int64_t expires;    /* wall clock; 0: never */
     unsigned users;
     bool dropped; /* not in the table any more: the last user frees it */
     unsigned rights;
@@ -247,6 +248,7 @@ static enum poly_status fill(struct server_identity *identity, const struct poly
         memcpy(identity->tenant, name, size);
     memcpy(identity->key, key->id.data, key->id.size);
     identity->rights = key->rights;
+    identity->expires = key->expires;
     identity->good_until = poly_clock_monotonic() + REMEMBERED_US;
     if (key->expires != 0) {
         int64_t left = key->expires - poly_clock_wall();
@@ -256,30 +258,55 @@ static enum poly_status fill(struct server_identity *identity, const struct poly
     return POLY_OK;
 }
 
-/* Asks the database. *found: an identity of the caller's, not in the table yet. */
+/* Whose key it is, by the database. *found: an identity of the caller's, not in the table yet. */
+static enum poly_status check(struct poly_session *asker, const char *secret, const char *tenant,
+                              struct server_identity **found, bool *unknown, struct poly_error *err)
+{
+    struct poly_key key;
+    struct server_identity *identity = calloc(1, sizeof(*identity));
+    enum poly_status status = poly_key_check(asker, secret, &key, err);
+
+    *unknown = status == POLY_DENIED;
+    if (status == POLY_OK && identity == NULL)
+        status = poly_no_memory(err);
+    if (status == POLY_OK)
+        status = fill(identity, &key, tenant, err);
+    if (status == POLY_OK)
+        *found = identity;
+    else
+        free(identity);
+    return status;
+}
+
 static enum poly_status look_up(struct server_auth *auth, const char *secret, const char *tenant,
                                 struct server_identity **found, bool *unknown,
                                 struct poly_error *err)
 {
     struct server_caller asker = {0};
-    struct poly_key key;
-    struct server_identity *identity;
 
     enum poly_status status = server_auth_enter_open(auth, &asker, err);
     if (status != POLY_OK)
         return status;
-    status = poly_key_check(asker.session, secret, &key, err);
-    *unknown = status == POLY_DENIED;
-    identity = calloc(1, sizeof(*identity));
-    if (status == POLY_OK && identity == NULL)
-        status = poly_no_memory(err);
-    if (status == POLY_OK)
-        status = fill(identity, &key, tenant, err);
+    status = check(asker.session, secret, tenant, found, unknown, err);
     server_auth_leave(auth, &asker, true);
-    if (status == POLY_OK)
-        *found = identity;
-    else
-        free(identity);
+    return status;
+}
+
+/* For the status: nobody waits for a database that is away. */
+static enum poly_status look_up_soon(struct server_auth *auth, const char *secret,
+                                     const char *tenant, struct server_identity **found,
+                                     bool *unknown, struct poly_error *err)
+{
+    struct poly_session_options options = {.rights = POLY_RIGHT_READ, .deadline_ms = STATUS_MS};
+    struct poly_session *asker;
+
+    if (!poly_reachable(auth->instance))
+        return poly_fail(err, POLY_UNAVAILABLE, "the log cannot be reached");
+    enum poly_status status = poly_session_open(auth->instance, &options, &asker, err);
+    if (status != POLY_OK)
+        return status;
+    status = check(asker, secret, tenant, found, unknown, err);
+    poly_session_close(asker);
     return status;
 }
 
@@ -312,11 +339,34 @@ static struct server_identity *insert(struct server_auth *auth, struct server_id
     return fresh;
 }
 
-enum poly_status server_auth_enter(struct server_auth *auth, const char *authorization,
-                                   const char *tenant, struct server_caller *caller, bool *unknown,
+/* It was good when the database could be asked last; it is not known to be so no more. */
+static bool was_good(const struct server_identity *identity)
+{
+    return identity != NULL && identity->good_until != 0 &&
+           (identity->expires == 0 || poly_clock_wall() < identity->expires);
+}
+
+/* With the lock held; gives it back. What the database has said of a key that was remembered. */
+static enum poly_status take_remembered(struct server_auth *auth, const unsigned char *digest,
+                                        bool may, enum poly_status status,
+                                        struct server_caller *caller, struct poly_error *err)
+{
+    struct server_identity **at = place(auth, digest);
+
+    if (status == POLY_DENIED && *at != NULL)
+        drop(auth, at);
+    else if (may && (status == POLY_UNAVAILABLE || status == POLY_TIMEOUT) && was_good(*at))
+        return take_session(auth, *at, caller, err);
+    pthread_mutex_unlock(&auth->lock);
+    return status;
+}
+
+enum poly_status server_auth_enter(struct server_auth *auth,
+                                   const struct server_credentials *credentials,
+                                   struct server_caller *caller, bool *unknown,
                                    struct poly_error *err)
 {
-    const char *secret = bearer(authorization);
+    const char *secret = bearer(credentials->authorization), *tenant = credentials->tenant;
     struct server_identity *identity, *fresh = NULL;
     unsigned char digest[DIGEST];
 
@@ -332,11 +382,15 @@ enum poly_status server_auth_enter(struct server_auth *auth, const char *authori
     identity = *place(auth, digest);
     if (identity != NULL && poly_clock_coarse() < identity->good_until)
         return take_session(auth, identity, caller, err);
+    bool soon = credentials->status && was_good(identity);
     pthread_mutex_unlock(&auth->lock);
 
-    enum poly_status status = look_up(auth, secret, tenant, &fresh, unknown, err);
-    if (status != POLY_OK)
-        return status;
+    enum poly_status status = soon ? look_up_soon(auth, secret, tenant, &fresh, unknown, err)
+                                   : look_up(auth, secret, tenant, &fresh, unknown, err);
+    if (status != POLY_OK) {
+        pthread_mutex_lock(&auth->lock);
+        return take_remembered(auth, digest, soon, status, caller, err);
+    }
     memcpy(fresh->digest, digest, DIGEST);
     pthread_mutex_lock(&auth->lock);
     identity = insert(auth, fresh);

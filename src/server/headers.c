@@ -194,12 +194,18 @@ static bool find_operation(struct server_request *request, char *path)
 static bool find_caller(struct server_request *request)
 {
     const struct server_headers *headers = &request->headers;
+    const struct api_operation *operation = request->api.operation;
     struct server *server = request->server;
+    struct server_credentials credentials = {
+        .authorization = headers->authorization,
+        .tenant = headers->tenant,
+        .status = operation != NULL && (operation->flags & API_STATUS) != 0,
+    };
     bool unknown = false;
     enum poly_status status;
 
-    status = server_auth_enter(server->auth, headers->authorization, headers->tenant,
-                               &request->caller, &unknown, &request->error);
+    status = server_auth_enter(server->auth, &credentials, &request->caller, &unknown,
+                               &request->error);
     if (status == POLY_OK)
         return true;
     return unknown ? refuse(request, MHD_HTTP_UNAUTHORIZED, "unauthorized") : false;

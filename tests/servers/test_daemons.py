@@ -238,7 +238,7 @@ def test_200_clients_never_open_more_than_max(make, make_postgresql):
     assert metrics['polystore_server_connections_max'] == 30
     assert 0 <= metrics['polystore_server_hit_ratio'] <= 1
     answer = daemon.get('/v1/status').json()['server']
-    assert answer['answers'] and answer['pool_max'] == 5 and answer['log_bytes'] > 0
+    assert answer['answers'] and answer['pool']['max'] == 5 and answer['log_bytes'] > 0
     assert 'warnings' not in answer or 'pools' not in answer['warnings']
 
 

@@ -415,7 +415,8 @@ enum poly_status poly_subscription_delete(struct poly_session *session, const ch
 
 const char *poly_state_name(enum poly_state state)
 {
-    static const char *const names[] = {"ok", "behind", "filling", "retrying", "stopped", "failed"};
+    static const char *const names[] = {"ok", "behind", "filling", "retrying", "stopped",
+                                        "unreachable", "failed"};
 
     return names[state];
 }

@@ -441,7 +441,8 @@ static void test_status(void **state)
     fake.state = POLY_STATE_STOPPED;
     assert_ok(run("GET", "/ready", NULL));
     assert_int_equal(sink.head.http, 503);
-    assert_answer("{\"ready\":false,\"writes_refused\":false,\"state\":\"stopped\"}\n");
+    assert_answer("{\"ready\":false,\"writes_refused\":false,\"state\":\"stopped\","
+                  "\"reason\":\"the log: stopped\"}\n");
     fake.state = POLY_STATE_RETRYING; /* a full disk */
     assert_ok(run("GET", "/ready", NULL));
     assert_int_equal(sink.head.http, 200);

@@ -89,7 +89,7 @@ def test_every_problem_has_its_exit_code(folder, server):
 
 def test_a_state_that_is_not_good_is_9(folder, server):
     for state, code in (('ok', 0), ('behind', 0), ('filling', 9), ('retrying', 9), ('stopped', 9),
-                        ('failed', 9)):
+                        ('unreachable', 9), ('failed', 9)):
         server.say({'state': state, 'projections': [
             {'store': 'search', 'state': state, 'error': 'line\u001b[31m one\ntwo'}]})
         for words in (['status'], ['status', '--json']):

@@ -8,6 +8,7 @@
 #include "base/postgres_sql.h"
 #include "core/inside.h"
 #include "core/owner.h"
+#include "core/server.h"
 
 /*
  * Advisory locks are pairs of numbers; ours begin with these ("poly" in ASCII and up).
@@ -45,14 +46,18 @@ struct poly_postgresql {
     /* watch.c */
     pthread_t watch;
     bool watch_runs;
-    char warnings[600]; /* of the start */
     int watch_wake;           /* eventfd: we have written, or somebody waits */
     _Atomic bool told;        /* it was written to, and not yet looked after */
     _Atomic uint64_t awaited; /* highest position that somebody waits for */
     _Atomic bool stopping;
     pthread_mutex_t lock; /* guards what follows */
     char error[256];      /* the last one; empty */
-    int64_t lost_since;   /* wall clock; 0: the watch is connected */
+    int64_t lost_since;   /* wall clock; 0: the watch is connected, or was a moment ago */
+    struct {
+        struct poly_server_status numbers; /* as the server said them last */
+        uint64_t bytes;
+        char warnings[600];
+    } sample;
     struct {
         int backend;
         uint64_t position;
@@ -107,6 +112,7 @@ enum poly_status poly_postgresql_leased(struct poly_owner *owner, struct poly_db
                                         bool *leased, struct poly_error *err);
 
 /* report.c */
+bool poly_postgresql_reachable(struct poly_owner *owner);
 enum poly_status poly_postgresql_numbers(struct poly_postgresql *self, struct poly_arena *arena,
                                          struct poly_status_report *report, struct poly_error *err);
 

@@ -35,8 +35,8 @@ static void warn(struct poly_postgresql *self, struct poly_pg *pg)
     struct poly_error ignored;
 
     if (poly_pg_capacity(pg, &capacity, &ignored) == POLY_OK)
-        (void)poly_pg_capacity_warnings(&capacity, (int64_t)server->pool_max + 1, 0, self->warnings,
-                                        sizeof(self->warnings));
+        (void)poly_pg_capacity_warnings(&capacity, (int64_t)server->pool_max + 1, 0,
+                                        self->sample.warnings, sizeof(self->sample.warnings));
 }
 
 /* The tables, on a connection of their own: an upgrade may take longer than a pool would wait. */
@@ -229,11 +229,17 @@ static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_
                                           struct poly_status_report *report, struct poly_error *err)
 {
     struct poly_postgresql *self = poly_postgresql_of(owner);
+    enum poly_status status = poly_postgresql_numbers(self, arena, report, err);
     const char *text;
+    bool up;
 
+    if (status != POLY_OK)
+        return status;
+    up = report->server->up;
+    report->state = up ? POLY_STATE_OK : POLY_STATE_UNREACHABLE;
+    report->writes_refused = !up;
     pthread_mutex_lock(&self->lock);
-    report->state = self->lost_since != 0 ? POLY_STATE_FAILED : POLY_STATE_OK;
-    if (self->holder.since != 0 && self->holder.who[0] != '\0')
+    if (up && self->holder.since != 0 && self->holder.who[0] != '\0')
         text = poly_arena_printf(arena, "readers wait at %llu for backend %d (%s)",
                                  (unsigned long long)self->holder.position, self->holder.backend,
                                  self->holder.who);
@@ -246,7 +252,7 @@ static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_
     report->commits = atomic_load(&self->commits);
     report->requests = atomic_load(&self->requests);
     report->writer_held = atomic_load(&self->held) > 0;
-    return poly_postgresql_numbers(self, arena, report, err);
+    return POLY_OK;
 }
 
 const struct poly_owner_driver poly_owner_postgresql = {
@@ -280,5 +286,6 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .retained = "SELECT number FROM poly_meta WHERE name = 'retained'",
     .record = poly_postgresql_record,
     .usable = postgresql_usable,
+    .reachable = poly_postgresql_reachable,
     .report = postgresql_report,
 };

@@ -249,8 +249,10 @@ static void *watch(void *arg)
         if (connect_and_follow(self, &connected, &err) == POLY_OK)
             continue;
         poly_postgresql_note(self, &err);
+        /* One connection that was lost says nothing; one that cannot be made, or is silent, does.
+         */
         pthread_mutex_lock(&self->lock);
-        if (self->lost_since == 0)
+        if (self->lost_since == 0 && (!connected || err.status == POLY_TIMEOUT))
             self->lost_since = poly_clock_wall();
         pthread_mutex_unlock(&self->lock);
         if (connected)

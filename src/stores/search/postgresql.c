@@ -274,6 +274,14 @@ static enum poly_status count(struct poly_store *store, struct poly_db *db, uint
     return status;
 }
 
+static void pool(struct poly_store *store, struct poly_pool_status *status)
+{
+    struct poly_pg_pool_numbers numbers;
+
+    poly_pg_pool_numbers(poly_ts_of(store)->pool, &numbers);
+    *status = poly_server_pool_status(&numbers);
+}
+
 static enum poly_status search(const struct poly_projected *projected,
                                const struct poly_search_request *request, struct poly_arena *arena,
                                struct poly_hits *hits, struct poly_error *err)
@@ -307,6 +315,7 @@ const struct poly_search_driver poly_search_postgresql = {
              .drop = drop,
              .applied = applied,
              .apply = apply,
-             .count = count},
+             .count = count,
+             .pool = pool},
     .search = search,
 };
