@@ -89,8 +89,8 @@ static void refused(struct attempt *attempt, const char *where, PGconn *conn)
 static PGconn *connect_to(struct attempt *attempt, const struct poly_pg_conninfo *info,
                           const char *where)
 {
-    int64_t length = INT64_C(1000) * poly_pg_target_connect_ms(attempt->target);
-    int64_t end = poly_clock_monotonic() + length;
+    int64_t begun = poly_clock_monotonic();
+    int64_t end = begun + INT64_C(1000) * poly_pg_target_connect_ms(attempt->target);
     PGconn *conn = PQconnectStartParams(info->keywords, info->values, 0);
     PostgresPollingStatusType state;
 
@@ -111,7 +111,8 @@ static PGconn *connect_to(struct attempt *attempt, const struct poly_pg_conninfo
     else if (state == PGRES_POLLING_FAILED)
         refused(attempt, where, conn);
     else
-        note(attempt, POLY_UNAVAILABLE, "%s: no answer within the time for connecting", where);
+        note(attempt, POLY_UNAVAILABLE, "%s: no answer within the time for connecting, %d ms",
+             where, (int)((end - begun) / 1000));
     PQfinish(conn);
     return NULL;
 }

@@ -248,9 +248,16 @@ enum poly_status poly_pg_wait(struct poly_pg *pg, int wake_fd, int64_t deadline,
 enum poly_status poly_pg_position(struct poly_pg *pg, bool *standby, uint64_t *lsn,
                                   struct poly_error *err);
 
+/*
+ * Says to all that use the server, for as long as this connection lasts, how many connections its
+ * process may open there: a lock that nobody waits for, with that number.
+ */
+enum poly_status poly_pg_promise(struct poly_pg *pg, uint32_t connections, struct poly_error *err);
+
 struct poly_pg_capacity {
     int64_t max_connections, reserved; /* reserved for superusers */
     int64_t in_use;
+    int64_t promised; /* by all pools of all processes, in whichever database */
     int64_t work_mem, shared_buffers, effective_cache; /* bytes */
     double hash_multiplier;
 };
@@ -258,7 +265,7 @@ struct poly_pg_capacity {
 enum poly_status poly_pg_capacity(struct poly_pg *pg, struct poly_pg_capacity *capacity,
                                   struct poly_error *err);
 /*
- * What is wrong when so many connections are opened at most (pools x daemons), against memory bytes
+ * What is wrong when so many connections are opened at most (as promised), against memory bytes
  * of the server (0: its effective_cache_size says what it thinks it has). Sentences, joined by ";
  * "; empty: nothing. Returns how many.
  */

@@ -17,7 +17,11 @@ static const char capacity_sql[] =
     " pg_size_bytes(current_setting('work_mem')),"
     " pg_size_bytes(current_setting('shared_buffers')),"
     " pg_size_bytes(current_setting('effective_cache_size')),"
-    " current_setting('hash_mem_multiplier')::double precision";
+    " current_setting('hash_mem_multiplier')::double precision,"
+    " (SELECT coalesce(sum(objid::bigint), 0)::bigint FROM pg_locks WHERE locktype = 'advisory'"
+    "  AND classid = 1886350470 AND objsubid = 2 AND granted)";
+/* Numbered as the locks of owners/postgresql are. */
+static const char promise_sql[] = "SELECT pg_advisory_lock_shared(1886350470, $1)";
 
 /* --- notifications --- */
 
@@ -97,6 +101,15 @@ enum poly_status poly_pg_position(struct poly_pg *pg, bool *standby, uint64_t *l
     return POLY_OK;
 }
 
+enum poly_status poly_pg_promise(struct poly_pg *pg, uint32_t connections, struct poly_error *err)
+{
+    struct poly_pg_params params;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, connections);
+    return poly_pg_done(pg, promise_sql, &params, NULL, err);
+}
+
 enum poly_status poly_pg_capacity(struct poly_pg *pg, struct poly_pg_capacity *capacity,
                                   struct poly_error *err)
 {
@@ -113,6 +126,7 @@ enum poly_status poly_pg_capacity(struct poly_pg *pg, struct poly_pg_capacity *c
         .shared_buffers = poly_pg_int(result, 0, 4),
         .effective_cache = poly_pg_int(result, 0, 5),
         .hash_multiplier = poly_pg_float(result, 0, 6),
+        .promised = poly_pg_int(result, 0, 7),
     };
     PQclear(result);
     return POLY_OK;

@@ -242,12 +242,78 @@ def test_200_clients_never_open_more_than_max(make, make_postgresql):
     assert 'warnings' not in answer or 'pools' not in answer['warnings']
 
 
+def test_a_black_hole_ends_the_start_in_words(make, postgresql, make_proxy):
+    """S3-69: after the pool's connect time; run() would not wait for the system's two minutes."""
+    proxy = make_proxy(postgresql.app.parts.port)
+    proxy.black_hole()
+    url = postgresql.url(host='127.0.0.1', port=proxy.port)
+    for name, connect, words in (('a', '', '2000 ms'), ('b', ', connect: 150ms', '150 ms')):
+        config = POOL.replace('acquire: 20s', 'acquire: 20s' + connect) % (url, 2)
+        ended = make(None, name, config).run('--listen', '127.0.0.1:0')
+        assert ended.returncode == 9, ended
+        line, = ended.stderr.splitlines()
+        assert line.startswith('polystored: data folder'), line
+        assert '127.0.0.1:%d' % proxy.port in line and words in line, line
+
+
+def test_a_pool_that_is_exhausted_is_waited_for_as_configured(make, make_postgresql):
+    """S3-70; and the status answers meanwhile."""
+    server = make_postgresql()
+    config = POOL.replace('acquire: 20s', 'acquire: 100ms') % (server.url(), 1)
+    daemon = make(None, 'a', config).start()
+    blocker = threading.Thread(target=lambda: server.sql(
+        'LOCK TABLE poly.log IN EXCLUSIVE MODE; SELECT pg_sleep(6)'))
+    blocker.start()
+    wire.wait_for(lambda: server.sql("SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock'"
+                                     " AND relation = 'poly.log'::regclass") == '1', 60)
+    statuses = []
+    first = threading.Thread(
+        target=lambda: statuses.append(daemon.append('order-1', 1).status_code))
+    first.start()
+    wire.wait_for(lambda: server.sql("SELECT count(*) FROM pg_locks WHERE NOT granted"
+                                     " AND relation = 'poly.log'::regclass") == '1', 60)
+    refused = daemon.append('order-2', 2)
+    assert refused.status_code == 504, refused.text
+    assert "none of the pool's 1 connections" in refused.json()['detail']
+    answer = daemon.get('/v1/status')
+    assert answer.status_code == 200, answer.text
+    told = answer.json()['server']
+    assert told['up'] and not told['answers'] and told['pool']['in_use'] == 1
+    assert told['pool']['timeouts'] >= 1
+    first.join()
+    blocker.join()
+    assert statuses[0] in (200, 201)
+    assert daemon.append('order-2', 2).status_code in (200, 201)
+
+
+def warnings_of(daemon):
+    return daemon.get('/v1/status').json()['server'].get('warnings', '')
+
+
 def test_pools_that_do_not_fit_are_warned_of(make, make_postgresql):
-    """S4-69"""
-    server = make_postgresql(max_connections='20')
-    daemon = make(None, 'a', POOL % (server.url(), 50)).start()
+    """S4-69: all pools of all daemons count, in whichever database."""
+    server = make_postgresql(max_connections='50', work_mem='1MB')  # 3 of them reserved
+    one = make(None, 'a', POOL % (server.url(), 25)).start()
+    assert 'event=capacity' not in one.log() and warnings_of(one) == ''
+    other = make(None, 'b', POOL % (server.url(database=server.database()), 21)).start()
+    wire.wait_for(lambda: 'event=capacity' in other.log(), 20)
+    for daemon in (one, other):
+        assert 'may open 48 connections, and the server allows 47' in warnings_of(daemon)
+    other.stop()
+    wire.wait_for(lambda: warnings_of(one) == '', 20)
+    searching = POOL.replace('stores:', """stores:
+  search: {driver: postgresql, url: '%s', pool: {max: 20, min: 0}}""").replace(
+        'order}', 'order, search: {fields: [text]}}')
+    make(None, 'c', searching % (server.url(), server.url(), 2)).start(key=one.key)
+    wire.wait_for(lambda: 'may open 50 connections' in warnings_of(one), 20)
+
+
+def test_memory_that_does_not_fit_is_warned_of(make, make_postgresql):
+    """D16, S4-72"""
+    server = make_postgresql(max_connections='200', work_mem='50MB', effective_cache_size='6GB')
+    daemon = make(None, 'a', POOL % (server.url(), 20)).start()
     wire.wait_for(lambda: 'event=capacity' in daemon.log(), 20)
-    assert 'max_connections' in daemon.get('/v1/status').json()['server']['warnings']
+    assert '200 connections with work_mem 50 MiB may take 10000 MiB' in warnings_of(daemon)
 
 
 def test_a_lost_answer_is_told_over_http(make, postgresql, make_proxy):

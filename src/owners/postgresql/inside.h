@@ -19,6 +19,7 @@
  *   …61  who seals the log
  *   …62  an idempotency key, by hash
  *   …64  and …65 are those of stores/search/postgresql.h
+ *   …70  how many connections a process may open: poly_pg_promise()
  */
 enum {
     POLY_LOCK_POSITION = 1886350457,
@@ -46,6 +47,7 @@ struct poly_postgresql {
     /* watch.c */
     pthread_t watch;
     bool watch_runs;
+    struct poly_pg *attending; /* the watch's first connection, until it takes it */
     int watch_wake;           /* eventfd: we have written, or somebody waits */
     _Atomic bool told;        /* it was written to, and not yet looked after */
     _Atomic uint64_t awaited; /* highest position that somebody waits for */
@@ -141,6 +143,9 @@ struct poly_pg *poly_replicas_take(struct poly_replicas *replicas,
 
 /* watch.c */
 enum poly_status poly_postgresql_watch(struct poly_postgresql *self, struct poly_error *err);
+/* Makes a connection the watch's: it listens, and says how many we may open. */
+enum poly_status poly_postgresql_attend(struct poly_postgresql *self, struct poly_pg *pg,
+                                        struct poly_error *err);
 void poly_postgresql_unwatch(struct poly_postgresql *self);
 void poly_postgresql_wake(struct poly_postgresql *self);
 void poly_postgresql_await(struct poly_owner *owner, uint64_t position);

@@ -16,6 +16,7 @@ static void postgresql_close(struct poly_owner *owner)
 
     poly_postgresql_unseal(self);
     poly_postgresql_unwatch(self);
+    poly_pg_close(self->attending);
     poly_pg_pool_close(self->pool);
     poly_replicas_close(self->replicas);
     poly_pg_target_free(self->target);
@@ -26,20 +27,8 @@ static void postgresql_close(struct poly_owner *owner)
     free(self);
 }
 
-/* One connection more for the watch. */
-static void warn(struct poly_postgresql *self, struct poly_pg *pg)
-{
-    const struct poly_server *server =
-        &poly_config_store(self->base.instance->config, "relational")->server;
-    struct poly_pg_capacity capacity;
-    struct poly_error ignored;
-
-    if (poly_pg_capacity(pg, &capacity, &ignored) == POLY_OK)
-        (void)poly_pg_capacity_warnings(&capacity, (int64_t)server->pool_max + 1, 0,
-                                        self->sample.warnings, sizeof(self->sample.warnings));
-}
-
-/* The tables, on a connection of their own: an upgrade may take longer than a pool would wait. */
+/* The tables, on a connection that is no pool's: an upgrade may take longer than one would wait.
+ * It goes on as the watch's. */
 static enum poly_status prepare(struct poly_postgresql *self, struct poly_error *err)
 {
     struct poly_horizon horizon = {.safe = 0};
@@ -53,8 +42,11 @@ static enum poly_status prepare(struct poly_postgresql *self, struct poly_error 
         status = poly_postgresql_horizon(pg, &horizon, err);
     atomic_store(&self->base.durable, horizon.safe);
     if (status == POLY_OK)
-        warn(self, pg);
-    poly_pg_close(pg);
+        status = poly_postgresql_attend(self, pg, err);
+    if (status == POLY_OK)
+        self->attending = pg;
+    else
+        poly_pg_close(pg);
     return status;
 }
 

@@ -65,6 +65,16 @@ static void ask_slow(struct poly_pg *pg, struct poly_text schema, struct poly_se
     PQclear(row);
 }
 
+/* What does not fit now that all are there who are there. */
+static void ask_capacity(struct poly_pg *pg, char *warnings, size_t size)
+{
+    struct poly_pg_capacity capacity;
+    struct poly_error ignored;
+
+    if (poly_pg_capacity(pg, &capacity, &ignored) == POLY_OK)
+        (void)poly_pg_capacity_warnings(&capacity, capacity.promised, 0, warnings, size);
+}
+
 static bool ask(struct poly_pg *pg, struct poly_server_status *out, uint64_t *bytes)
 {
     struct poly_error ignored;
@@ -96,6 +106,7 @@ static bool sample(struct poly_postgresql *self)
     int64_t deadline = poly_clock_monotonic() + ANSWER_US;
     struct poly_server_status said;
     struct poly_error ignored;
+    char warnings[sizeof(self->sample.warnings)] = "";
     uint64_t bytes;
     struct poly_pg *pg;
     bool answers;
@@ -104,6 +115,8 @@ static bool sample(struct poly_postgresql *self)
         poly_pg_pool_take(self->pool, deadline, &pg, &ignored) != POLY_OK)
         return false;
     answers = ask(pg, &said, &bytes);
+    if (answers)
+        ask_capacity(pg, warnings, sizeof(warnings));
     poly_pg_pool_give(self->pool, pg);
     if (!answers) {
         poly_postgresql_wake(self); /* who watches is to look, too */
@@ -112,6 +125,7 @@ static bool sample(struct poly_postgresql *self)
     pthread_mutex_lock(&self->lock);
     self->sample.numbers = said;
     self->sample.bytes = bytes;
+    memcpy(self->sample.warnings, warnings, sizeof(warnings));
     pthread_mutex_unlock(&self->lock);
     return true;
 }

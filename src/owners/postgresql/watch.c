@@ -208,23 +208,50 @@ static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
     return status;
 }
 
+enum poly_status poly_postgresql_attend(struct poly_postgresql *self, struct poly_pg *pg,
+                                        struct poly_error *err)
+{
+    const struct poly_server *server =
+        &poly_config_store(self->base.instance->config, "relational")->server;
+    enum poly_status status;
+
+    poly_pg_deadline(pg, poly_clock_monotonic() + NET_US);
+    status = poly_pg_listen(pg, "poly", err);
+    return status == POLY_OK ? poly_pg_promise(pg, server->pool_max + 1, err) : status;
+}
+
+/* The first one was made at the start. */
+static enum poly_status connect_watch(struct poly_postgresql *self, struct poly_pg **pg,
+                                      struct poly_error *err)
+{
+    enum poly_status status;
+
+    *pg = self->attending;
+    self->attending = NULL;
+    if (*pg != NULL)
+        return POLY_OK;
+    status = poly_pg_open(self->target, -1, pg, err);
+    if (status == POLY_OK)
+        status = poly_postgresql_attend(self, *pg, err);
+    if (status != POLY_OK)
+        poly_pg_close(*pg);
+    return status;
+}
+
 static enum poly_status connect_and_follow(struct poly_postgresql *self, bool *connected,
                                            struct poly_error *err)
 {
-    struct poly_pg *pg;
-    enum poly_status status = poly_pg_open(self->target, -1, &pg, err);
+    struct poly_pg *pg = NULL;
+    enum poly_status status = connect_watch(self, &pg, err);
 
-    if (status != POLY_OK)
-        return status;
-    status = poly_pg_listen(pg, "poly", err);
     if (status == POLY_OK) {
         *connected = true;
         pthread_mutex_lock(&self->lock);
         self->lost_since = 0;
         pthread_mutex_unlock(&self->lock);
         status = follow(self, pg, err);
+        poly_pg_close(pg);
     }
-    poly_pg_close(pg);
     return status;
 }
 

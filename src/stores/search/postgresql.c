@@ -59,6 +59,8 @@ static enum poly_status connect_store(struct poly_ts *self, const struct poly_se
     struct poly_pg *pg;
     enum poly_status status = poly_pg_target_new(&where, &self->target, err);
 
+    self->connections = server->pool_max + 1;
+
     if (status == POLY_OK)
         status = poly_pg_open(self->target, -1, &pg, err);
     if (status != POLY_OK)

@@ -57,6 +57,7 @@ struct poly_ts {
 
     /* postgresql_lead.c; of the projector's thread */
     struct poly_pg *leader; /* the connection that has the advisory lock */
+    uint32_t connections;   /* that we may open at most */
     char name[33];          /* ours, among the daemons' */
     int64_t looked;         /* monotonic */
     _Atomic int64_t fence;  /* 0: somebody else applies */

@@ -94,6 +94,12 @@ static enum poly_status take_over(struct poly_ts *self, bool wanted, struct poly
     return status;
 }
 
+static enum poly_status promise(struct poly_ts *self, int64_t deadline, struct poly_error *err)
+{
+    poly_pg_deadline(self->leader, deadline);
+    return poly_pg_promise(self->leader, self->connections, err);
+}
+
 enum poly_status poly_ts_lead(struct poly_store *store, bool wanted, bool *leads,
                               struct poly_error *err)
 {
@@ -106,8 +112,11 @@ enum poly_status poly_ts_lead(struct poly_store *store, bool wanted, bool *leads
         return POLY_OK;
     if (self->leader != NULL && poly_pg_lost(self->leader))
         poly_ts_resign(self);
-    if (self->leader == NULL)
+    if (self->leader == NULL) {
         status = poly_pg_open(self->target, now + WAIT_US, &self->leader, err);
+        if (status == POLY_OK)
+            status = promise(self, now + WAIT_US, err);
+    }
     if (status == POLY_OK) {
         poly_pg_deadline(self->leader, now + WAIT_US);
         status = atomic_load(&self->fence) != 0 ? keep(self, err) : take_over(self, wanted, err);
