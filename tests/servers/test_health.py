@@ -1,4 +1,5 @@
 """What a daemon says of itself and of its PostgreSQL, most of all when that is away."""
+import re
 import threading
 
 import pytest
@@ -155,3 +156,34 @@ def test_the_hit_ratio_of_nothing_read(make, make_postgresql):
     told = server_of(daemon)
     assert told['answers'] and 'hit_ratio' not in told, told
     assert 'polystore_server_hit_ratio' not in daemon.metrics()
+
+
+SEARCH = """
+stores:
+  relational: {driver: postgresql, url: '%s'}
+  search: {driver: postgresql, url: '%s', pool: {max: 3, min: 0}}
+domains:
+  orders: {stream: order, search: {fields: [text]}}
+"""
+
+
+def test_search_on_a_server_has_its_pool_and_prepares(make, make_postgresql):
+    """S3-66: the numbers of each pool; a search of one form is prepared once for each connection."""
+    server = make_postgresql(log_min_duration_statement='0')
+    url = server.url(database=server.database())
+    daemon = start(make, server, SEARCH % (url, '%s'))
+    for n in range(20):
+        found = daemon.get('/v1/search', params={'q': 'number1 OR word%d' % n, 'limit': n + 1})
+        assert found.status_code == 200 and len(found.json()['hits']) == 1, found.text
+    projection, = daemon.get('/v1/status').json()['projections']
+    pool = projection['pool']
+    assert pool['max'] == 3 and 1 <= pool['open'] <= 3 and pool['taken'] >= 20
+    label = '{store="search",driver="postgresql"}'
+    metrics = daemon.metrics()
+    assert metrics['polystore_projection_pool_max' + label] == 3
+    assert metrics['polystore_projection_pool_taken' + label] >= 20
+    assert metrics['polystore_projection_pool_wait_seconds' + label] >= 0
+    log = server.log()
+    executed = len(re.findall(r'execute poly\d+: WITH hits', log))
+    assert executed >= 20 and 'execute <unnamed>: WITH hits' not in log
+    assert 1 <= len(re.findall(r'parse poly\d+: WITH hits', log)) <= 3

@@ -19,8 +19,10 @@ enum {
     READ_US = 10000000,  /* for one number */
 };
 
-/* Who is stopped in the middle of a transaction holds others up no longer than this. */
-static const char session[] = "SET idle_in_transaction_session_timeout = '10s'";
+/* Who is stopped in the middle of a transaction holds others up no longer than this. How many
+ * documents have a word decides how they are best found: each search is planned for its own. */
+static const char session[] = "SET idle_in_transaction_session_timeout = '10s';"
+                              "SET plan_cache_mode = force_custom_plan";
 
 static const char applied_of[] = "SELECT applied FROM poly_search.generation WHERE number = $1"
                                  " AND to_regclass('poly_search.documents_' || number) IS NOT NULL"

@@ -31,6 +31,13 @@ struct poly_ts_index {
     double weights[4];                   /* of the letters, by the configuration of today */
 };
 
+/* Searches of one form (domains, filters, marks) have one text, prepared once a connection. */
+enum { POLY_TS_FORMS = 64 };
+struct poly_ts_forms {
+    size_t count;
+    const char *texts[POLY_TS_FORMS];
+};
+
 struct poly_ts_generation {
     struct poly_ts_generation *next;
     uint64_t number;
@@ -39,6 +46,7 @@ struct poly_ts_generation {
     struct poly_ts_index *indexes;
     size_t index_count;
     const char *put, *count; /* SQL */
+    struct poly_ts_forms *forms; /* under the store's lock */
 };
 
 struct poly_ts {
@@ -85,6 +93,9 @@ enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *p
 /* The status of what was done with a generation; POLY_NOT_FOUND when its tables are not there. */
 enum poly_status poly_ts_gone(const struct poly_pg *pg, uint64_t number, enum poly_status status,
                               struct poly_error *err);
+/* The same text, which lives as long as the store; NULL: there are too many forms. Any thread. */
+const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *generation,
+                         const char *sql);
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain);
 void poly_ts_generations_free(struct poly_ts *self);

@@ -293,18 +293,20 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
 }
 
 /* The page is looked up by the rows' places, which stay as long as the statement's snapshot. */
-static void print_page(struct find *f, struct poly_buffer *sql)
+static void print_page(struct find *f, struct poly_buffer *sql, struct poly_pg_params *params)
 {
     const struct poly_search_request *r = f->request;
 
+    poly_pg_add_int(params, r->limit);
+    poly_pg_add_int(params, r->offset);
     poly_buffer_printf(sql,
-                       "), page AS (SELECT * FROM hits ORDER BY score DESC, scope, key LIMIT %u"
-                       " OFFSET %u), document AS (SELECT page.scope, page.score, d.key, d.version,"
+                       "), page AS (SELECT * FROM hits ORDER BY score DESC, scope, key LIMIT $%d"
+                       " OFFSET $%d), document AS (SELECT page.scope, page.score, d.key, d.version,"
                        " %s AS fields FROM page JOIN poly_search.documents_%llu AS d"
                        " ON d.ctid = page.place) SELECT every.total, document.* FROM"
                        " (SELECT count(*) AS total FROM hits) AS every"
                        " LEFT JOIN document ON true ORDER BY score DESC, scope, key",
-                       r->limit, r->offset,
+                       params->count - 1, params->count,
                        r->highlight ? "array_to_json(d.fields)::text" : "NULL::text",
                        (unsigned long long)f->generation->number);
 }
@@ -322,7 +324,7 @@ static enum poly_status print_all(struct find *f, struct poly_buffer *sql,
         status = print_scope(f, i, sql, params);
         between = " UNION ALL ";
     }
-    print_page(f, sql);
+    print_page(f, sql, params);
     if (status == POLY_OK && !poly_buffer_ok(sql))
         return poly_no_memory(f->err);
     return status;
@@ -398,10 +400,19 @@ static enum poly_status fill_page(struct find *f, const PGresult *rows, struct p
 
 /* --- all of it --- */
 
+static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
+                            PGresult **rows)
+{
+    const char *form = poly_ts_form(f->self, f->generation, sql);
+
+    return form == NULL ? poly_pg_run_once(f->pg, sql, params, rows, f->err)
+                        : poly_pg_run(f->pg, form, params, rows, f->err);
+}
+
 static enum poly_status ask(struct find *f, struct poly_hits *hits)
 {
     const struct poly_search_request *r = f->request;
-    int max = (int)(f->scope_count * (3 + 2 * r->filter_count) + 1);
+    int max = (int)(f->scope_count * (3 + 2 * r->filter_count) + 2);
     struct poly_pg_param *memory = poly_arena_array(f->arena, (size_t)max, sizeof(*memory));
     struct poly_pg_params params;
     struct poly_buffer sql;
@@ -414,8 +425,8 @@ static enum poly_status ask(struct find *f, struct poly_hits *hits)
     poly_buffer_init(&sql, POLY_MAX_SQL);
     status = print_all(f, &sql, &params);
     if (status == POLY_OK)
-        status = poly_ts_gone(f->pg, f->generation->number,
-                              poly_pg_run_once(f->pg, sql.data, &params, &rows, f->err), f->err);
+        status =
+            poly_ts_gone(f->pg, f->generation->number, run(f, sql.data, &params, &rows), f->err);
     poly_buffer_release(&sql);
     if (status == POLY_OK)
         status = fill_page(f, rows, hits);

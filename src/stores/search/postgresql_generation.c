@@ -437,6 +437,11 @@ static enum poly_status load(struct poly_ts *self, struct poly_pg *pg, uint64_t 
     }
     g->arena = arena;
     g->number = number;
+    g->forms = poly_arena_alloc(arena, sizeof(*g->forms));
+    if (g->forms == NULL) {
+        poly_arena_free(arena);
+        return poly_no_memory(err);
+    }
     status = is_there(pg, number, &there, err);
     if (status == POLY_OK && !there)
         status = poly_fail(err, POLY_NOT_FOUND, "search: there is no generation %llu",
@@ -483,6 +488,25 @@ enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *p
     if (status == POLY_OK)
         *generation = g;
     return status;
+}
+
+const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *generation,
+                         const char *sql)
+{
+    struct poly_ts_forms *forms = generation->forms;
+    const char *text = NULL;
+
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < forms->count && text == NULL; i++)
+        if (strcmp(forms->texts[i], sql) == 0)
+            text = forms->texts[i];
+    if (text == NULL && forms->count < POLY_TS_FORMS) {
+        text = poly_arena_copy(generation->arena, sql, strlen(sql));
+        if (text != NULL)
+            forms->texts[forms->count++] = text;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return text;
 }
 
 enum poly_status poly_ts_gone(const struct poly_pg *pg, uint64_t number, enum poly_status status,
