@@ -325,13 +325,18 @@ def test_a_lost_answer_is_told_over_http(make, postgresql, make_proxy):
         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON poly.log DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION poly.stop_here()""", database=name)
     answers = []
+
+    def committing():
+        return int(postgresql.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname ="
+            " current_database()", database=name))
+
     for headers in ({}, {'Idempotency-Key': 'k'}):
+        wire.wait_for(lambda: committing() == 0, 20)  # the backend before has not seen the reset
         thread = threading.Thread(
             target=lambda: answers.append(daemon.append('order-1', 1, headers=headers)))
         thread.start()
-        wire.wait_for(lambda: int(postgresql.sql(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname ="
-            " current_database()", database=name)), 20)
+        wire.wait_for(committing, 20)
         proxy.reset()
         thread.join()
     assert answers[0].status_code == 503

@@ -33,7 +33,7 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { FORMAT = 4 };
+enum { FORMAT = 5 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -198,8 +198,30 @@ static const char tenants[] =
     "REVOKE ALL ON FUNCTION poly.sign(text) FROM PUBLIC;"
     "REVOKE ALL ON FUNCTION poly.be(text) FROM PUBLIC;";
 
+/*
+ * The same as in the first format, in half the time: an assignment is evaluated as it stands, where
+ * PERFORM runs a statement. A search path of its own would cost as much, and protect nobody: it
+ * runs with the rights of who inserts.
+ */
+static const char begin[] =
+    "CREATE OR REPLACE FUNCTION poly.log_begin() RETURNS trigger LANGUAGE plpgsql AS $$"
+    "DECLARE last bigint; done text; BEGIN"
+    " IF pg_catalog.current_setting('poly.begun', true)"
+    "  IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text THEN"
+    "  last := coalesce(pg_catalog.pg_sequence_last_value('poly.log_position'::regclass), 0);"
+    "  done := pg_catalog.pg_advisory_xact_lock_shared(1886350457,"
+    "   ((last & 4294967295) - ((last & 2147483648) << 1))::int);"
+    "  IF pg_catalog.pg_try_advisory_xact_lock(1886350458, 0) THEN"
+    "   done := pg_catalog.pg_notify('poly', '');"
+    "  END IF;"
+    "  done := pg_catalog.set_config('poly.begun', pg_catalog.pg_current_xact_id()::text, true);"
+    " END IF;"
+    " RETURN NULL;"
+    " END$$;";
+
 /* What each format adds to the one before. */
-static const char *const steps[FORMAT][2] = {{tables, functions}, {records}, {leases}, {tenants}};
+static const char *const steps[FORMAT][2] = {
+    {tables, functions}, {records}, {leases}, {tenants}, {begin}};
 
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";

@@ -105,17 +105,19 @@ static void add_image_value(struct poly_buffer *b, const struct poly_postgresql_
     poly_buffer_release(&x);
 }
 
+/* A row i of what the log has of a row. The planner makes one expression of it, where it is joined
+ * and not a subquery of its own. */
 static void add_image(struct poly_buffer *b, const struct poly_postgresql_table *self,
                       const char *row)
 {
-    poly_buffer_text(b, "(SELECT row_to_json(i.*) FROM (SELECT ");
+    poly_buffer_text(b, "(SELECT ");
     for (size_t i = 0; i < self->base.column_count; i++) {
         poly_buffer_text(b, i == 0 ? "" : ", ");
         add_image_value(b, self, row, i);
         poly_buffer_text(b, " AS ");
         poly_sql_name(b, self->base.columns[i].name);
     }
-    poly_buffer_text(b, ") AS i)");
+    poly_buffer_text(b, ") AS i");
 }
 
 /* No tenant is no place in the log: NULL is refused there, '' would be everybody's. */
@@ -168,16 +170,14 @@ static void add_put(struct poly_buffer *b, const struct poly_postgresql_table *s
     add_tenant(b, self, "n");
     poly_buffer_text(b, ", ");
     add_key(b, self, "n");
-    poly_buffer_text(b, ", '$put', ");
-    add_image(b, self, "n");
-    if (!self->rewritten) {
-        poly_buffer_text(b, " FROM new_rows AS n");
-        return;
+    poly_buffer_text(b, ", '$put', row_to_json(i.*) FROM new_rows AS ");
+    if (self->rewritten) {
+        poly_buffer_printf(b, "k CROSS JOIN LATERAL (SELECT * FROM %s AS n WHERE ", self->name);
+        add_same(b, self, "n", "k");
+        poly_buffer_text(b, " LIMIT 1) AS ");
     }
-    poly_buffer_printf(b, " FROM new_rows AS k CROSS JOIN LATERAL (SELECT * FROM %s AS n WHERE ",
-                       self->name);
-    add_same(b, self, "n", "k");
-    poly_buffer_text(b, " LIMIT 1) AS n");
+    poly_buffer_text(b, "n CROSS JOIN LATERAL ");
+    add_image(b, self, "n");
 }
 
 static void add_delete(struct poly_buffer *b, const struct poly_postgresql_table *self)
@@ -272,9 +272,8 @@ static void add_page(struct poly_buffer *b, const struct poly_postgresql_table *
     add_tenant(b, self, "t");
     poly_buffer_text(b, " AS tenant, ");
     add_key(b, self, "t");
-    poly_buffer_text(b, " AS key, ");
-    add_image(b, self, "t");
-    poly_buffer_text(b, " AS image, row_number() OVER () AS number FROM (SELECT * FROM ");
+    poly_buffer_text(b, " AS key, row_to_json(i.*) AS image, row_number() OVER () AS number"
+                        " FROM (SELECT * FROM ");
     poly_buffer_printf(b, "%s AS t WHERE $1::text IS NULL OR (", self->name);
     add_order(b, self, "t", "");
     poly_buffer_printf(b, ") > ($1::%s", key_first ? key : self->tenant_sql);
@@ -283,7 +282,8 @@ static void add_page(struct poly_buffer *b, const struct poly_postgresql_table *
     poly_buffer_text(b, both ? ")" : ") OR $2::text IS NOT NULL");
     poly_buffer_text(b, " ORDER BY ");
     add_order(b, self, "t", "");
-    poly_buffer_printf(b, " LIMIT %d FOR SHARE OF t) AS t", POLY_TRIGGER_PAGE);
+    poly_buffer_printf(b, " LIMIT %d FOR SHARE OF t) AS t CROSS JOIN LATERAL ", POLY_TRIGGER_PAGE);
+    add_image(b, self, "t");
 }
 
 /* How many were written, how many there were, and where the page ends. */
