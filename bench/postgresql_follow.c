@@ -45,11 +45,12 @@ struct writer {
 };
 
 /* The newest row that was committed; whoever samples takes it. */
-static struct {
-    pthread_mutex_t lock;
+struct sample {
     char word[32];
     double committed;
-} newest = {.lock = PTHREAD_MUTEX_INITIALIZER};
+};
+static struct sample newest;
+static pthread_mutex_t newest_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void must(PGconn *conn, bool good)
 {
@@ -135,18 +136,19 @@ static void *write_notes(void *arg)
 
     PQclear(PQprepare(conn, "note", insert_note, 0, NULL));
     for (unsigned long i = 0; !atomic_load(&over); i++) {
-        char text[128], word[32];
+        struct sample sample;
+        char text[128];
         const char *value = text;
 
-        snprintf(word, sizeof(word), "w%ux%lu", writer->number, i);
-        snprintf(text, sizeof(text), "%s kept beside the window, away from the sun", word);
+        snprintf(sample.word, sizeof(sample.word), "w%ux%lu", writer->number, i);
+        snprintf(text, sizeof(text), "%s kept beside the window, away from the sun", sample.word);
         sleep_until(next);
         next += pause_each;
         finish(conn, PQexecPrepared(conn, "note", 1, &value, NULL, NULL, 0));
-        pthread_mutex_lock(&newest.lock);
-        strcpy(newest.word, word);
-        newest.committed = bench_now();
-        pthread_mutex_unlock(&newest.lock);
+        sample.committed = bench_now();
+        pthread_mutex_lock(&newest_lock);
+        newest = sample;
+        pthread_mutex_unlock(&newest_lock);
         atomic_fetch_add(&written, 1);
     }
     PQfinish(conn);
@@ -156,22 +158,20 @@ static void *write_notes(void *arg)
 static void *sample_notes(void *arg)
 {
     struct poly_session *session = open_session();
-    char word[32], last[32] = "";
-    double committed;
+    struct sample last = {.word = ""}, sample;
 
     (void)arg;
     while (!atomic_load(&over) && sample_count < SAMPLES) {
-        pthread_mutex_lock(&newest.lock);
-        strcpy(word, newest.word);
-        committed = newest.committed;
-        pthread_mutex_unlock(&newest.lock);
-        if (strcmp(word, last) == 0) {
+        pthread_mutex_lock(&newest_lock);
+        sample = newest;
+        pthread_mutex_unlock(&newest_lock);
+        if (strcmp(sample.word, last.word) == 0) {
             sleep_until(bench_now() + 0.0002);
             continue;
         }
-        wait_for(session, word);
-        samples[sample_count++] = bench_now() - committed;
-        strcpy(last, word);
+        wait_for(session, sample.word);
+        samples[sample_count++] = bench_now() - sample.committed;
+        last = sample;
     }
     poly_session_close(session);
     return NULL;
