@@ -72,14 +72,6 @@ static void finish(PGconn *conn, PGresult *result)
     PQclear(result);
 }
 
-static void sleep_until(double when)
-{
-    struct timespec at = {.tv_sec = (time_t)when,
-                          .tv_nsec = (long)((when - (double)(time_t)when) * 1e9)};
-
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-}
-
 static struct poly_instance *open_instance(const char *folder, const char *url)
 {
     char config[1024], data[4096];
@@ -114,7 +106,7 @@ static bool found(struct poly_session *session, const char *word)
 static void wait_for(struct poly_session *session, const char *word)
 {
     while (!found(session, word))
-        sleep_until(bench_now() + 0.0005);
+        bench_sleep_until(bench_now() + 0.0005);
 }
 
 static struct poly_session *open_session(void)
@@ -142,7 +134,7 @@ static void *write_notes(void *arg)
 
         snprintf(sample.word, sizeof(sample.word), "w%ux%lu", writer->number, i);
         snprintf(text, sizeof(text), "%s kept beside the window, away from the sun", sample.word);
-        sleep_until(next);
+        bench_sleep_until(next);
         next += pause_each;
         finish(conn, PQexecPrepared(conn, "note", 1, &value, NULL, NULL, 0));
         sample.committed = bench_now();
@@ -166,7 +158,7 @@ static void *sample_notes(void *arg)
         sample = newest;
         pthread_mutex_unlock(&newest_lock);
         if (strcmp(sample.word, last.word) == 0) {
-            sleep_until(bench_now() + 0.0002);
+            bench_sleep_until(bench_now() + 0.0002);
             continue;
         }
         wait_for(session, sample.word);
@@ -175,13 +167,6 @@ static void *sample_notes(void *arg)
     }
     poly_session_close(session);
     return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static void measure_lag(unsigned seconds, const char *url)
@@ -197,18 +182,14 @@ static void measure_lag(unsigned seconds, const char *url)
     }
     if (pthread_create(&sampler, NULL, sample_notes, NULL) != 0)
         BENCH_DIE("no thread");
-    sleep_until(begin + seconds);
+    bench_sleep_until(begin + seconds);
     atomic_store(&over, true);
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_join(writers[i], NULL);
     double rate = (double)atomic_load(&written) / (bench_now() - begin);
 
     pthread_join(sampler, NULL);
-    if (sample_count < 100)
-        BENCH_DIE("only %zu samples", sample_count);
-    qsort(samples, sample_count, sizeof(*samples), compare);
-    printf("%.0f %.0f %.0f\n", rate, samples[sample_count / 2] * 1e6,
-           samples[sample_count * 99 / 100] * 1e6);
+    bench_print_samples(rate, samples, sample_count);
 }
 
 /* --- catching up --- */

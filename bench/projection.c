@@ -45,14 +45,6 @@ static void publish(const struct poly_commit *commit)
     pthread_mutex_unlock(&newest.lock);
 }
 
-static void sleep_until(double when)
-{
-    struct timespec at = {.tv_sec = (time_t)when,
-                          .tv_nsec = (long)((when - (double)(time_t)when) * 1e9)};
-
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-}
-
 static void *write_events(void *arg)
 {
     unsigned number = *(unsigned *)arg;
@@ -69,7 +61,7 @@ static void *write_events(void *arg)
         struct poly_commit commit;
         struct poly_txn *txn;
 
-        sleep_until(next);
+        bench_sleep_until(next);
         next += pause_each;
         bench_event(text, number, i);
         event.data = poly_json(text);
@@ -106,17 +98,10 @@ static void *read_events(void *arg)
             samples[sample_count++] = bench_now() - committed;
             poly_session_reset(session);
         }
-        sleep_until(bench_now() + 0.001);
+        bench_sleep_until(bench_now() + 0.001);
     }
     poly_session_close(session);
     return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static void measure(unsigned seconds)
@@ -132,18 +117,14 @@ static void measure(unsigned seconds)
     }
     if (pthread_create(&reader, NULL, read_events, NULL) != 0)
         BENCH_DIE("no thread");
-    sleep_until(begin + seconds);
+    bench_sleep_until(begin + seconds);
     atomic_store(&over, true);
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_join(writers[i], NULL);
     double rate = (double)atomic_load(&written) / (bench_now() - begin);
 
     pthread_join(reader, NULL);
-    if (sample_count < 100)
-        BENCH_DIE("only %zu samples", sample_count);
-    qsort(samples, sample_count, sizeof(*samples), compare);
-    printf("%.0f %.0f %.0f\n", rate, samples[sample_count / 2] * 1e6,
-           samples[sample_count * 99 / 100] * 1e6);
+    bench_print_samples(rate, samples, sample_count);
 }
 
 int main(int argc, char **argv)
