@@ -185,6 +185,8 @@ void server_auth_leave(struct server_auth *auth, struct server_caller *caller, b
     if (identity == NULL)
         return;
     poly_session_reset(session);
+    if (poly_session_after(session, NULL, POLY_WAIT, NULL) != POLY_OK) /* nobody else's token */
+        keep = false;
     pthread_mutex_lock(&auth->lock);
     if (keep && !identity->dropped && identity->idle < SESSIONS &&
         auth->idle < POLY_MAX_IDLE_SESSIONS) {
