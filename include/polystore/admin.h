@@ -74,6 +74,7 @@ struct poly_server_status {
     bool answers; /* it has said its numbers now; false: hit_ratio and what follows are older */
     struct poly_pool_status pool;
     int64_t retries;      /* transactions that ran again */
+    int64_t era;          /* how often a standby has taken over since the log was made */
     int64_t readers_held; /* an open transaction holds up readers of the log: see last_error */
     /* Statements whose mean time is over 1,000 ms, and who has measured that:
      * "pg_stat_statements", of everybody; or "polystore", of this process since its start. */

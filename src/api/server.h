@@ -23,6 +23,7 @@
 /* The same of struct poly_server_status. */
 #define API_SERVER_COUNTS(X)                                                                       \
     X(retries, counter, "transactions that ran again")                                             \
+    X(era, gauge, "how often a standby has taken over")                                            \
     X(connections, gauge, "connections of everybody to the server")                                \
     X(connections_max, gauge, "connections that the server allows")                                \
     X(connections_active, gauge, "connections that run a statement")                               \

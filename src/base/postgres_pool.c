@@ -32,6 +32,7 @@ enum {
     SUSPECT_US = 1000000, /* after one was found broken, all are looked at */
     RETRY_US = 1000000,   /* the keeper's pause after it could not connect */
     SLOW_US = 1000000,
+    SETUP_US = 5000000, /* of a connection that nobody waits for */
 };
 
 struct waiter {
@@ -225,7 +226,7 @@ static enum poly_status connect_in_place(struct poly_pg_pool *pool, int64_t dead
     enum poly_status status = poly_pg_open(pool->target, deadline, &made, &why);
 
     if (status == POLY_OK && pool->setup != NULL) {
-        made->deadline = deadline;
+        made->deadline = deadline >= 0 ? deadline : poly_clock_monotonic() + SETUP_US;
         status = pool->setup(made, pool->arg, &why);
     }
     if (status != POLY_OK) {

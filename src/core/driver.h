@@ -98,6 +98,12 @@ struct poly_driver {
     enum poly_status (*count)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                               uint64_t *count, struct poly_error *err);
 
+    /* Positions of the records that made what a generation holds (deleted ones, too), in order,
+     * from beyond after, at most max. NULL: it does not know. */
+    enum poly_status (*positions)(struct poly_store *store, uint64_t generation, uint64_t after,
+                                  uint64_t *positions, size_t max, size_t *count,
+                                  struct poly_error *err);
+
     /* Connections to its server. Must not wait. NULL: it has none. */
     void (*pool)(struct poly_store *store, struct poly_pool_status *status);
 };

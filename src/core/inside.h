@@ -83,6 +83,10 @@ void poly_token_make(const struct poly_instance *instance, struct poly_text tena
                      uint64_t position, struct poly_token *token);
 enum poly_status poly_token_read(const struct poly_instance *instance, struct poly_text tenant,
                                  const char *text, uint64_t *position, struct poly_error *err);
+/* POLY_CONFLICT: the log has lost what that position stood for. */
+enum poly_status poly_token_kept(struct poly_owner *owner, uint64_t position,
+                                 struct poly_error *err);
+enum poly_status poly_token_lost(struct poly_error *err);
 
 /* projection.c */
 enum poly_status poly_projections_open(struct poly_instance *instance, struct poly_error *err);

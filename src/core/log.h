@@ -7,6 +7,28 @@
 
 struct poly_instance;
 
+/*
+ * A standby that takes over may not have received all that the primary had acknowledged. So that no
+ * position ever stands for two records, each time positions begin anew, far above: what is over
+ * POLY_ERA_BITS is the era, and what a position of an era before stands for is there as it was, or
+ * is lost.
+ */
+enum { POLY_ERA_BITS = 40 };
+
+static inline uint64_t poly_era(uint64_t position)
+{
+    return position >> POLY_ERA_BITS;
+}
+
+/* How many records head is beyond, as far as can be known: the jump to an era is none. */
+static inline uint64_t poly_lag(uint64_t head, uint64_t position)
+{
+    if (head <= position)
+        return 0;
+    return poly_era(head) == poly_era(position) ? head - position
+                                                : head & ((UINT64_C(1) << POLY_ERA_BITS) - 1);
+}
+
 struct poly_scan {
     struct poly_instance *instance;
     const struct poly_log_query *query; /* checked */

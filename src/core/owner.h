@@ -29,6 +29,7 @@ struct poly_owner {
     uint32_t epoch;     /* changes with every restore */
     /* Last position below which nothing will appear any more, and which is on disk. */
     _Atomic uint64_t durable;
+    _Atomic uint64_t era; /* of the log now: see poly_era() */
 };
 
 /* Runs inside a transaction of the owner's. May run again from its beginning, when the database
@@ -149,6 +150,11 @@ struct poly_owner_driver {
                                struct poly_error *err);
 
     /* --- the log --- */
+
+    /* The first of these positions, of eras before, that is in the log no more; 0: none. NULL:
+     * nothing is ever lost. */
+    enum poly_status (*lost)(struct poly_owner *owner, const uint64_t *positions, size_t count,
+                             uint64_t *lost, struct poly_error *err);
 
     enum poly_status (*scan)(struct poly_db *db, struct poly_scan *scan, struct poly_error *err);
     /* SELECT of ?3 records at most, of positions ?1 to ?2, in order; their salt is the column

@@ -204,7 +204,7 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     bool beyond = !reached(projection, &work->active) || !reached(projection, &work->building) ||
                   !reached(projection, &work->previous);
 
-    if (!fits || lost || beyond)
+    if (!fits || lost || beyond || projection->lost != 0)
         status = start_over(projection, on, err);
     if (status == POLY_OK && work->building.number != 0 && head == 0) {
         work->active = work->building;

@@ -738,7 +738,9 @@ void *poly_projector_thread(void *arg)
         if (!poly_projector_lead(projection, seen))
             continue;
         follow_command(projection);
-        status = follow_step(projection, head, &moved, &err);
+        status = poly_projector_history(projection, &err);
+        if (status == POLY_OK)
+            status = follow_step(projection, head, &moved, &err);
         poly_projector_follow(projection, status, &err);
         projection->reload = status != POLY_OK;
         if (status != POLY_OK) {

@@ -47,6 +47,8 @@ struct poly_projection {
     bool leads;        /* a store that daemons share: we apply */
     bool reload;       /* … and are to look first what the store has */
     int64_t asked;     /* since when a command waits for that; monotonic, 0: none does */
+    uint64_t era;      /* of the log, for which what we hold was looked at */
+    uint64_t lost;     /* … and this record is in the log no more: all is built anew; 0: none */
     uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
 
     struct poly_progress work;  /* the projector's own */
@@ -82,6 +84,10 @@ enum poly_status poly_projection_recover(struct poly_projection *projection,
                                          struct poly_error *err);
 enum poly_status poly_projection_observe(struct poly_projection *projection,
                                          struct poly_error *err);
+
+/* history.c: after a standby has taken over, does the log still have what we hold? Else begins
+ * anew. */
+enum poly_status poly_projector_history(struct poly_projection *projection, struct poly_error *err);
 
 /* lead.c: may this daemon apply now? Else it has waited a while. seen: of the head's signal. */
 bool poly_projector_lead(struct poly_projection *projection, unsigned seen);

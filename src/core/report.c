@@ -147,7 +147,7 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     out->building = live.building.number;
     out->applied = live.active.applied;
     out->building_applied = live.building.applied;
-    out->lag_records = head > out->applied ? head - out->applied : 0;
+    out->lag_records = poly_lag(head, out->applied);
     out->error_position = live.position;
     out->error_time = live.error_time;
     out->skipped = live.skipped;

@@ -514,7 +514,7 @@ static enum poly_status report_one(struct poly_session *session, struct poly_stm
     if (!copy_text(session->arena, &status->tenant) || !copy_text(session->arena, &status->name))
         return poly_no_memory(err);
     status->acknowledged = (uint64_t)poly_stmt_get_int(get, 2);
-    status->lag_records = head > status->acknowledged ? head - status->acknowledged : 0;
+    status->lag_records = poly_lag(head, status->acknowledged);
     return is_open(session->instance, session->reader, status->tenant, status->name,
                    &status->open, err);
 }

@@ -91,5 +91,25 @@ enum poly_status poly_token_read(const struct poly_instance *instance, struct po
     if (!instance->owner->driver->reached(instance->owner, get(bytes + 5, 8)))
         return poly_fail(err, POLY_INVALID, "token: it is of a position that is not in the log");
     *position = get(bytes + 5, 8);
-    return POLY_OK;
+    return poly_token_kept(instance->owner, *position, err);
+}
+
+enum poly_status poly_token_kept(struct poly_owner *owner, uint64_t position,
+                                 struct poly_error *err)
+{
+    uint64_t lost = 0;
+    enum poly_status status;
+
+    if (owner->driver->lost == NULL || position == 0 ||
+        poly_era(position) >= atomic_load(&owner->era))
+        return POLY_OK;
+    status = owner->driver->lost(owner, &position, 1, &lost, err);
+    return status == POLY_OK && lost != 0 ? poly_token_lost(err) : status;
+}
+
+enum poly_status poly_token_lost(struct poly_error *err)
+{
+    return poly_fail(err, POLY_CONFLICT,
+                     "token: its write is lost: a standby has taken over that had not received it; "
+                     "read again without it, and decide again");
 }

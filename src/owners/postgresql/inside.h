@@ -113,6 +113,13 @@ enum poly_status poly_postgresql_leased(struct poly_owner *owner, struct poly_db
                                         struct poly_text tenant, struct poly_text name,
                                         bool *leased, struct poly_error *err);
 
+/* owner.c: on this connection, the contract's lost(); and the era, which begins with the first that
+ * asks after a standby has taken over. */
+enum poly_status poly_postgresql_lost(struct poly_pg *pg, const uint64_t *positions, size_t count,
+                                      uint64_t *lost, struct poly_error *err);
+enum poly_status poly_postgresql_era(struct poly_postgresql *self, struct poly_pg *pg,
+                                     struct poly_error *err);
+
 /* report.c */
 bool poly_postgresql_reachable(struct poly_owner *owner);
 enum poly_status poly_postgresql_numbers(struct poly_postgresql *self, struct poly_arena *arena,
@@ -135,6 +142,8 @@ enum poly_status poly_replicas_open(const struct poly_server *server,
                                     struct poly_replicas **replicas, struct poly_error *err);
 void poly_replicas_close(struct poly_replicas *replicas); /* NULL is accepted */
 /* The WAL up to lsn has all records up to position. */
+/* A standby has taken over: places that were noted may not be in its WAL. */
+void poly_replicas_forget(struct poly_replicas *replicas);
 void poly_replicas_note(struct poly_replicas *replicas, uint64_t position, uint64_t lsn);
 /* A connection to one that has what the reading asks for, and its pool. NULL: none has. */
 struct poly_pg *poly_replicas_take(struct poly_replicas *replicas,

@@ -8,6 +8,71 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
+/* --- eras --- */
+
+static const char era_get[] = "SELECT poly.turn()";
+static const char lost_get[] =
+    "SELECT coalesce(min(p), 0)::bigint FROM unnest($1::bigint[]) AS p"
+    " WHERE NOT EXISTS (SELECT FROM poly.log WHERE position = p)"
+    " AND p > coalesce((SELECT number FROM poly.meta WHERE name = 'retained'), 0)";
+
+enum poly_status poly_postgresql_era(struct poly_postgresql *self, struct poly_pg *pg,
+                                     struct poly_error *err)
+{
+    uint64_t known = atomic_load(&self->base.era), era;
+    PGresult *result;
+    enum poly_status status = poly_pg_run(pg, era_get, NULL, &result, err);
+
+    if (status != POLY_OK)
+        return status;
+    era = (uint64_t)poly_pg_int(result, 0, 0);
+    PQclear(result);
+    while (known < era && !atomic_compare_exchange_weak(&self->base.era, &known, era))
+        continue;
+    if (known >= era)
+        return POLY_OK;
+    if (self->replicas != NULL)
+        poly_replicas_forget(self->replicas);
+    poly_signal_poke(&self->base.instance->head); /* who follows is to look at what it has */
+    return POLY_OK;
+}
+
+/* Each connection of the pool may be the first one to a server that has taken over. */
+static enum poly_status greet(struct poly_pg *pg, void *self, struct poly_error *err)
+{
+    return poly_postgresql_era(self, pg, err);
+}
+
+enum poly_status poly_postgresql_lost(struct poly_pg *pg, const uint64_t *positions, size_t count,
+                                      uint64_t *lost, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *result;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_ints(&params, (const int64_t *)positions, (int)count);
+    status = poly_pg_run(pg, lost_get, &params, &result, err);
+    if (status != POLY_OK)
+        return status;
+    *lost = (uint64_t)poly_pg_int(result, 0, 0);
+    PQclear(result);
+    return POLY_OK;
+}
+
+static enum poly_status postgresql_lost(struct poly_owner *owner, const uint64_t *positions,
+                                        size_t count, uint64_t *lost, struct poly_error *err)
+{
+    struct poly_db *db = poly_postgresql_take(owner, err);
+    enum poly_status status;
+
+    if (db == NULL)
+        return err->status;
+    status = poly_postgresql_lost(poly_pg_of(db), positions, count, lost, err);
+    poly_postgresql_give(owner, db);
+    return status;
+}
+
 /* --- open and close --- */
 
 static void postgresql_close(struct poly_owner *owner)
@@ -39,10 +104,10 @@ static enum poly_status prepare(struct poly_postgresql *self, struct poly_error 
         return status;
     status = poly_postgresql_schema(&self->base, pg, err);
     if (status == POLY_OK)
+        status = poly_postgresql_attend(self, pg, err);
+    if (status == POLY_OK)
         status = poly_postgresql_horizon(pg, &horizon, err);
     atomic_store(&self->base.durable, horizon.safe);
-    if (status == POLY_OK)
-        status = poly_postgresql_attend(self, pg, err);
     if (status == POLY_OK)
         self->attending = pg;
     else
@@ -65,7 +130,7 @@ static enum poly_status open_all(struct poly_postgresql *self, struct poly_error
     if (status == POLY_OK)
         status = prepare(self, err);
     if (status == POLY_OK)
-        status = poly_pg_pool_open(&where, &pool, NULL, NULL, &self->pool, err);
+        status = poly_pg_pool_open(&where, &pool, greet, self, &self->pool, err);
     if (status == POLY_OK && server->replica_count > 0)
         status = poly_replicas_open(server, &where, &pool, &self->replicas, err);
     if (status == POLY_OK)
@@ -273,6 +338,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .lease = poly_postgresql_lease,
     .leased = poly_postgresql_leased,
     .replayed = poly_postgresql_replayed,
+    .lost = postgresql_lost,
     .scan = poly_postgresql_scan,
     .records = poly_postgresql_records,
     .retained = "SELECT number FROM poly_meta WHERE name = 'retained'",

@@ -97,6 +97,15 @@ void poly_replicas_note(struct poly_replicas *replicas, uint64_t position, uint6
     pthread_mutex_unlock(&replicas->lock);
 }
 
+void poly_replicas_forget(struct poly_replicas *replicas)
+{
+    pthread_mutex_lock(&replicas->lock);
+    replicas->used = 0;
+    pthread_mutex_unlock(&replicas->lock);
+    for (size_t i = 0; i < replicas->count; i++)
+        atomic_store(&replicas->all[i].replayed, 0);
+}
+
 /* Place in the WAL that has all up to that position. false: the watch is not there yet. */
 static bool place_of(struct poly_replicas *replicas, uint64_t position, uint64_t *lsn)
 {

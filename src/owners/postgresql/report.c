@@ -157,6 +157,7 @@ enum poly_status poly_postgresql_numbers(struct poly_postgresql *self, struct po
     out->warnings = poly_text(warnings);
     out->pool = poly_server_pool_status(&pool);
     out->retries = (int64_t)atomic_load(&self->retries);
+    out->era = (int64_t)atomic_load(&self->base.era);
     /* Looked at last: what has just been noticed is to be told. */
     pthread_mutex_lock(&self->lock);
     out->unreachable_since = self->lost_since;

@@ -33,7 +33,7 @@
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
 
-enum { FORMAT = 5 };
+enum { FORMAT = 6 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -219,9 +219,62 @@ static const char begin[] =
     " RETURN NULL;"
     " END$$;";
 
+/*
+ * Eras: core/log.h says what for. The server's timeline is a new one whenever a standby takes over
+ * (or a copy is restored up to a point in time). The first that writes there, or asks, moves
+ * the sequence far ahead: nobody has drawn a number on that timeline before, for all look first.
+ * The timeline on which this was made is era 0.
+ */
+static const char eras[] =
+    "DO $do$ BEGIN EXECUTE format('CREATE FUNCTION poly.era() RETURNS bigint LANGUAGE sql"
+    " AS $f$SELECT (''x'' || pg_catalog.left(pg_catalog.pg_walfile_name("
+    "pg_catalog.pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - %s$f$',"
+    " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint);"
+    " END $do$;"
+    "CREATE FUNCTION poly.turn() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER"
+    " SET search_path = pg_catalog, pg_temp AS $$BEGIN"
+    " IF NOT pg_is_in_recovery() AND"
+    "  (SELECT last_value >> 40 FROM poly.log_position) < poly.era() THEN"
+    "  PERFORM pg_advisory_xact_lock(1886350460, 1);"
+    "  PERFORM setval('poly.log_position', poly.era() << 40) FROM poly.log_position"
+    "   WHERE last_value >> 40 < poly.era();"
+    " END IF;"
+    " RETURN (SELECT last_value >> 40 FROM poly.log_position);"
+    " END$$;"
+    "CREATE OR REPLACE FUNCTION poly.log_begin() RETURNS trigger LANGUAGE plpgsql AS $$"
+    "DECLARE last bigint; done text; BEGIN"
+    " IF pg_catalog.current_setting('poly.begun', true)"
+    "  IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text THEN"
+    "  last := coalesce(pg_catalog.pg_sequence_last_value('poly.log_position'::regclass), 0);"
+    "  IF last >> 40 < poly.era() THEN"
+    "   done := poly.turn();"
+    "   last := pg_catalog.pg_sequence_last_value('poly.log_position'::regclass);"
+    "  END IF;"
+    "  done := pg_catalog.pg_advisory_xact_lock_shared(1886350457,"
+    "   ((last & 4294967295) - ((last & 2147483648) << 1))::int);"
+    "  IF pg_catalog.pg_try_advisory_xact_lock(1886350458, 0) THEN"
+    "   done := pg_catalog.pg_notify('poly', '');"
+    "  END IF;"
+    "  done := pg_catalog.set_config('poly.begun', pg_catalog.pg_current_xact_id()::text, true);"
+    " END IF;"
+    " RETURN NULL;"
+    " END$$;"
+    "CREATE OR REPLACE FUNCTION poly.horizon(OUT safe bigint, OUT last bigint, OUT writing bigint,"
+    " OUT backend int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$BEGIN"
+    " SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO last FROM poly.log_position;"
+    " SELECT count(*), min(last - d), (array_agg(pid ORDER BY d DESC))[1]"
+    "  INTO writing, safe, backend"
+    "  FROM (SELECT pid, (last - (objid::bigint)) & 4294967295 AS d FROM pg_locks"
+    "   WHERE locktype = 'advisory' AND classid = 1886350457 AND objsubid = 2"
+    "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    "   AND granted) AS l WHERE d < 2147483648;"
+    " safe := greatest(coalesce((SELECT max(position) FROM poly.log"
+    "  WHERE position <= least(coalesce(safe, last), last)), 0), (last >> 40) << 40);"
+    " END$$;";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin}};
+    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}};
 
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";

@@ -59,6 +59,19 @@ static struct poly_db *take(struct poly_postgresql *self, int64_t deadline, stru
     return wrap(self, pg, self->pool, err);
 }
 
+/* The token was looked at before; this connection may be the first to a standby that took over. */
+static enum poly_status kept(const struct poly_owner *owner, struct poly_pg *pg, uint64_t after,
+                             struct poly_error *err)
+{
+    uint64_t lost = 0;
+    enum poly_status status;
+
+    if (after == 0 || poly_era(after) >= atomic_load(&owner->era))
+        return POLY_OK;
+    status = poly_postgresql_lost(pg, &after, 1, &lost, err);
+    return status == POLY_OK && lost != 0 ? poly_token_lost(err) : status;
+}
+
 struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly_reading *reading,
                                      struct poly_freshness *freshness, struct poly_error *err)
 {
@@ -76,8 +89,9 @@ struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly
     if (pg == NULL && poly_pg_pool_take(pool, reading->deadline, &pg, err) != POLY_OK)
         return NULL;
     db = wrap(self, pg, pool, err);
-    if (db == NULL || !reading->snapshot ||
-        poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err) == POLY_OK)
+    if (db == NULL ||
+        (kept(owner, pg, reading->after, err) == POLY_OK &&
+         (!reading->snapshot || poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err) == POLY_OK)))
         return db;
     poly_postgresql_give(owner, db);
     return NULL;

@@ -151,13 +151,15 @@ static void *seal_thread(void *arg)
     if (!poly_chain_init(&sealing.chain))
         return NULL;
     while (wait_for_more(&sealing, looked)) {
+        uint64_t before = sealing.chain.sealed;
         struct poly_error err;
         enum poly_status status =
             poly_owner_run(sealing.self->base.instance, seal, &sealing, false, &err);
 
         if (status != POLY_OK)
             poly_postgresql_note(sealing.self, &err);
-        else if (!sealing.ours || sealing.chain.sealed + SEAL_MAX > sealing.head)
+        else if (!sealing.ours || sealing.chain.sealed == before ||
+                 sealing.chain.sealed >= sealing.head)
             looked = sealing.head;
     }
     poly_chain_release(&sealing.chain);

@@ -217,7 +217,9 @@ enum poly_status poly_postgresql_attend(struct poly_postgresql *self, struct pol
 
     poly_pg_deadline(pg, poly_clock_monotonic() + NET_US);
     status = poly_pg_listen(pg, "poly", err);
-    return status == POLY_OK ? poly_pg_promise(pg, server->pool_max + 1, err) : status;
+    if (status == POLY_OK)
+        status = poly_pg_promise(pg, server->pool_max + 1, err);
+    return status == POLY_OK ? poly_postgresql_era(self, pg, err) : status;
 }
 
 /* The first one was made at the start. */

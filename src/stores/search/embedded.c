@@ -118,7 +118,9 @@ struct job {
                             struct poly_error *err);
     uint64_t generation;
     struct poly_batch *batch;
+    uint64_t after; /* numbers beyond it, at most *count */
     uint64_t *number;
+    size_t *count;
     const struct poly_search_request *request;
     struct poly_arena *arena;
     struct poly_hits *hits;
@@ -239,6 +241,29 @@ static enum poly_status run_count(struct poly_embedded *self, struct poly_db *db
     return status == POLY_OK ? read_number(db, generation->total, job->number, err) : status;
 }
 
+static enum poly_status run_positions(struct poly_embedded *self, struct poly_db *db,
+                                      struct job *job, struct poly_error *err)
+{
+    const struct poly_search_generation *generation;
+    enum poly_status status = poly_generation_find(self, db, job->generation, &generation, err);
+    size_t max = *job->count;
+    sqlite3_stmt *statement;
+    bool row = true;
+
+    if (status != POLY_OK)
+        return status;
+    statement = poly_db_prepare(db, generation->positions, err);
+    if (statement == NULL)
+        return poly_embedded_why(err);
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)job->after);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)max);
+    *job->count = 0;
+    while ((status = poly_db_row(db, statement, &row, err)) == POLY_OK && row)
+        job->number[(*job->count)++] = (uint64_t)sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return status;
+}
+
 static enum poly_status run_find(struct poly_embedded *self, struct poly_db *db, struct job *job,
                                  struct poly_error *err)
 {
@@ -299,6 +324,19 @@ static enum poly_status count(struct poly_store *store, struct poly_db *db, uint
     return read_job(embedded(store), db, &job, err);
 }
 
+static enum poly_status positions(struct poly_store *store, uint64_t generation, uint64_t after,
+                                  uint64_t *list, size_t max, size_t *count, struct poly_error *err)
+{
+    struct job job = {.run = run_positions,
+                      .generation = generation,
+                      .after = after,
+                      .number = list,
+                      .count = count};
+
+    *count = max;
+    return read_job(embedded(store), NULL, &job, err);
+}
+
 static enum poly_status search(const struct poly_projected *projected,
                                const struct poly_search_request *request, struct poly_arena *arena,
                                struct poly_hits *hits, struct poly_error *err)
@@ -323,6 +361,7 @@ const struct poly_search_driver poly_search_embedded = {
              .drop = drop,
              .applied = applied,
              .apply = apply,
-             .count = count},
+             .count = count,
+             .positions = positions},
     .search = search,
 };

@@ -39,7 +39,7 @@ struct poly_search_generation {
     const char *applied, *set_applied;
     const char *find_tenant, *add_tenant, *last_document;
     const char *add_document, *find_document, *change_document, *document;
-    const char *stats, *add_stats, *total;
+    const char *stats, *add_stats, *total, *positions;
 };
 
 struct poly_embedded {

@@ -75,6 +75,8 @@ static const char sql_stats[] =
 static const char sql_add_stats[] =
     "INSERT INTO poly_search_@_stats VALUES(?1,?2,?3,?4) ON CONFLICT(domain,tenant)"
     " DO UPDATE SET documents=documents+excluded.documents, words=words+excluded.words";
+static const char sql_positions[] = "SELECT DISTINCT position FROM poly_search_@_document"
+                                    " WHERE position>?1 ORDER BY position LIMIT ?2";
 static const char sql_total[] = "SELECT coalesce(sum(documents),0) FROM poly_search_@_stats";
 
 static const char sql_insert[] = "INSERT INTO poly_search_@_text_#(rowid~";
@@ -506,6 +508,7 @@ static enum poly_status build_generation(struct poly_search_generation *g, struc
     g->stats = build(g, sql_stats, 0, "", &failed);
     g->add_stats = build(g, sql_add_stats, 0, "", &failed);
     g->total = build(g, sql_total, 0, "", &failed);
+    g->positions = build(g, sql_positions, 0, "", &failed);
     return failed ? poly_no_memory(err) : POLY_OK;
 }
 

@@ -278,6 +278,35 @@ static enum poly_status count(struct poly_store *store, struct poly_db *db, uint
     return status;
 }
 
+static enum poly_status positions(struct poly_store *store, uint64_t generation, uint64_t after,
+                                  uint64_t *list, size_t max, size_t *count, struct poly_error *err)
+{
+    const struct poly_ts_generation *g;
+    struct poly_ts *self = poly_ts_of(store);
+    struct poly_pg_params params;
+    PGresult *rows;
+    struct poly_pg *pg;
+    enum poly_status status =
+        poly_pg_pool_take(self->pool, poly_clock_monotonic() + APPLY_US, &pg, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)after);
+    poly_pg_add_int(&params, (int64_t)max);
+    status = poly_ts_find_generation(self, pg, generation, &g, err);
+    if (status == POLY_OK)
+        status = poly_pg_run(pg, g->positions, &params, &rows, err);
+    if (status == POLY_OK) {
+        *count = (size_t)PQntuples(rows);
+        for (size_t i = 0; i < *count; i++)
+            list[i] = (uint64_t)poly_pg_int(rows, (int)i, 0);
+        PQclear(rows);
+    }
+    poly_pg_pool_give(self->pool, pg);
+    return status;
+}
+
 static void pool(struct poly_store *store, struct poly_pool_status *status)
 {
     struct poly_pg_pool_numbers numbers;
@@ -320,6 +349,7 @@ const struct poly_search_driver poly_search_postgresql = {
              .applied = applied,
              .apply = apply,
              .count = count,
+             .positions = positions,
              .pool = pool},
     .search = search,
 };

@@ -45,7 +45,7 @@ struct poly_ts_generation {
     struct poly_arena *arena;
     struct poly_ts_index *indexes;
     size_t index_count;
-    const char *put, *count; /* SQL */
+    const char *put, *count, *positions; /* SQL */
     struct poly_ts_forms *forms; /* under the store's lock */
 };
 

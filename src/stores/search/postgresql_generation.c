@@ -90,6 +90,8 @@ static const char put[] =
     " GROUP BY domain, tenant"
     " ON CONFLICT (domain, tenant) DO UPDATE SET documents = s.documents + excluded.documents,"
     " words = s.words + excluded.words";
+static const char positions[] = "SELECT DISTINCT position FROM poly_search.documents_@"
+                                " WHERE position > $1 ORDER BY position LIMIT $2";
 static const char count[] = "SELECT coalesce(sum(documents), 0)::bigint FROM poly_search.stats_@";
 
 /* --- SQL from templates --- */
@@ -448,7 +450,8 @@ static enum poly_status load(struct poly_ts *self, struct poly_pg *pg, uint64_t 
                            (unsigned long long)number);
     g->put = build(g, put);
     g->count = build(g, count);
-    if (status == POLY_OK && (g->put == NULL || g->count == NULL))
+    g->positions = build(g, positions);
+    if (status == POLY_OK && (g->put == NULL || g->count == NULL || g->positions == NULL))
         status = poly_no_memory(err);
     if (status == POLY_OK)
         status = load_indexes(self, pg, g, err);
