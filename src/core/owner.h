@@ -110,6 +110,9 @@ struct poly_owner_driver {
                              struct poly_db **db, struct poly_error *err);
     enum poly_status (*release)(struct poly_owner *owner, struct poly_db *db, bool commit,
                                 struct poly_error *err);
+    /* Has what just failed in an interactive transaction failed because of another one, so that
+     * it has to begin again? NULL: never. */
+    bool (*collided)(struct poly_db *db);
     /* Co-located projections are to move although nobody writes. */
     void (*kick)(struct poly_owner *owner);
 

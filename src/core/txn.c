@@ -386,6 +386,12 @@ static enum poly_status run_batch(struct poly_db *db, void *arg, struct poly_err
     return txn->idempotency_key != NULL ? run_idempotent(txn, db, err) : run_operations(txn, err);
 }
 
+static enum poly_status fail_late(struct poly_error *err)
+{
+    return poly_fail(err, POLY_TIMEOUT,
+                     "the interactive transaction passed its deadline and was rolled back");
+}
+
 /* Is the transaction still there? Takes its lock when it is. */
 static enum poly_status enter(struct poly_txn *txn, struct poly_error *err)
 {
@@ -393,8 +399,48 @@ static enum poly_status enter(struct poly_txn *txn, struct poly_error *err)
     if (!txn->over)
         return POLY_OK;
     pthread_mutex_unlock(&txn->lock);
-    return poly_fail(err, POLY_TIMEOUT,
-                     "the interactive transaction passed its deadline and was rolled back");
+    return fail_late(err);
+}
+
+/* The keeper must not look at it any more: were it to interrupt the connection after that has gone
+ * to somebody else, it would hit those. */
+static void let_go(struct poly_txn *txn)
+{
+    struct poly_instance *instance = txn->session->instance;
+
+    pthread_mutex_lock(&instance->lock);
+    for (struct poly_txn **t = &instance->held; *t != NULL; t = &(*t)->next) {
+        if (*t == txn) {
+            *t = txn->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&instance->lock);
+}
+
+/* What the failure of an operation means for the transaction it is in, whose lock we have. */
+static enum poly_status after_failure(struct poly_txn *txn, bool collided, enum poly_status status,
+                                      struct poly_error *err)
+{
+    struct poly_error ignored;
+
+    if (poly_clock_monotonic() >= txn->deadline) {
+        let_go(txn);
+        txn->over = true;
+        (void)driver_of(txn)->release(txn->session->instance->owner, txn->write.db, false,
+                                      &ignored);
+        return fail_late(err);
+    }
+    if (collided)
+        return poly_fail(err, POLY_CONFLICT,
+                         "another transaction has changed what this one has read; begin again");
+    return status;
+}
+
+static bool collided(const struct poly_txn *txn, enum poly_status status)
+{
+    return status == POLY_UNAVAILABLE && driver_of(txn)->collided != NULL &&
+           driver_of(txn)->collided(txn->write.db);
 }
 
 /* A full disk or no memory makes SQLite roll back by itself: nothing more may run then, for it
@@ -413,7 +459,7 @@ static enum poly_status enter_alive(struct poly_txn *txn, struct poly_error *err
 static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *operation,
                                 struct poly_error *err)
 {
-    bool marked = txn->write.marked;
+    bool marked = txn->write.marked, begin_again = false;
     struct poly_error ignored;
     enum poly_status status = enter_alive(txn, err);
 
@@ -422,6 +468,7 @@ static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *ope
     status = poly_db_exec(txn->write.db, "SAVEPOINT poly_operation", err);
     if (status == POLY_OK) {
         status = run_operation(txn, operation, err);
+        begin_again = collided(txn, status);
         if (status == POLY_OK) {
             (void)poly_db_exec(txn->write.db, "RELEASE poly_operation", &ignored);
         } else if (poly_db_back_to(txn->write.db, back_to)) {
@@ -429,6 +476,8 @@ static enum poly_status run_now(struct poly_txn *txn, struct poly_operation *ope
             txn->write.marked = marked;
         }
     }
+    if (status != POLY_OK)
+        status = after_failure(txn, begin_again, status, err);
     pthread_mutex_unlock(&txn->lock);
     return status;
 }
@@ -467,6 +516,8 @@ enum poly_status poly_txn_run(struct poly_txn *txn,
     status = enter_alive(txn, err);
     if (status == POLY_OK) {
         status = fn(arg, &txn->write, err);
+        if (status != POLY_OK)
+            status = after_failure(txn, collided(txn, status), status, err);
         pthread_mutex_unlock(&txn->lock);
     }
     return status;
@@ -496,22 +547,6 @@ static enum poly_status answer(struct poly_txn *txn, struct poly_commit *commit,
                     position > 0 ? position : atomic_load(&session->instance->owner->durable),
                     &commit->token);
     return POLY_OK;
-}
-
-/* The keeper must not look at it any more: were it to interrupt the writer's connection after the
- * writer has gone to somebody else, it would hit those. */
-static void let_go(struct poly_txn *txn)
-{
-    struct poly_instance *instance = txn->session->instance;
-
-    pthread_mutex_lock(&instance->lock);
-    for (struct poly_txn **t = &instance->held; *t != NULL; t = &(*t)->next) {
-        if (*t == txn) {
-            *t = txn->next;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&instance->lock);
 }
 
 static enum poly_status end_interactive(struct poly_txn *txn, bool commit, struct poly_error *err)

@@ -98,6 +98,7 @@ enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline
                                       struct poly_error *err);
 enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_db *db, bool commit,
                                          struct poly_error *err);
+bool poly_postgresql_collided(struct poly_db *db);
 enum poly_status poly_postgresql_pipeline(struct poly_write *write, struct poly_operation *first,
                                           size_t *number, struct poly_error *err);
 struct poly_db *poly_postgresql_read(struct poly_owner *owner, const struct poly_reading *reading,

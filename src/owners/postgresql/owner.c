@@ -75,6 +75,8 @@ static enum poly_status postgresql_lost(struct poly_owner *owner, const uint64_t
 
 /* --- open and close --- */
 
+static const char sealed_get[] = "SELECT coalesce(max(last), 0)::bigint FROM poly.seal";
+
 static void postgresql_close(struct poly_owner *owner)
 {
     struct poly_postgresql *self = poly_postgresql_of(owner);
@@ -92,6 +94,26 @@ static void postgresql_close(struct poly_owner *owner)
     free(self);
 }
 
+/* How far the log goes. What was sealed is read first: another daemon may be sealing. */
+static enum poly_status read_end(struct poly_pg *pg, struct poly_horizon *horizon,
+                                 struct poly_error *err)
+{
+    PGresult *result;
+    uint64_t sealed;
+    enum poly_status status = poly_pg_run(pg, sealed_get, NULL, &result, err);
+
+    if (status != POLY_OK)
+        return status;
+    sealed = (uint64_t)poly_pg_int(result, 0, 0);
+    PQclear(result);
+    status = poly_postgresql_horizon(pg, horizon, err);
+    if (status != POLY_OK || horizon->last >= sealed)
+        return status;
+    return poly_fail(err, POLY_CORRUPT,
+                     "the log ends at %llu, but was sealed up to %llu: records are missing",
+                     (unsigned long long)horizon->last, (unsigned long long)sealed);
+}
+
 /* The tables, on a connection that is no pool's: an upgrade may take longer than one would wait.
  * It goes on as the watch's. */
 static enum poly_status prepare(struct poly_postgresql *self, struct poly_error *err)
@@ -106,7 +128,7 @@ static enum poly_status prepare(struct poly_postgresql *self, struct poly_error 
     if (status == POLY_OK)
         status = poly_postgresql_attend(self, pg, err);
     if (status == POLY_OK)
-        status = poly_postgresql_horizon(pg, &horizon, err);
+        status = read_end(pg, &horizon, err);
     atomic_store(&self->base.durable, horizon.safe);
     if (status == POLY_OK)
         self->attending = pg;
@@ -327,6 +349,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .submit = poly_postgresql_submit,
     .hold = poly_postgresql_hold,
     .release = poly_postgresql_release,
+    .collided = poly_postgresql_collided,
     .kick = postgresql_kick,
     .began = postgresql_began,
     .mark = postgresql_mark,

@@ -85,6 +85,14 @@ static const char tables[] =
     " tenant text NOT NULL, rights bigint NOT NULL, created bigint NOT NULL,"
     " expires bigint NOT NULL, revoked bigint NOT NULL);";
 
+#define LOG_TRIGGERS                                                                               \
+    "CREATE OR REPLACE TRIGGER log_begin BEFORE INSERT ON poly.log FOR EACH STATEMENT"             \
+    " EXECUTE FUNCTION poly.log_begin();"                                                          \
+    "ALTER TABLE poly.log ENABLE ALWAYS TRIGGER log_begin;"                                        \
+    "CREATE OR REPLACE TRIGGER log_refuse BEFORE UPDATE OR DELETE OR TRUNCATE ON poly.log"         \
+    " FOR EACH STATEMENT EXECUTE FUNCTION poly.log_refuse();"                                      \
+    "ALTER TABLE poly.log ENABLE ALWAYS TRIGGER log_refuse;"
+
 /* 1886350457 is "poly" in ASCII; 1886350458 is who notifies, and so on: see inside.h. */
 static const char functions[] =
     "CREATE FUNCTION poly.log_begin() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog"
@@ -99,17 +107,11 @@ static const char functions[] =
     " END IF;"
     " RETURN NULL;"
     " END$$;"
-    "CREATE TRIGGER log_begin BEFORE INSERT ON poly.log FOR EACH STATEMENT"
-    " EXECUTE FUNCTION poly.log_begin();"
-    "ALTER TABLE poly.log ENABLE ALWAYS TRIGGER log_begin;"
     "CREATE FUNCTION poly.log_refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
     " IF TG_OP = 'DELETE' AND current_setting('poly.retaining', true) = 'on' THEN RETURN NULL;"
     " END IF;"
     " RAISE EXCEPTION 'the log is append-only' USING ERRCODE = 'PL002';"
-    " END$$;"
-    "CREATE TRIGGER log_refuse BEFORE UPDATE OR DELETE OR TRUNCATE ON poly.log FOR EACH STATEMENT"
-    " EXECUTE FUNCTION poly.log_refuse();"
-    "ALTER TABLE poly.log ENABLE ALWAYS TRIGGER log_refuse;"
+    " END$$;" LOG_TRIGGERS
     /* safe: nothing will appear at or below it; last: drawn by now; writing: transactions that
      * hold it up, and the backend of the oldest. */
     "CREATE FUNCTION poly.horizon(OUT safe bigint, OUT last bigint, OUT writing bigint,"
@@ -276,6 +278,12 @@ static const char eras[] =
 static const char *const steps[FORMAT][2] = {
     {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}};
 
+/* Somebody may have taken them away, as a restore with --disable-triggers does. */
+static const char log_triggers_get[] =
+    "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'poly.log'::regclass"
+    " AND tgname IN ('log_begin', 'log_refuse') AND tgenabled = 'A'";
+static const char log_triggers[] = LOG_TRIGGERS;
+
 static const char format_get[] = "SELECT coalesce(max(step), 0)::bigint FROM poly.format";
 static const char format_put[] = "INSERT INTO poly.format(step) VALUES ($1)";
 /* One daemon at a time; released at the end of the transaction. */
@@ -299,10 +307,11 @@ static enum poly_status run_step(struct poly_pg *pg, int number, struct poly_err
     return status == POLY_OK ? poly_pg_done(pg, format_put, &params, NULL, err) : status;
 }
 
-static enum poly_status read_format(struct poly_pg *pg, int64_t *number, struct poly_error *err)
+static enum poly_status read_number(struct poly_pg *pg, const char *sql, int64_t *number,
+                                    struct poly_error *err)
 {
     PGresult *result;
-    enum poly_status status = poly_pg_run(pg, format_get, NULL, &result, err);
+    enum poly_status status = poly_pg_run(pg, sql, NULL, &result, err);
 
     if (status != POLY_OK)
         return status;
@@ -313,7 +322,7 @@ static enum poly_status read_format(struct poly_pg *pg, int64_t *number, struct 
 
 static enum poly_status upgrade(struct poly_pg *pg, struct poly_error *err)
 {
-    int64_t number = 0;
+    int64_t number = 0, triggers = 0;
     enum poly_status status = poly_pg_done(pg, step_lock, NULL, NULL, err);
 
     if (status == POLY_OK)
@@ -321,7 +330,7 @@ static enum poly_status upgrade(struct poly_pg *pg, struct poly_error *err)
     if (status == POLY_OK)
         status = poly_pg_exec(pg, first, err);
     if (status == POLY_OK)
-        status = read_format(pg, &number, err);
+        status = read_number(pg, format_get, &number, err);
     if (status == POLY_OK && number > FORMAT)
         return poly_fail(err, POLY_CORRUPT,
                          "the database has format %lld, this program knows up to %d: use a newer "
@@ -329,7 +338,9 @@ static enum poly_status upgrade(struct poly_pg *pg, struct poly_error *err)
                          (long long)number, FORMAT);
     for (; status == POLY_OK && number < FORMAT; number++)
         status = run_step(pg, (int)number, err);
-    return status;
+    if (status == POLY_OK)
+        status = read_number(pg, log_triggers_get, &triggers, err);
+    return status == POLY_OK && triggers < 2 ? poly_pg_exec(pg, log_triggers, err) : status;
 }
 
 static enum poly_status read_identity(struct poly_owner *owner, struct poly_pg *pg,

@@ -22,6 +22,7 @@ enum {
     UNKNOWN = 4,
     PAUSE_US = 1000,
     SETTLE_US = 30000000,
+    NET_US = 200000,
 };
 
 /* For one statement of ours that has no other deadline: from there on the server counts as gone. */
@@ -112,8 +113,9 @@ void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db)
 }
 
 /* Two stood in each other's way, and the server has ended this one: nothing of it is there. */
-static bool collided(const struct poly_pg *pg)
+bool poly_postgresql_collided(struct poly_db *db)
 {
+    const struct poly_pg *pg = poly_pg_of(db);
     const char *state = poly_pg_state(pg);
 
     return !poly_pg_unknown(pg) && (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0);
@@ -167,15 +169,15 @@ static bool is_answer(enum poly_status status)
 }
 
 /* Is it worth running again from its beginning? */
-static bool again(struct attempt *attempt, const struct poly_request *request,
-                  const struct poly_db *db, enum poly_status status)
+static bool again(struct attempt *attempt, const struct poly_request *request, struct poly_db *db,
+                  enum poly_status status)
 {
     if (attempt->unknown) /* the key of the request shows whether it was committed */
         return request->repeatable && status == POLY_UNAVAILABLE &&
                poly_clock_monotonic() < attempt->settle_by;
     if (db == NULL)
         return false;
-    if (collided(poly_pg_of(db)))
+    if (poly_postgresql_collided(db))
         return attempt->number < TRIES;
     /* The connection had died before: what the server has seen of it was rolled back. */
     return status == POLY_UNAVAILABLE && poly_pg_lost(poly_pg_of(db)) && attempt->lost++ < LOST;
@@ -320,7 +322,9 @@ enum poly_status poly_postgresql_hold(struct poly_owner *owner, int64_t deadline
     *db = take(self, deadline, err);
     if (*db == NULL)
         return err->status;
-    poly_pg_deadline(poly_pg_of(*db), poly_clock_monotonic() + (int64_t)deadline_ms * 1000);
+    /* At its deadline the keeper ends it; this is for a server that does not hear of that. */
+    poly_pg_deadline(poly_pg_of(*db),
+                     poly_clock_monotonic() + (int64_t)deadline_ms * 1000 + NET_US);
     status = poly_pg_begin(poly_pg_of(*db), POLY_PG_SERIALIZABLE, false, err);
     if (status == POLY_OK)
         atomic_fetch_add(&self->held, 1);
@@ -340,7 +344,7 @@ enum poly_status poly_postgresql_release(struct poly_owner *owner, struct poly_d
         status = poly_fail(err, POLY_UNAVAILABLE, "the transaction was rolled back");
     else if (commit)
         status = poly_pg_commit(pg, err);
-    if (status != POLY_OK && collided(pg))
+    if (status != POLY_OK && poly_postgresql_collided(db))
         status = poly_fail(err, POLY_CONFLICT,
                            "another transaction has changed what this one has read; begin again");
     else if (status != POLY_OK && poly_pg_unknown(pg))

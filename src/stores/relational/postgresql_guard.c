@@ -430,6 +430,16 @@ static enum poly_status check_token(const struct looking *l)
     return status;
 }
 
+/* All others of the server: what begins with none is no SQL. */
+static const char *const commands[] = {
+    "ABORT",    "ALTER",    "ANALYZE",  "BEGIN",     "CALL",     "CHECKPOINT", "CLOSE",   "CLUSTER",
+    "COMMENT",  "COMMIT",   "COPY",     "CREATE",    "DECLARE",  "DEALLOCATE", "DISCARD", "DO",
+    "DROP",     "END",      "EXECUTE",  "FETCH",     "GRANT",    "IMPORT",     "LISTEN",  "LOAD",
+    "LOCK",     "MOVE",     "NOTIFY",   "PREPARE",   "REASSIGN", "REFRESH",    "REINDEX", "RELEASE",
+    "RESET",    "REVOKE",   "ROLLBACK", "SAVEPOINT", "SECURITY", "SET",        "SHOW",    "START",
+    "TRUNCATE", "UNLISTEN", "VACUUM",   NULL,
+};
+
 static enum poly_status check_first(const struct looking *l)
 {
     static const char *const reads[] = {"SELECT", "VALUES", "WITH", "TABLE", NULL};
@@ -453,7 +463,13 @@ static enum poly_status check_first(const struct looking *l)
         return l->kind == POLY_GUARD_ADMIN
                    ? POLY_OK
                    : poly_fail(l->err, POLY_DENIED, "SQL: EXPLAIN needs the right ADMIN");
-    return denied(l, &l->token, "begins no statement that SQL may run here");
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        if (poly_word_is(&l->token, commands[i]))
+            return denied(l, &l->token, "begins no statement that SQL may run here");
+    }
+    return poly_fail_at(l->err, POLY_INVALID, (int)(l->token.at - l->sql),
+                        "SQL: '%.*s' begins no statement",
+                        (int)(l->token.size < 60 ? l->token.size : 60), l->token.at);
 }
 
 /* ?1 as PostgreSQL writes it: $1. *highest: of the parameters. */
