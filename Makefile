@@ -17,6 +17,10 @@ test:
 test-long:
 	./test long
 
+# The same tests on SQLite and on PostgreSQL 15, 17 and 18, and the page that says how it went.
+conformance: all
+	tools/conformance build
+
 check: all
 	tools/check build
 
@@ -34,4 +38,4 @@ $(addprefix bench-,$(FIGURES)):
 clean:
 	rm -rf build build-asan build-fuzz build-tsan build-clang build-release
 
-.PHONY: all run test test-long check install bench clean $(addprefix bench-,$(FIGURES))
+.PHONY: all run test test-long conformance check install bench clean $(addprefix bench-,$(FIGURES))

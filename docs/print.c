@@ -8,6 +8,9 @@
 
 #include "api/api.h"
 #include "core/config.h"
+#include "core/driver.h"
+#include "core/owner.h"
+#include "stores/relational/driver.h"
 
 static void print_configuration(FILE *out)
 {
@@ -19,12 +22,36 @@ static void print_configuration(FILE *out)
     poly_config_print_reference(out);
 }
 
+static void print_declared_by(FILE *out, const char *store, const char *driver,
+                              const struct poly_capability *capabilities)
+{
+    for (const struct poly_capability *c = capabilities; c->name != NULL; c++)
+        fprintf(out, "%s\t%s\t%s\t%s\t%s\n", store, c->name, driver,
+                c->supported ? "supported" : "not supported", c->how);
+}
+
+/* For tools/conformance: what every driver declares, a line each. */
+static void print_declared(FILE *out)
+{
+    static const struct poly_relational_driver *const relational[] = {&poly_relational_embedded,
+                                                                      &poly_relational_postgresql};
+
+    for (size_t i = 0; poly_owners[i] != NULL; i++)
+        print_declared_by(out, "log", poly_owners[i]->name, poly_owners[i]->capabilities);
+    for (size_t i = 0; i < sizeof(relational) / sizeof(relational[0]); i++)
+        print_declared_by(out, "records", relational[i]->name, relational[i]->capabilities);
+    for (size_t i = 0; poly_drivers[i] != NULL; i++)
+        print_declared_by(out, poly_drivers[i]->store, poly_drivers[i]->name,
+                          poly_drivers[i]->capabilities);
+}
+
 static const struct {
     const char *name;
     void (*print)(FILE *out);
 } pages[] = {
     {"http", api_print_reference},
     {"configuration", print_configuration},
+    {"declared", print_declared},
 };
 
 static char *read_file(const char *path)
@@ -70,6 +97,6 @@ int main(int argc, char **argv)
         pages[i].print(stdout);
         return 0;
     }
-    fputs("usage: print http|configuration [FILE]\n", stderr);
+    fputs("usage: print http|configuration|declared [FILE]\n", stderr);
     return 2;
 }

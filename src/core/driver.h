@@ -15,6 +15,7 @@
 #define POLY_CORE_DRIVER_H
 
 #include "base/sql.h"
+#include "core/capability.h"
 #include "core/domain.h"
 #include "polystore/log.h"
 
@@ -49,6 +50,7 @@ struct poly_batch {
 struct poly_driver {
     const char *store; /* "search" */
     const char *name;  /* as in the configuration: "embedded" */
+    const struct poly_capability *capabilities;
     bool can_colocate;
 
     enum poly_status (*open)(const struct poly_store_open *how, struct poly_store **store,

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/sql.h"
+#include "core/capability.h"
 #include "core/log.h"
 #include "core/operation.h"
 #include "polystore/admin.h"
@@ -68,6 +69,7 @@ struct poly_tending {
 
 struct poly_owner_driver {
     const char *name; /* as in the configuration: "embedded" */
+    const struct poly_capability *capabilities;
 
     /* Makes or upgrades our tables, and reads who the instance is. The configuration and the data
      * folder are there. */

@@ -1,13 +1,13 @@
-/* An instance in a folder of its own for each test, with and without a tenant. */
+/* An instance of its own for each test, with and without a tenant. */
 #ifndef TEST_CORE_PLACE_H
 #define TEST_CORE_PLACE_H
 
-#include "test.h"
+#include "fixture.h"
 
 #include "lab.h"
 
 struct place {
-    char data[LAB_PATH];
+    struct fixture f;
     struct poly_instance *instance;
     struct poly_session *session; /* no tenant, all rights */
     struct poly_session *acme;    /* tenant "acme" */
@@ -21,16 +21,16 @@ static const char core_config[] = "domains:\n"
 
 static inline void place_open(struct place *p)
 {
-    p->instance = lab_open(p->data, core_config);
-    p->session = lab_session(p->instance, NULL);
+    fixture_open(&p->f, core_config);
+    p->instance = p->f.instance;
+    p->session = p->f.admin;
     p->acme = lab_session(p->instance, "acme");
 }
 
 static inline void place_close(struct place *p)
 {
-    poly_session_close(p->session);
     poly_session_close(p->acme);
-    poly_close(p->instance);
+    fixture_close(&p->f);
 }
 
 static inline void place_reopen(struct place *p)
@@ -45,7 +45,7 @@ static inline int place_setup(void **state)
 
     if (p == NULL)
         return -1;
-    lab_folder_make(p->data);
+    fixture_make(&p->f);
     place_open(p);
     *state = p;
     return 0;
@@ -56,7 +56,7 @@ static inline int place_teardown(void **state)
     struct place *p = *state;
 
     place_close(p);
-    lab_folder_remove(p->data);
+    fixture_remove(&p->f);
     free(p);
     return 0;
 }

@@ -1,11 +1,9 @@
 /* Transactions, versions, tokens, idempotency keys: what every store on the log rests on. */
 #include "core_place.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "owners/embedded/embedded.h"
 
 static enum poly_status append(struct poly_txn *txn, const char *stream, int64_t expected,
                                const char *json)
@@ -90,7 +88,11 @@ static void several_streams_in_one_transaction(void **state)
     assert_int_equal(lab_stream_version(p->session, "order-2"), 0);
     assert_int_equal(lab_stream_version(p->session, "stock-9"), 1);
     assert_int_equal(poly_log_head(p->instance), 3);
-    assert_ok(lab_append(p->session, "order-1", 2, 3, NULL, &err));
+    assert_ok(lab_append(p->session, "order-1", 2, 3, &commit, &err));
+    if (fixture_differs(&p->f, "positions-have-gaps"))
+        assert_true(commit.position > 4);
+    else
+        assert_int_equal(commit.position, 4);
 }
 
 struct seen {
@@ -129,8 +131,11 @@ static void the_log_is_one_order(void **state)
     assert_ok(poly_log_read(p->session, &query, see, &backwards, NULL, &err));
     for (size_t i = 0; i < 20; i++) {
         assert_int_equal(forwards.positions[i], i + 1);
-        assert_int_equal(forwards.txns[i], i / 2 * 2 + 1);
         assert_int_equal(backwards.positions[i], 20 - i);
+        assert_int_equal(forwards.txns[i], forwards.txns[i / 2 * 2]);
+        assert_true(i < 2 || forwards.txns[i] > forwards.txns[i - 2]);
+        if (!fixture_differs(&p->f, "transaction-number"))
+            assert_int_equal(forwards.txns[i], i / 2 * 2 + 1);
     }
 }
 
@@ -234,22 +239,19 @@ static void a_forged_token_is_refused(void **state)
                  POLY_INVALID);
 }
 
-/* The folder goes back to an older copy of itself: what was written since has no position. */
+/* The database goes back to an older copy of itself: what was written since has no position. */
 static void a_token_of_the_future_is_refused(void **state)
 {
     struct place *p = *state;
-    char copy[LAB_PATH];
     struct poly_token token;
 
-    lab_folder_make(copy);
     (void)token_of(p->acme, "visit-1");
     place_close(p);
-    lab_folder_copy(p->data, copy);
+    fixture_keep(&p->f);
     place_open(p);
     token = token_of(p->acme, "visit-1");
     place_close(p);
-    lab_folder_copy(copy, p->data);
-    lab_folder_remove(copy);
+    fixture_go_back(&p->f);
     place_open(p);
     assert_fails(poly_session_after(p->acme, token.text, POLY_WAIT, &err), POLY_INVALID);
     assert_message("not in the log");
@@ -259,15 +261,10 @@ static void a_token_from_before_a_restore_is_refused(void **state)
 {
     struct place *p = *state;
     struct poly_token token = token_of(p->acme, "visit-1");
-    char why[200];
 
-    place_close(p);
-    assert_int_equal(lab_foreign_sql(p->data,
-                                     "UPDATE poly_meta SET value = x'02000000'"
-                                     " WHERE name = 'epoch'",
-                                     why, sizeof(why)),
-                     0);
-    place_open(p);
+    fixture_foreign_dialects(&p->f, "UPDATE poly_meta SET value = x'02000000' WHERE name = 'epoch'",
+                             "UPDATE poly_meta SET value = '\\x02000000' WHERE name = 'epoch'");
+    place_reopen(p);
     assert_fails(poly_session_after(p->acme, token.text, POLY_WAIT, &err), POLY_INVALID);
     assert_message("before a restore");
     token = token_of(p->acme, "visit-1");
@@ -279,13 +276,13 @@ static void another_instance_refuses_it(void **state)
     struct place *p = *state, other = {.instance = NULL};
     struct poly_token token = token_of(p->acme, "visit-1");
 
-    lab_folder_make(other.data);
+    fixture_make(&other.f);
     place_open(&other);
     (void)token_of(other.acme, "visit-1");
     assert_fails(poly_session_after(other.acme, token.text, POLY_WAIT, &err), POLY_INVALID);
     assert_message("not made by this instance");
     place_close(&other);
-    lab_folder_remove(other.data);
+    fixture_remove(&other.f);
 }
 
 /* --- idempotency keys (S4-55) --- */
@@ -372,6 +369,7 @@ static void interactive_sees_and_holds(void **state)
 {
     struct place *p = *state;
     struct poly_txn *txn = begin_interactive(p->session, 0), *second;
+    struct poly_txn_options interactive = {.interactive = true};
     struct poly_session_options impatient = {.deadline_ms = 50};
     struct poly_session *waiting;
     struct poly_status_report report;
@@ -384,9 +382,12 @@ static void interactive_sees_and_holds(void **state)
     assert_ok(poly_status_read(p->acme, &report, &err));
     assert_true(report.writer_held);
     assert_ok(poly_session_open(p->instance, &impatient, &waiting, &err));
-    assert_fails(poly_txn_begin(waiting, &(struct poly_txn_options){.interactive = true}, &second,
-                                &err),
-                 POLY_TIMEOUT);
+    if (fixture_differs(&p->f, "interactive-transactions")) {
+        assert_ok(poly_txn_begin(waiting, &interactive, &second, &err));
+        poly_txn_abort(second);
+    } else {
+        assert_fails(poly_txn_begin(waiting, &interactive, &second, &err), POLY_TIMEOUT);
+    }
     poly_session_close(waiting);
     assert_ok(poly_txn_commit(txn, &commit, &err));
     assert_int_equal(commit.count, 2);
@@ -408,13 +409,23 @@ static enum poly_status commit_by_trying(struct poly_txn *txn, struct poly_commi
     return status;
 }
 
+/* Where it is not supported, it says so at once, and nothing is lost. */
+static enum poly_status commit_after_trying(struct poly_txn *txn, struct poly_commit *commit)
+{
+    bool tried = true;
+
+    assert_ok(poly_txn_try_commit(txn, &tried, commit, &err));
+    assert_false(tried);
+    return poly_txn_commit(txn, commit, &err);
+}
+
 /* Whoever serves many must not wait for one that holds the writer. */
 static void trying_never_waits(void **state)
 {
     struct place *p = *state;
     struct poly_txn *holder = begin_interactive(p->session, 0), *txn = begin(p->acme);
     struct poly_commit commit;
-    bool tried = true;
+    bool tried = true, supported = fixture_supports(&p->f, "commit-that-never-waits");
 
     assert_ok(append(holder, "order-1", POLY_NONE, "{}"));
     assert_ok(append(txn, "visit-1", POLY_NONE, "{}"));
@@ -422,125 +433,22 @@ static void trying_never_waits(void **state)
     assert_false(tried);
     assert_ok(poly_txn_commit(holder, NULL, &err));
     assert_int_equal(lab_stream_version(p->acme, "visit-1"), 0);
-    assert_ok(commit_by_trying(txn, &commit));
+    if (supported)
+        assert_ok(commit_by_trying(txn, &commit));
+    else
+        assert_ok(commit_after_trying(txn, &commit));
     assert_int_equal(commit.count, 1);
     assert_int_equal(lab_stream_version(p->acme, "visit-1"), 1);
 
     txn = begin(p->acme);
     assert_ok(append(txn, "visit-1", POLY_NONE, "{}"));
-    assert_fails(commit_by_trying(txn, NULL), POLY_CONFLICT);
+    assert_fails(supported ? commit_by_trying(txn, NULL) : commit_after_trying(txn, NULL),
+                 POLY_CONFLICT);
     holder = begin_interactive(p->session, 0);
     assert_ok(append(holder, "order-1", 1, "{}"));
     assert_ok(poly_txn_try_commit(holder, &tried, NULL, &err));
     assert_true(tried);
     assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
-}
-
-static const char foreign_event[] = "INSERT INTO poly_log(domain, key, version, type, time, data)"
-                                    " VALUES ('order', ?1, 1, 'Foreign', 1, '{}')";
-
-static void run(sqlite3 *db, const char *sql)
-{
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-}
-
-/* … nor for another program that holds the database; and what that one leaves to be sealed is
- * for those who may wait. */
-static void trying_never_waits_for_another_program(void **state)
-{
-    struct place *p = *state;
-    char path[LAB_PATH + 16], why[200];
-    sqlite3 *other;
-    sqlite3_stmt *insert;
-
-    (void)snprintf(path, sizeof(path), "%s/polystore.db", p->data);
-    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(other, foreign_event, -1, &insert, NULL), SQLITE_OK);
-    for (int i = 0; i < 20; i++) {
-        struct poly_txn *txn = begin(p->acme);
-        bool tried = true;
-
-        assert_ok(append(txn, "visit-1", i, "{}"));
-        assert_ok(lab_append(p->session, "order-0", POLY_ANY, 1, NULL, &err));
-        sqlite3_busy_timeout(other, 5000);
-        run(other, "BEGIN IMMEDIATE");
-        assert_ok(poly_txn_try_commit(txn, &tried, NULL, &err));
-        assert_false(tried);
-        sqlite3_bind_int(insert, 1, i + 1);
-        assert_int_equal(sqlite3_step(insert), SQLITE_DONE);
-        sqlite3_reset(insert);
-        run(other, "COMMIT");
-        assert_ok(commit_by_trying(txn, NULL));
-        assert_int_equal(lab_stream_version(p->acme, "visit-1"), i + 1);
-    }
-    sqlite3_finalize(insert);
-    sqlite3_close(other);
-    assert_int_equal(lab_verify(p->session, why, sizeof(why)), 0);
-    assert_int_equal(lab_stream_version(p->session, "order-20"), 1);
-}
-
-struct late {
-    struct poly_request request;
-    struct poly_writer *writer;
-    pthread_t ran_on;
-    _Atomic bool done;
-};
-
-static enum poly_status run_late(struct poly_db *db, void *arg, struct poly_error *error)
-{
-    struct late *late = arg;
-
-    (void)db;
-    (void)error;
-    late->ran_on = pthread_self();
-    return POLY_OK;
-}
-
-static void done_late(void *arg, enum poly_status status, const struct poly_error *error)
-{
-    struct late *late = arg;
-
-    (void)error;
-    assert_int_equal(status, POLY_OK);
-    atomic_store(&late->done, true);
-}
-
-static enum poly_status submit_late(struct poly_db *db, void *arg, struct poly_error *error)
-{
-    struct late *late = arg;
-
-    (void)db;
-    atomic_store(&late->done, false);
-    late->request = (struct poly_request){.run = run_late, .arg = late, .done = done_late};
-    return poly_writer_submit(late->writer, &late->request, error);
-}
-
-static void await_late(const struct late *late)
-{
-    while (!atomic_load(&late->done))
-        usleep(1000);
-}
-
-/* … nor do what others want meanwhile. */
-static void trying_takes_in_nobody(void **state)
-{
-    struct place *p = *state;
-    struct poly_txn *holder = begin_interactive(p->session, 0);
-    struct late late[4];
-    bool tried = false;
-
-    for (int i = 0; i < 4; i++) { /* a group of four, that many may come again */
-        late[i].writer = poly_instance_embedded(p->instance)->writer;
-        assert_ok(submit_late(NULL, &late[i], &err));
-    }
-    assert_ok(poly_txn_commit(holder, NULL, &err));
-    for (int i = 0; i < 4; i++)
-        await_late(&late[i]);
-    while (!tried)
-        assert_ok(poly_writer_try(late[0].writer, submit_late, &late[0], true, &tried, &err));
-    await_late(&late[0]);
-    assert_false(pthread_equal(late[0].ran_on, pthread_self()));
 }
 
 static void an_aborted_one_leaves_nothing(void **state)
@@ -560,11 +468,16 @@ static void one_past_its_deadline_is_rolled_back_and_says_so(void **state)
 {
     struct place *p = *state;
     struct poly_txn *txn = begin_interactive(p->session, 1000);
+    enum poly_status status = POLY_OK;
 
     assert_ok(append(txn, "order-1", POLY_NONE, "{}"));
-    /* Others wait no longer than the deadline. */
+    /* Others wait no longer than the deadline, where they wait at all. */
     assert_ok(lab_append(p->acme, "visit-1", POLY_NONE, 1, NULL, &err));
-    assert_fails(append(txn, "order-1", POLY_ANY, "{}"), POLY_TIMEOUT);
+    for (int i = 0; i < 3000 && status == POLY_OK; i++) {
+        usleep(10000);
+        status = append(txn, "order-1", POLY_ANY, "{}");
+    }
+    assert_int_equal(status, POLY_TIMEOUT);
     assert_message("rolled back");
     assert_fails(poly_txn_commit(txn, NULL, &err), POLY_TIMEOUT);
     assert_message("rolled back");
@@ -584,7 +497,7 @@ static void two_instances_in_one_folder_are_refused(void **state)
     char pid[32];
 
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
-    assert_fails(lab_try_open(p->data, NULL, &second, &err), POLY_UNAVAILABLE);
+    assert_fails(lab_try_open(p->f.data, NULL, &second, &err), POLY_UNAVAILABLE);
     assert_message(pid);
     assert_null(second);
     assert_ok(lab_append(p->session, "order-1", POLY_NONE, 1, NULL, &err));
@@ -596,11 +509,8 @@ static void another_program_decides_versions_too(void **state)
     char why[200];
 
     assert_ok(lab_append(p->session, "order-1", POLY_NONE, 1, NULL, &err));
-    assert_int_equal(lab_foreign_sql(p->data,
-                                     "INSERT INTO poly_log(domain, key, version, type, time, data)"
-                                     " VALUES ('order', '1', 2, 'Foreign', 1, '{}')",
-                                     why, sizeof(why)),
-                     0);
+    fixture_foreign(&p->f, "INSERT INTO poly_log(domain, key, version, type, time, data)"
+                           " VALUES ('order', '1', 2, 'Foreign', 1, '{}')");
     assert_fails(lab_append(p->session, "order-1", 1, 2, NULL, &err), POLY_CONFLICT);
     assert_ok(lab_append(p->session, "order-1", 2, 3, NULL, &err));
     assert_int_equal(lab_stream_version(p->session, "order-1"), 3);
@@ -626,8 +536,6 @@ int main(void)
         PLACED(a_key_expires),
         PLACED(interactive_sees_and_holds),
         PLACED(trying_never_waits),
-        PLACED(trying_never_waits_for_another_program),
-        PLACED(trying_takes_in_nobody),
         PLACED(an_aborted_one_leaves_nothing),
         PLACED(one_past_its_deadline_is_rolled_back_and_says_so),
         PLACED(two_instances_in_one_folder_are_refused),

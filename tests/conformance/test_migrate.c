@@ -301,6 +301,27 @@ static void reshaped(void **state)
         fail_msg("%llu: %s", (unsigned long long)verification.bad_position, verification.reason);
 }
 
+/* A row that is changed in the same file, where the file's text does not show that its table is
+ * reshaped. */
+static void changed_and_reshaped(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t head;
+
+    fixture_migration(f, "0001_users.sql", users);
+    fixture_migrate(f);
+    head = fixture_head(f);
+    fixture_dialects(f, "0002_both",
+                     "ALTER TABLE users ADD COLUMN level INTEGER DEFAULT 5;"
+                     "UPDATE users SET name = 'Zoe' WHERE id = 'a';",
+                     "DO $$BEGIN EXECUTE 'ALTER TABLE users ADD COLUMN level INTEGER DEFAULT 5';"
+                     " END$$;"
+                     "UPDATE users SET name = 'Zoe' WHERE id = 'a';");
+    fixture_migrate(f);
+    assert_int_equal(log_after(f, head).puts,
+                     fixture_differs(f, "two-changes-in-a-migration") ? 3 : 2);
+}
+
 /* The table gone: every record is deleted. */
 static void dropped(void **state)
 {
@@ -382,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(drift, setup, teardown),
         cmocka_unit_test_setup_teardown(not_allowed, setup, teardown),
         cmocka_unit_test_setup_teardown(reshaped, setup, teardown),
+        cmocka_unit_test_setup_teardown(changed_and_reshaped, setup, teardown),
         cmocka_unit_test_setup_teardown(dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(together, setup, teardown),
     };

@@ -6,13 +6,14 @@ static const char tables[] =
     "CREATE TABLE items(id INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT, price REAL,"
     " rank INTEGER, at TIMESTAMP, ok BOOLEAN, data JSON, title TEXT COLLATE NOCASE);\n"
     "CREATE INDEX items_rank ON items(tenant_id, rank);\n"
-    "CREATE TABLE codes(code TEXT PRIMARY KEY, v ANYTHING);\n";
+    "CREATE TABLE codes(code TEXT PRIMARY KEY, v ANYTHING, word TEXT, bytes TEXT);\n";
 
 static const char tables_postgresql[] =
     "CREATE TABLE items(id BIGINT PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT, price FLOAT8,"
     " rank INTEGER, at TIMESTAMP, ok BOOLEAN, data JSON, title TEXT COLLATE nocase);\n"
     "CREATE INDEX items_rank ON items(tenant_id, rank);\n"
-    "CREATE TABLE codes(code TEXT PRIMARY KEY, v TEXT);\n";
+    "CREATE TABLE codes(code TEXT PRIMARY KEY, v TEXT, word TEXT COLLATE words,"
+    " bytes TEXT COLLATE \"C\");\n";
 
 static const char config[] = "domains:\n"
                              "  items: {table: items, tenant: tenant_id}\n"
@@ -112,12 +113,70 @@ static void filters(void **state)
     assert_int_equal(one("name", NULL, POLY_PREFIX, poly_str("even 1")), 5);
     assert_int_equal(one("name", NULL, POLY_PREFIX, poly_str("")), ITEMS);
     assert_int_equal(one("name", NULL, POLY_PREFIX, poly_str("%")), 0);
-    assert_int_equal(one("title", NULL, POLY_EQ, poly_str("TITLE")), ITEMS); /* its collation */
-    assert_int_equal(one("title", NULL, POLY_PREFIX, poly_str("t")), 25);    /* byte for byte */
+    assert_int_equal(one("title", NULL, POLY_PREFIX, poly_str("t")), 25); /* byte for byte */
     assert_int_equal(one("price", NULL, POLY_LT, poly_float(2.5)), 5);
     assert_int_equal(one("price", NULL, POLY_GE, poly_int(20)), 10);
     assert_int_equal(one("at", NULL, POLY_LE, poly_str("1970-01-01T00:00:09Z")), 10);
     assert_int_equal(one("at", NULL, POLY_GT, poly_time(9000000)), 40);
+}
+
+static void a_collation_compares(void **state)
+{
+    fixture_needs_collations(*state);
+    assert_int_equal(one("title", NULL, POLY_EQ, poly_str("TITLE")), ITEMS);
+}
+
+static void paths_in_text(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_value value = poly_int(1);
+    struct poly_filter filter = {"name", "$.n", POLY_EQ, &value, 1};
+    struct poly_list_query query = {.domain = "items", .filters = &filter, .filter_count = 1};
+    struct poly_page page;
+    struct poly_error err;
+
+    assert_ok(put_row(mine, "items", "1000", ROW({"name", poly_str("{\"n\": 1}")}), POLY_ANY, NULL,
+                      &err));
+    if (fixture_supports(f, "paths-in-text")) {
+        assert_ok(poly_list(mine, &query, &page, &err));
+        assert_int_equal(page.count, 1);
+    } else {
+        assert_fails(poly_list(mine, &query, &page, &err), POLY_INVALID);
+        assert_message("holds no JSON");
+    }
+}
+
+/* Three codes in the order of a column. */
+static void ordered(struct fixture *f, const char *column, const char *wanted)
+{
+    struct poly_list_query query = {.domain = "codes", .order = column};
+    char text[2] = "";
+    struct poly_page page;
+    struct poly_error err;
+
+    for (const char *key = "aBc"; *key != '\0'; key++) {
+        text[0] = *key;
+        assert_ok(put_row(f->admin, "codes", text,
+                          ROW({"word", poly_str(text)}, {"bytes", poly_str(text)}), POLY_ANY, NULL,
+                          &err));
+    }
+    assert_ok(poly_list(f->admin, &query, &page, &err));
+    assert_int_equal(page.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(page.documents[i].key.data[0], wanted[i]);
+        assert_ok(remove_row(f->admin, "codes", page.documents[i].key.data, POLY_ANY, &err));
+    }
+}
+
+static void bytes_order(void **state)
+{
+    ordered(*state, "bytes", "Bac");
+}
+
+static void text_order(void **state)
+{
+    fixture_needs_collations(*state);
+    ordered(*state, "word", fixture_differs(*state, "text-order") ? "aBc" : "Bac");
 }
 
 static void json_paths(void **state)
@@ -307,7 +366,7 @@ static void any_type(void **state)
     struct poly_page page;
     struct poly_error err;
 
-    fixture_skip_on_server("columns-without-a-type");
+    fixture_needs(f, "columns-without-a-type");
     assert_ok(put_row(f->admin, "codes", "1", ROW({"v", poly_int(5)}), POLY_ANY, NULL, &err));
     assert_ok(put_row(f->admin, "codes", "2", ROW({"v", poly_str("text")}), POLY_ANY, NULL, &err));
     assert_ok(
@@ -331,9 +390,12 @@ static void any_type(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(filters), cmocka_unit_test(json_paths), cmocka_unit_test(refused),
-        cmocka_unit_test(pages),   cmocka_unit_test(cursors),    cmocka_unit_test(any_type),
-        cmocka_unit_test(bounds),
+        cmocka_unit_test(filters),       cmocka_unit_test(a_collation_compares),
+        cmocka_unit_test(json_paths),    cmocka_unit_test(refused),
+        cmocka_unit_test(pages),         cmocka_unit_test(cursors),
+        cmocka_unit_test(bytes_order),   cmocka_unit_test(text_order),
+        cmocka_unit_test(any_type),      cmocka_unit_test(bounds),
+        cmocka_unit_test(paths_in_text),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

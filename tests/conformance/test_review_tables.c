@@ -6,25 +6,30 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <time.h>
 
-#include "owners/embedded/embedded.h"
 #include "core/inside.h"
 #include "lab.h"
+#include "owners/embedded/embedded.h"
+#include "owners/postgresql/inside.h"
 
 static struct poly_error err;
 
-static const char tables[] =
-    "CREATE TABLE docs(id TEXT PRIMARY KEY, title TEXT, body, stamp INTEGER DEFAULT 0);\n"
-    "CREATE TABLE ids(id UUID PRIMARY KEY, n INTEGER);\n"
-    "CREATE TABLE mixed(id INTEGER PRIMARY KEY, v, w TEXT COLLATE NOCASE, x REAL);\n"
-    "CREATE TABLE reserved(\"select\" TEXT PRIMARY KEY, \"order\" TEXT, \"image\" TEXT,"
-    " \"latest\" TEXT, \"l\" TEXT, \"r\" TEXT, \"h\" TEXT, \"t\" TEXT, \"position\" TEXT,"
-    " \"domain\" TEXT, \"key\" TEXT, \"rowid\" TEXT, \"NEW\" TEXT, \"old\" TEXT, \"excluded\" TEXT,"
-    " \"data\" TEXT, \"version\" TEXT, \"meta\" TEXT, \"json_object\" TEXT, \"a\"\"b\" TEXT,"
-    " \"c'd\" TEXT, \"e\\f\" TEXT, \"[g]\" TEXT, \"/*end*/\" TEXT, \"\xc3\xa9\" TEXT, \" \" TEXT,"
-    " tenant TEXT);\n";
+#define COMMON_TABLES                                                                              \
+    "CREATE TABLE docs(id TEXT PRIMARY KEY, title TEXT, body TEXT, stamp INTEGER DEFAULT 0);\n"    \
+    "CREATE TABLE ids(id UUID PRIMARY KEY, n INTEGER);\n"                                          \
+    "CREATE TABLE reserved(\"select\" TEXT PRIMARY KEY, \"order\" TEXT, \"image\" TEXT,"           \
+    " \"latest\" TEXT, \"l\" TEXT, \"r\" TEXT, \"h\" TEXT, \"t\" TEXT, \"position\" TEXT,"         \
+    " \"domain\" TEXT, \"key\" TEXT, \"rowid\" TEXT, \"NEW\" TEXT, \"old\" TEXT,"                  \
+    " \"excluded\" TEXT, \"data\" TEXT, \"version\" TEXT, \"meta\" TEXT, \"json_object\" TEXT,"    \
+    " \"a\"\"b\" TEXT, \"c'd\" TEXT, \"e\\f\" TEXT, \"[g]\" TEXT, \"/*end*/\" TEXT,"               \
+    " \"\xc3\xa9\" TEXT, \" \" TEXT, tenant TEXT);\n"
+
+static const char tables[] = COMMON_TABLES "CREATE TABLE mixed(id INTEGER PRIMARY KEY, n BIGINT, v,"
+                                           " w TEXT COLLATE NOCASE, x DOUBLE PRECISION);\n";
+static const char tables_postgresql[] =
+    COMMON_TABLES "CREATE TABLE mixed(id BIGINT PRIMARY KEY, n BIGINT, v TEXT,"
+                  " w TEXT COLLATE NOCASE, x DOUBLE PRECISION);\n";
 
 /* Of an application that was there before us. */
 static const char brought[] =
@@ -32,6 +37,11 @@ static const char brought[] =
     " email TEXT UNIQUE ON CONFLICT REPLACE, nick TEXT UNIQUE ON CONFLICT IGNORE,"
     " phone TEXT UNIQUE ON CONFLICT ROLLBACK, name TEXT NOT NULL ON CONFLICT IGNORE DEFAULT 'x');\n"
     "CREATE TABLE picky(id TEXT PRIMARY KEY ON CONFLICT ROLLBACK, title TEXT);\n";
+
+static const char brought_postgresql[] =
+    "CREATE TABLE people(id TEXT PRIMARY KEY, tenant TEXT NOT NULL, email TEXT UNIQUE,"
+    " nick TEXT UNIQUE, phone TEXT UNIQUE, name TEXT NOT NULL DEFAULT 'x');\n"
+    "CREATE TABLE picky(id TEXT PRIMARY KEY, title TEXT);\n";
 
 static const char config[] = "domains:\n"
                              "  docs: {table: docs, tenant: none, search: {fields: [title]}}\n"
@@ -48,10 +58,10 @@ static int setup(void **state)
     static struct fixture f;
 
     fixture_make(&f);
-    fixture_migration(&f, "0001_tables.sql", tables);
+    fixture_dialects(&f, "0001_tables", tables, tables_postgresql);
     fixture_open(&f, config);
     fixture_migrate(&f);
-    fixture_foreign(&f, brought);
+    fixture_foreign_dialects(&f, brought, brought_postgresql);
     fixture_close(&f);
     fixture_open(&f, config);
     *state = &f;
@@ -83,12 +93,17 @@ static int64_t disagree(struct fixture *f, const char *column)
 {
     char sql[600];
 
-    snprintf(sql, sizeof(sql),
-             "SELECT count(*) FROM docs WHERE json_extract((SELECT data FROM poly_log WHERE domain"
-             " = 'docs' AND key = docs.id AND version IS NULL ORDER BY position DESC LIMIT 1),"
-             " '$.%s') IS NOT %s",
-             column, column);
-    return lab_foreign_number(f->data, sql);
+    snprintf(
+        sql, sizeof(sql),
+        fixture_on_server()
+            ? "SELECT count(*) FROM docs WHERE (SELECT data ->> '%s' FROM poly_log WHERE domain"
+              " = 'docs' AND key = docs.id AND version IS NULL ORDER BY position DESC LIMIT 1)"
+              " IS DISTINCT FROM %s::text"
+            : "SELECT count(*) FROM docs WHERE (SELECT data ->> '%s' FROM poly_log WHERE domain"
+              " = 'docs' AND key = docs.id AND version IS NULL ORDER BY position DESC LIMIT 1)"
+              " IS NOT %s",
+        column, column);
+    return fixture_number(f, sql);
 }
 
 /* --- triggers of others --- */
@@ -99,6 +114,13 @@ static const char stamp[] =
     "CREATE TRIGGER stamp_changed AFTER UPDATE OF title ON docs BEGIN"
     " UPDATE docs SET stamp = stamp + 1 WHERE id = NEW.id; END;\n";
 
+static const char stamp_postgresql[] =
+    "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+    " UPDATE docs SET stamp = stamp + 1 WHERE id = NEW.id; RETURN NULL; END$$;\n"
+    "CREATE TRIGGER stamp_new AFTER INSERT ON docs FOR EACH ROW EXECUTE FUNCTION stamp();\n"
+    "CREATE TRIGGER stamp_changed AFTER UPDATE OF title ON docs FOR EACH ROW"
+    " EXECUTE FUNCTION stamp();\n";
+
 static void write_and_compare(struct fixture *f)
 {
     assert_ok(put_doc(f, "1", "first"));
@@ -106,7 +128,7 @@ static void write_and_compare(struct fixture *f)
     fixture_foreign(f, "INSERT INTO docs(id, title) VALUES ('2', 'second');"
                        "UPDATE docs SET title = 'other' WHERE id = '2'");
     assert_ok(put_doc(f, "3", "third"));
-    assert_int_equal(lab_foreign_number(f->data, "SELECT count(*) FROM docs WHERE stamp > 0"), 3);
+    assert_int_equal(fixture_number(f, "SELECT count(*) FROM docs WHERE stamp > 0"), 3);
     assert_int_equal(disagree(f, "stamp"), 0);
     assert_int_equal(disagree(f, "title"), 0);
     assert_intact(f);
@@ -117,7 +139,7 @@ static void a_trigger_of_a_migration_is_followed(void **state)
 {
     struct fixture *f = *state;
 
-    fixture_migration(f, "0002_stamp.sql", stamp);
+    fixture_dialects(f, "0002_stamp", stamp, stamp_postgresql);
     fixture_migrate(f);
     write_and_compare(f);
 }
@@ -126,7 +148,7 @@ static void a_trigger_of_another_program_is_followed(void **state)
 {
     struct fixture *f = *state;
 
-    fixture_foreign(f, stamp);
+    fixture_foreign_dialects(f, stamp, stamp_postgresql);
     fixture_close(f);
     fixture_open(f, config);
     write_and_compare(f);
@@ -197,7 +219,9 @@ static void any_column_name_will_do(void **state)
     assert_int_equal(document.row.count, 27);
     version = document.version;
     assert_string_equal(field(&document.row, "e\\f")->text.data, "\\");
-    fixture_foreign(f, "UPDATE reserved SET \"e\\f\" = 'changed', \"rowid\" = hex(zeroblob(4000))");
+    fixture_foreign_dialects(
+        f, "UPDATE reserved SET \"e\\f\" = 'changed', \"rowid\" = hex(zeroblob(4000))",
+        "UPDATE reserved SET \"e\\f\" = 'changed', \"rowid\" = repeat('0', 8000)");
     fixture_foreign(f, "UPDATE reserved SET \"old\" = 'new'");
     filter.values = &equal;
     filter.value_count = 1;
@@ -213,9 +237,18 @@ static void any_column_name_will_do(void **state)
     fixture_close(f);
     fixture_open(f, config);
     assert_intact(f);
-    assert_int_equal(lab_foreign_number(f->data,
-                                        "SELECT count(*) FROM poly_log WHERE domain = 'reserved'"),
+    assert_int_equal(fixture_number(f, "SELECT count(*) FROM poly_log WHERE domain = 'reserved'"),
                      4);
+}
+
+/* How many fields the images in the log have. */
+static int64_t image_fields(struct fixture *f, const char *where)
+{
+    char sql[300];
+
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM poly_log AS l, %s(l.data) AS e %s",
+             fixture_on_server() ? "json_each_text" : "json_each", where);
+    return fixture_number(f, sql);
 }
 
 /* The same beyond the columns that json_object() takes at once. */
@@ -236,16 +269,9 @@ static void any_name_will_do_in_a_wide_table(void **state)
                       ROW({"a\"b", poly_str("1")}, {"e\\f", poly_str("2")}, {"[g]", poly_str("3")},
                           {"h.i", poly_str("4")}, {"\xc3\xa9", poly_str("5")}),
                       POLY_ANY, NULL, &err));
-    assert_int_equal(
-        lab_foreign_number(f->data, "SELECT count(*) FROM poly_log, json_each(data)"
-                                    " WHERE json_each.value IN ('1','2','3','4','5')"),
-        5);
-    assert_int_equal(lab_foreign_number(f->data,
-                                        "SELECT count(*) FROM poly_log, json_each(data) AS e"
-                                        " WHERE e.key = 'a\"b' OR e.key = 'e\\f' OR e.key = '[g]'"),
-                     3);
-    assert_int_equal(
-        lab_foreign_number(f->data, "SELECT count(*) FROM poly_log, json_each(data)"), 75);
+    assert_int_equal(image_fields(f, "WHERE e.value IN ('1','2','3','4','5')"), 5);
+    assert_int_equal(image_fields(f, "WHERE e.key = 'a\"b' OR e.key = 'e\\f' OR e.key = '[g]'"), 3);
+    assert_int_equal(image_fields(f, ""), 75);
     fixture_close(f);
     fixture_open(f, config);
 }
@@ -257,11 +283,15 @@ static void a_list_pages_over_keys_of_others(void **state)
     struct poly_list_query query = {.domain = "ids", .limit = 3};
     size_t seen = 0;
 
-    fixture_foreign(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                       " WHERE i < 20) INSERT INTO ids SELECT printf("
-                       "'%08X-9D1E-7CC0-8F53-0F0F5B0D8A%02X', 2863311530 + i, i), i % 3 FROM n;"
-                       "INSERT INTO ids SELECT lower(id), n FROM ids;"
-                       "INSERT INTO ids VALUES ('', 0)");
+    fixture_foreign_dialects(
+        f,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+        " WHERE i < 20) INSERT INTO ids SELECT printf("
+        "'%08X-9D1E-7CC0-8F53-0F0F5B0D8A%02X', 2863311530 + i, i), i % 3 FROM n;"
+        "INSERT INTO ids SELECT lower(id), n FROM ids;"
+        "INSERT INTO ids VALUES ('', 0)",
+        "INSERT INTO ids SELECT upper(gen_random_uuid()::text)::uuid, i % 3"
+        " FROM generate_series(1, 41) AS i");
     for (int order = 0; order < 4; order++) {
         query.order = order < 2 ? NULL : "n";
         query.descending = order % 2 == 1;
@@ -280,36 +310,50 @@ static void a_list_pages_over_keys_of_others(void **state)
 
 /* --- values --- */
 
-static void numbers_come_back_bit_for_bit(void **state)
+static void numbers(struct fixture *f, bool untyped)
 {
+    const char *any_int = untyped ? "v" : "n", *any_real = untyped ? "v" : "x";
     static const int64_t integers[] = {0, -1, INT64_MAX, INT64_MIN, 9007199254740993};
-    static const double reals[] = {0.1 + 0.2, 5e-324, 1.7976931348623157e308, -1e-300, 1e15, 1e22,
-                                   9007199254740993.0, INFINITY, -INFINITY, 123456789.123456789};
-    struct fixture *f = *state;
+    static const double reals[] = {
+        0.1 + 0.2, 5e-324,    1.7976931348623157e308, -1e-300, 1e15, 1e22, 9007199254740993.0,
+        INFINITY,  -INFINITY, 123456789.123456789};
     struct poly_document document;
     char key[32];
 
     for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++) {
         snprintf(key, sizeof(key), "%lld", (long long)integers[i]);
-        assert_ok(put_row(f->admin, "mixed", key, ROW({"v", poly_int(integers[i])}), POLY_ANY, NULL,
-                          &err));
+        assert_ok(put_row(f->admin, "mixed", key, ROW({any_int, poly_int(integers[i])}), POLY_ANY,
+                          NULL, &err));
         assert_ok(poly_get(f->admin, "mixed", key, &document, &err));
-        assert_true(field(&document.row, "v")->integer == integers[i]);
+        assert_true(field(&document.row, any_int)->integer == integers[i]);
         assert_true(field(&document.row, "id")->integer == integers[i]);
     }
     for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
-        assert_ok(put_row(f->admin, "mixed", "7",
-                          ROW({"x", poly_float(reals[i])}, {"v", poly_float(reals[i])}), POLY_ANY,
+        assert_ok(put_row(f->admin, "mixed", "7", ROW({any_real, poly_float(reals[i])}), POLY_ANY,
                           NULL, &err));
         assert_ok(poly_get(f->admin, "mixed", "7", &document, &err));
-        assert_true(field(&document.row, "x")->real == reals[i]);
-        assert_true(field(&document.row, "v")->real == reals[i]);
+        assert_true(field(&document.row, any_real)->real == reals[i]);
     }
     assert_int_equal(
-        lab_foreign_number(f->data, "SELECT count(*) FROM poly_log, mixed WHERE domain = 'mixed'"
-                                    " AND key = id AND id <> 7 AND"
-                                    " json_extract(data, '$.v') IS v"),
+        fixture_number(f, fixture_on_server()
+                              ? "SELECT count(*) FROM poly_log, mixed WHERE domain = 'mixed'"
+                                " AND key = id::text AND id <> 7 AND (data->>'n')::bigint = n"
+                          : untyped ? "SELECT count(*) FROM poly_log, mixed WHERE domain ="
+                                      " 'mixed' AND key = id AND id <> 7 AND data->>'v' IS v"
+                                    : "SELECT count(*) FROM poly_log, mixed WHERE domain ="
+                                      " 'mixed' AND key = id AND id <> 7 AND data->>'n' IS n"),
         5);
+}
+
+static void numbers_come_back_bit_for_bit(void **state)
+{
+    numbers(*state, false);
+}
+
+static void numbers_without_a_type_do_too(void **state)
+{
+    fixture_needs(*state, "columns-without-a-type");
+    numbers(*state, true);
 }
 
 /* NULLs, equal values, all storage classes and a collation: every order, every page size. */
@@ -319,13 +363,20 @@ static void every_order_pages_over_every_row(void **state)
     struct fixture *f = *state;
     struct poly_list_query query = {.domain = "mixed"};
 
-    fixture_foreign(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                       " WHERE i < 60) INSERT INTO mixed SELECT i,"
-                       " CASE i % 6 WHEN 0 THEN NULL WHEN 1 THEN i % 4 WHEN 2 THEN (i % 4) + 0.5"
-                       " WHEN 3 THEN 't' || (i % 5) WHEN 4 THEN CAST('t' || (i % 5) AS BLOB)"
-                       " ELSE '' END,"
-                       " CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN 'a' WHEN 2 THEN 'A' ELSE 'b' END,"
-                       " CASE i % 3 WHEN 0 THEN NULL ELSE i / 7.0 END FROM n");
+    fixture_foreign_dialects(
+        f,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+        " WHERE i < 60) INSERT INTO mixed(id, v, w, x) SELECT i,"
+        " CASE i % 6 WHEN 0 THEN NULL WHEN 1 THEN i % 4 WHEN 2 THEN (i % 4) + 0.5"
+        " WHEN 3 THEN 't' || (i % 5) WHEN 4 THEN CAST('t' || (i % 5) AS BLOB)"
+        " ELSE '' END,"
+        " CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN 'a' WHEN 2 THEN 'A' ELSE 'b' END,"
+        " CASE i % 3 WHEN 0 THEN NULL ELSE i / 7.0 END FROM n",
+        "INSERT INTO mixed(id, v, w, x) SELECT i,"
+        " CASE i % 6 WHEN 0 THEN NULL WHEN 3 THEN 't' || (i % 5) WHEN 4 THEN 'T' || (i % 5)"
+        " ELSE '' END,"
+        " CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN 'a' WHEN 2 THEN 'A' ELSE 'b' END,"
+        " CASE i % 3 WHEN 0 THEN NULL ELSE i / 7.0 END FROM generate_series(1, 60) AS i");
     for (int i = 0; i < 4 * 2 * 4; i++) {
         bool known[61] = {false};
         size_t seen = 0;
@@ -411,7 +462,10 @@ static void *retire(void *arg)
     struct churn *churn = arg;
 
     while (!atomic_load(&churn->done)) {
-        poly_embedded_retain(&poly_instance_embedded(churn->f->instance)->base);
+        if (fixture_on_server())
+            poly_postgresql_retain(churn->f->instance->owner);
+        else
+            poly_embedded_retain(churn->f->instance->owner);
         nanosleep(&(struct timespec){0, 50000000}, NULL);
     }
     return NULL;
@@ -452,9 +506,14 @@ static void an_image_is_that_of_its_time(void **state)
     assert_true(lab_settled(f->admin, why, sizeof(why)));
     assert_intact(f);
     assert_ok(poly_rebuild(f->admin, "search", NULL, &err));
-    assert_int_equal(lab_foreign_number(f->data, "SELECT count(*) FROM poly_history WHERE position"
-                                                 " NOT IN (SELECT position FROM poly_log)"),
-                     0);
+    if (!fixture_differs(f, "large-values"))
+        assert_int_equal(fixture_number(f, "SELECT count(*) FROM poly_history WHERE position"
+                                           " NOT IN (SELECT position FROM poly_log)"),
+                         0);
+    else
+        assert_int_equal(fixture_number(f, "SELECT count(*) FROM pg_class WHERE relname ="
+                                           " 'poly_history' OR relname = 'history'"),
+                         0);
 }
 
 /* --- idempotency --- */
@@ -584,6 +643,7 @@ int main(int argc, char **argv)
         HERE(any_name_will_do_in_a_wide_table),
         HERE(a_list_pages_over_keys_of_others),
         HERE(numbers_come_back_bit_for_bit),
+        HERE(numbers_without_a_type_do_too),
         HERE(every_order_pages_over_every_row),
         HERE(an_image_is_that_of_its_time),
         HERE(filters_of_a_search_are_those_of_a_list),

@@ -33,7 +33,8 @@ static void finish(struct worker *workers, size_t count)
         pthread_join(workers[i].thread, NULL);
     for (size_t i = 0; i < count; i++) {
         if (workers[i].status != POLY_OK)
-            fail_msg("thread %zu: %s", i, workers[i].err.message);
+            fail_msg("thread %zu: %s: %s", i, poly_status_name(workers[i].status),
+                     workers[i].err.message);
     }
 }
 
@@ -114,11 +115,15 @@ static void racing_writers_never_overwrite(void **state)
     for (size_t i = 0; i < WRITERS; i++)
         conflicts += workers[i].conflicts;
     assert_true(conflicts >= WRITERS - 1);
+    fixture_head(&p->f);
     assert_ok(poly_log_read(p->session, &(struct poly_log_query){0}, follows_what_was_seen, &last,
                             NULL, &err));
     assert_int_equal(last, WRITERS * EACH);
     assert_int_equal(lab_stream_version(p->session, "order-race"), WRITERS * EACH);
-    assert_int_equal(poly_log_head(p->instance), WRITERS * EACH);
+    if (fixture_differs(&p->f, "positions-have-gaps"))
+        assert_true(fixture_head(&p->f) > WRITERS * EACH);
+    else
+        assert_int_equal(poly_log_head(p->instance), WRITERS * EACH);
 }
 
 /* Half of them fail in their last operation, in the same groups as the others. */
@@ -351,16 +356,15 @@ static void another_program_reaches_a_subscription(void **state)
     for (int i = 1; i <= 3; i++) {
         int64_t before = now_ms();
 
-        assert_int_equal(
-            lab_foreign_sql(p->data,
-                            "INSERT INTO poly_log(domain, key, type, time, data)"
-                            " VALUES ('order', hex(randomblob(4)), 'Foreign', 1, '{\"x\": 1}')",
-                            why, sizeof(why)),
-            0);
+        fixture_foreign(&p->f, "INSERT INTO poly_log(domain, key, type, time, data)"
+                               " VALUES ('order', '7', 'Foreign', 1, '{\"x\": 1}')");
         assert_ok(poly_subscription_next(subscription, 5000, &records, &count, &err));
         assert_int_equal(count, 1);
         assert_int_equal(records[0].position, i);
-        assert_int_equal(records[0].txn, 0);
+        if (fixture_differs(&p->f, "transaction-number"))
+            assert_int_not_equal(records[0].txn, 0);
+        else
+            assert_int_equal(records[0].txn, 0);
         assert_string_equal(records[0].type.data, "Foreign");
         assert_true(now_ms() - before < 1000);
     }
@@ -429,8 +433,10 @@ static void readers_run_beside_writers(void **state)
     finish(workers, WRITERS);
     atomic_store(&writing, false);
     finish(readers, 2);
-    assert_int_equal(poly_log_head(p->instance), WRITERS * EACH);
+    assert_int_equal(fixture_head(&p->f), WRITERS * EACH);
 }
+
+static bool beside; /* interactive transactions run beside others */
 
 /* Short ones that hold the writer, among batches. */
 static void *hold_and_write(void *arg)
@@ -451,6 +457,10 @@ static void *hold_and_write(void *arg)
             poly_txn_abort(txn);
         else
             worker->status = poly_txn_commit(txn, NULL, &worker->err);
+        if (worker->status == POLY_CONFLICT && beside) { /* told to begin again */
+            worker->status = POLY_OK;
+            i--;
+        }
         poly_session_reset(session);
     }
     poly_session_close(session);
@@ -463,12 +473,13 @@ static void holders_and_groups_take_turns(void **state)
     struct worker workers[4], holders[2];
     char why[300];
 
+    beside = fixture_differs(&p->f, "interactive-transactions");
     start(workers, 4, p, write_events);
     start(holders, 2, p, hold_and_write);
     finish(holders, 2);
     finish(workers, 4);
     assert_int_equal(lab_stream_version(p->session, "held-1"), 14);
-    assert_int_equal(poly_log_head(p->instance), 4 * EACH + 14);
+    assert_int_equal(fixture_number(&p->f, "SELECT count(*) FROM poly_log"), 4 * EACH + 14);
     assert_int_equal(lab_verify(p->session, why, sizeof(why)), 0);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "differs.h"
 #include "stores/search/embedded.h"
 
 /* --- the configuration --- */
@@ -47,6 +48,16 @@ static const struct poly_store_config stores[] = {{.name = "relational", .driver
 static const struct poly_config config = {
     .domains = domains, .domain_count = 6, .stores = stores, .store_count = 1};
 
+static const struct poly_driver *driver = &poly_search_embedded.base;
+static struct poly_error err;
+
+/* Does the driver under test go another way there than the embedded one? Both declare how. */
+static inline bool differs(const char *name)
+{
+    (void)declared(driver->capabilities, name);
+    return driver != &poly_search_embedded.base;
+}
+
 /* --- a place: a folder, a log file, a store --- */
 
 struct place {
@@ -60,9 +71,6 @@ struct place {
     uint64_t failed;
     bool temporary;
 };
-
-static const struct poly_driver *driver = &poly_search_embedded.base;
-static struct poly_error err;
 
 static inline void on_server(struct place *p, const char *sql)
 {

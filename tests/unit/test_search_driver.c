@@ -338,6 +338,23 @@ static void marks_and_snippets(void **state)
     assert_int_equal(hits.hits[0].highlights.count, 0);
 }
 
+/* Where the window on a long text begins. */
+static void a_snippet_begins(void **state)
+{
+    struct place *p = *state;
+    struct ask a = PACKAGES("python");
+    struct poly_hits hits;
+
+    a.highlight = true;
+    put(p, 1, "", "packages", "e",
+        "{\"name\":\"x\",\"summary\":\"a b c d e f g h i j k l m n o p q r s t u v w x y z. Here"
+        " stands python a b c d e f g h i j k l m n o p q r s t u v w x y z\"}");
+    assert_ok(ask(p, &a, &hits));
+    assert_non_null(strstr(hits.hits[0].snippet.data, "Here stands [python] a b c"));
+    assert_int_equal(strncmp(hits.hits[0].snippet.data, "…Here", strlen("…Here")) != 0,
+                     differs("snippet"));
+}
+
 /* --- against a model --- */
 
 enum { TENANTS = 3, KEYS = 12, WORDS = 6, STEPS = 400 };
@@ -421,7 +438,7 @@ static void agrees_with_a_model(void **state)
         each(late_change_stays_out), each(poison_leaves_nothing),                                  \
         each(effects_and_position_together), each(generations_side_by_side),                       \
         each(events_are_documents), each(texts_of_a_field), each(marks_and_snippets),              \
-        each(agrees_with_a_model)
+        each(a_snippet_begins), each(agrees_with_a_model)
 
 int main(void)
 {

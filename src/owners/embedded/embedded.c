@@ -281,8 +281,22 @@ static enum poly_status embedded_report(struct poly_owner *owner, struct poly_ar
     return POLY_OK;
 }
 
+static const struct poly_capability capabilities[] = {
+    {"positions-have-gaps", true, "positions follow each other"},
+    {"chosen-positions", true, "another program may choose one, also beyond the end of the log"},
+    {"transaction-number", true,
+     "records of one transaction have the position of its first as `txn`; 0: another program"},
+    {"data-that-is-no-json", true,
+     "another program can write it, and text that is no UTF-8; what follows stops there, visibly"},
+    {"interactive-transactions", true, "one at a time: it holds the writer"},
+    {"commit-that-never-waits", true, "where nobody else is writing"},
+    {"sealed-after-the-commit", true, "sealed in the transaction that writes"},
+    {NULL, false, NULL},
+};
+
 const struct poly_owner_driver poly_owner_embedded = {
     .name = "embedded",
+    .capabilities = capabilities,
     .open = embedded_open,
     .stop = embedded_stop,
     .close = embedded_close,

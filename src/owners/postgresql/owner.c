@@ -334,8 +334,23 @@ static enum poly_status postgresql_report(struct poly_owner *owner, struct poly_
     return POLY_OK;
 }
 
+static const struct poly_capability capabilities[] = {
+    {"positions-have-gaps", true, "what is rolled back leaves a gap"},
+    {"chosen-positions", true,
+     "drawn from a sequence; one that was chosen beyond it fails the write that draws it, once"},
+    {"transaction-number", true, "the server's transaction number"},
+    {"data-that-is-no-json", true, "the server refuses both"},
+    {"interactive-transactions", true, "beside each other, `SERIALIZABLE`"},
+    {"commit-that-never-waits", false,
+     "whether others write cannot be known; the caller is told to wait or to submit"},
+    {"sealed-after-the-commit", true,
+     "sealed a moment after the commit, many transactions together"},
+    {NULL, false, NULL},
+};
+
 const struct poly_owner_driver poly_owner_postgresql = {
     .name = "postgresql",
+    .capabilities = capabilities,
     .open = postgresql_open,
     .stop = postgresql_stop,
     .close = postgresql_close,

@@ -35,6 +35,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "core/capability.h"
 #include "core/instance.h"
 #include "core/operation.h"
 #include "core/session.h"
@@ -50,6 +51,7 @@ struct poly_relational;
 /* What each database that may own the log does in its own way. */
 struct poly_relational_driver {
     const char *name;
+    const struct poly_capability *capabilities;
     size_t size;                             /* of its struct poly_relational */
     const struct poly_operation_type *types; /* of the operations on a record, by verb */
 

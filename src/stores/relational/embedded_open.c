@@ -190,8 +190,19 @@ static void embedded_close(struct poly_relational *relational)
     free(self->guard);
 }
 
+static const struct poly_capability capabilities[] = {
+    {"columns-without-a-type", true, "keep what they are given"},
+    {"text-order", true, "byte by byte, or the column's collation"},
+    {"paths-in-text", true, "a filter with a path looks into JSON in a text column, too"},
+    {"large-values", true, "a row over 4 KiB is kept once, in the table or `poly_history`"},
+    {"two-changes-in-a-migration", true, "a row that a file changes and reshapes has one record"},
+    {"parameters-that-stand-alone", true, "have the type of their value in SQL"},
+    {NULL, false, NULL},
+};
+
 const struct poly_relational_driver poly_relational_embedded = {
     .name = "embedded",
+    .capabilities = capabilities,
     .size = sizeof(struct poly_embedded_relational),
     .types = poly_embedded_types,
     .open = embedded_open,

@@ -455,8 +455,21 @@ static enum poly_status postgresql_version(struct poly_db *db, int *version, str
     return POLY_OK;
 }
 
+static const struct poly_capability capabilities[] = {
+    {"columns-without-a-type", false, "there are none; use `json`"},
+    {"text-order", true, "the column's collation; byte by byte with `COLLATE \"C\"`"},
+    {"paths-in-text", false, "into `json` and `jsonb` only"},
+    {"large-values", true, "in the log, out of line and compressed (TOAST)"},
+    {"two-changes-in-a-migration", true,
+     "one for each, where the file does not `ALTER` or `DROP` its table"},
+    {"parameters-that-stand-alone", true,
+     "are text where nothing says otherwise: `CAST(?1 AS bigint)`"},
+    {NULL, false, NULL},
+};
+
 const struct poly_relational_driver poly_relational_postgresql = {
     .name = "postgresql",
+    .capabilities = capabilities,
     .size = sizeof(struct poly_postgresql_relational),
     .types = types,
     .open = postgresql_open,

@@ -350,9 +350,19 @@ static enum poly_status search(const struct poly_projected *projected,
     return read_job(embedded(projected->store), projected->db, &job, err);
 }
 
+static const struct poly_capability capabilities[] = {
+    {"co-located", true, "in the log's own database, or in a file of its own"},
+    {"rank", true, "BM25"},
+    {"long-documents", true, "every word, every phrase"},
+    {"snippet", true, "FTS5: also beginnings of sentences"},
+    {"paths-of-filters", true, "also counted from the end (`[#-1]`)"},
+    {NULL, false, NULL},
+};
+
 const struct poly_search_driver poly_search_embedded = {
     .base = {.store = "search",
              .name = "embedded",
+             .capabilities = capabilities,
              .can_colocate = true,
              .open = open_store,
              .close = close_store,

@@ -337,9 +337,19 @@ static enum poly_status search(const struct poly_projected *projected,
     return status;
 }
 
+static const struct poly_capability capabilities[] = {
+    {"co-located", false, "it follows the log, wherever that is"},
+    {"rank", true, "`ts_rank` against the document's length"},
+    {"long-documents", true, "phrases in about the first 16,300 words"},
+    {"snippet", true, "the 24 words with the most different terms"},
+    {"paths-of-filters", true, "names, quoted names and places from the beginning"},
+    {NULL, false, NULL},
+};
+
 const struct poly_search_driver poly_search_postgresql = {
     .base = {.store = "search",
              .name = "postgresql",
+             .capabilities = capabilities,
              .open = open_store,
              .close = close_store,
              .lead = poly_ts_lead,
