@@ -172,6 +172,21 @@ enum poly_status poly_pg_queue_commit(struct poly_pg *pg, struct poly_error *err
 void poly_pg_roll_back(struct poly_pg *pg);
 bool poly_pg_in_transaction(const struct poly_pg *pg); /* open, or failed and not rolled back */
 
+/*
+ * A transaction that is over within a second, committed or not, whatever it waits for: nobody who
+ * wants a lock that it has, or waits for, is held up longer. After a failure poly_pg_delayed()
+ * says whether that was the reason: pause, and try again.
+ */
+typedef enum poly_status poly_pg_work(struct poly_pg *pg, void *arg, struct poly_error *err);
+enum poly_status poly_pg_brief(struct poly_pg *pg, poly_pg_work *work, void *arg,
+                               struct poly_error *err);
+bool poly_pg_delayed(const struct poly_pg *pg, enum poly_status status);
+void poly_pg_pause(void); /* others go on meanwhile */
+/* Who has had a lock of the relation for longest that a change of it waits for: "backend 17 (psql
+ * of app, idle in transaction, for 12 s)"; empty: nobody. readers: that waits for readers, too. */
+enum poly_status poly_pg_holder(struct poly_pg *pg, const char *relation, bool readers, char *who,
+                                size_t size);
+
 /* Ends what a stranger's statements may have left in the session: settings, temporary tables,
  * locks, listening. Prepared statements stay. No transaction may be open. */
 enum poly_status poly_pg_reset(struct poly_pg *pg, struct poly_error *err);

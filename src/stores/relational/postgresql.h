@@ -4,6 +4,7 @@
 #define POLY_STORES_RELATIONAL_POSTGRESQL_H
 
 #include "owners/postgresql/postgresql.h"
+#include "polystore/log.h"
 #include "stores/relational/driver.h"
 #include "stores/relational/list.h"
 #include "stores/relational/sql.h"
@@ -37,7 +38,8 @@ struct poly_postgresql_table {
     /* postgresql_trigger.c */
     const char *bodies[4]; /* of the functions */
     const char *log_rows;  /* brings the log up to a page of rows */
-    const char *log_gone;
+    const char *find_gone; /* records of a page of the log whose rows are gone … */
+    const char *log_gone;  /* … and their '$delete' */
 };
 
 static inline const struct poly_postgresql_table *
@@ -65,8 +67,7 @@ const char *poly_postgresql_keep(struct poly_postgresql_table *table, struct pol
 
 enum {
     POLY_TRIGGER_EVENTS = 4, /* insert, update, delete, truncate */
-    POLY_TRIGGER_BYTES = 64, /* a name of PostgreSQL's, with its NUL */
-    POLY_TRIGGER_PAGE = 500  /* rows that log_rows looks at */
+    POLY_TRIGGER_BYTES = 64  /* a name of PostgreSQL's, with its NUL */
 };
 
 /* <prefix><domain>_<event>; a long domain by its beginning and a number of the whole. */
@@ -76,18 +77,60 @@ void poly_postgresql_triggers(struct poly_postgresql_table *table, struct poly_b
                               bool *failed);
 enum poly_status poly_postgresql_gone(struct poly_db *db, const struct poly_table *table,
                                       struct poly_error *err);
-/* Makes the functions and triggers, in the open transaction. */
+/* Names of the table and its partitions. */
+enum poly_status poly_postgresql_relations(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *table,
+                                           PGresult **rows, struct poly_error *err);
+/* Makes the functions, and the triggers of one of the relations, in the open transaction. */
+enum poly_status poly_postgresql_functions(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *table,
+                                           struct poly_error *err);
 enum poly_status poly_postgresql_attach(struct poly_pg *pg,
                                         const struct poly_postgresql_table *table,
-                                        struct poly_error *err);
+                                        const char *relation, struct poly_error *err);
 /* Drops the triggers, and the policy that names the tenant's column: a migration is about to
  * change the table's shape. */
 enum poly_status poly_postgresql_detach(struct poly_pg *pg,
                                         const struct poly_postgresql_table *table,
                                         struct poly_error *err);
 
+/* --- postgresql_fill.c --- */
+
+/* Work on a table that is in use: what may end it before its end, and who is told. */
+struct poly_postgresql_effort {
+    int64_t until;          /* monotonic; nothing is tried again after it */
+    poly_progress_fn *tell; /* rows looked at, of about how many; false: stop. May be NULL */
+    void *arg;
+    int64_t rows, written; /* looked at; added to the log */
+    char holder[256];      /* who had what we could not have; empty */
+};
+
+/* A brief transaction that is tried again. exclusive: it wants the relation for itself.
+ * POLY_TIMEOUT after effort->until: err and effort->holder name who was in the way. */
+enum poly_status poly_postgresql_insist(struct poly_pg *pg, poly_pg_work *work, void *arg,
+                                        const char *relation, bool exclusive,
+                                        struct poly_postgresql_effort *effort,
+                                        struct poly_error *err);
+/* Notes, in the open transaction, that the log is to be brought up to the rows; known: it has
+ * records of them, some of which may be gone. */
+enum poly_status poly_postgresql_fill_note(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *table, bool known,
+                                           struct poly_error *err);
+enum poly_status poly_postgresql_fill_noted(struct poly_pg *pg,
+                                            const struct poly_postgresql_table *table, bool *noted,
+                                            struct poly_error *err);
+/* Does what was noted, page by page. Whoever was ended in the middle, or does it at the same time
+ * in another process, is no matter. In an open transaction: in that, with its locks. */
+enum poly_status poly_postgresql_fill(struct poly_pg *pg, const struct poly_postgresql_table *table,
+                                      struct poly_postgresql_effort *effort,
+                                      struct poly_error *err);
+
 /* --- postgresql_repair.c --- */
 
+/* Triggers, the rows that were there before, and a tenant's wall: what is missing of them. */
+enum poly_status poly_postgresql_follow(struct poly_pg *pg, struct poly_table *table,
+                                        struct poly_postgresql_effort *effort,
+                                        struct poly_error *err);
 enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *table, bool start,
                                         struct poly_error *err);
 enum poly_status poly_postgresql_tidy(struct poly_relational *relational, struct poly_db *db,
@@ -103,9 +146,11 @@ struct poly_postgresql_relational {
 /* Outside of a transaction. Failing is no failure: see no_wall. */
 enum poly_status poly_postgresql_wall_open(struct poly_postgresql_relational *relational,
                                            struct poly_pg *pg, struct poly_error *err);
-/* alone: outside of a transaction. */
+/* Grants and policies, where they are missing. effort NULL: in the open transaction, where failing
+ * is no failure, because it is noticed before a tenant's SQL runs. */
 enum poly_status poly_postgresql_wall_table(struct poly_pg *pg,
-                                            const struct poly_postgresql_table *table, bool alone,
+                                            const struct poly_postgresql_table *table,
+                                            struct poly_postgresql_effort *effort,
                                             struct poly_error *err);
 /* In a transaction, which is this tenant's from here on. */
 enum poly_status poly_postgresql_wall_enter(struct poly_relational *relational, struct poly_pg *pg,

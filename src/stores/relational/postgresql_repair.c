@@ -2,20 +2,19 @@
  * Are the triggers those that would be made today? At start, and at the end of each
  * migration, they are made anew where not, and the log is brought up to the rows.
  *
- * Making triggers locks the table against writers for a moment; at start that is
- * given up after a second and tried again. Rows that were there before are then
- * logged a page at a time, each under a lock of its rows alone: a writer who comes
- * between has written a record of its own, and the page's is what it left. Only
- * what was deleted while there were no triggers is looked for under the lock.
+ * Making triggers locks the table against writers for a moment: a table at a time,
+ * each of its partitions for itself, in transactions that are brief and tried again. The functions
+ * come first, together with the note that the rows are to be looked at: whatever ends us in the
+ * middle, the next one finds what is missing.
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "stores/relational/postgresql.h"
 
-enum { TRIES = 60, PAUSE_NS = 200000000 };
+enum { START_US = 60000000, TIDY_US = 10000000 };
 
 /* Source of the function, and on how many of the table and its partitions the trigger stands. */
 static const char sql_stored[] =
@@ -34,7 +33,8 @@ static const char sql_stale[] =
     "WITH wanted AS (SELECT name, coalesce(to_regclass(quote_ident(rel)), CASE WHEN rel"
     "  ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN to_regclass(rel) END)"
     "  AS rel FROM unnest($1::text[], $2::text[]) AS e(name, rel))"
-    "SELECT DISTINCT format('DROP TRIGGER IF EXISTS %I ON %s', t.tgname, t.tgrelid::regclass)"
+    "SELECT DISTINCT format('DROP TRIGGER IF EXISTS %I ON %s', t.tgname, t.tgrelid::regclass),"
+    " t.tgrelid::regclass::text"
     " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid"
     " WHERE p.pronamespace = 'poly'::regnamespace AND c.relnamespace <> 'poly'::regnamespace"
     " AND NOT t.tgisinternal AND NOT EXISTS (SELECT 1 FROM wanted AS e WHERE t.tgname = e.name"
@@ -99,90 +99,6 @@ static enum poly_status is_known(struct poly_pg *pg, const struct poly_postgresq
     return POLY_OK;
 }
 
-/* The triggers, and what was deleted without them. */
-static enum poly_status attach(struct poly_pg *pg, const struct poly_postgresql_table *self,
-                               bool known, int64_t *written, struct poly_error *err)
-{
-    enum poly_status status = poly_postgresql_attach(pg, self, err);
-
-    return status == POLY_OK && known ? poly_pg_done(pg, self->log_gone, NULL, written, err)
-                                      : status;
-}
-
-/* Where a page ended: of the two columns of the primary key, or one. */
-struct place {
-    struct poly_buffer text;
-    bool set;
-};
-
-static void add_place(struct poly_pg_params *params, const struct place *place)
-{
-    if (place->set)
-        poly_pg_add_text(params, (struct poly_text){place->text.data, place->text.size});
-    else
-        poly_pg_add_null(params);
-}
-
-static void move(struct place *place, const PGresult *rows, int column)
-{
-    struct poly_text text = poly_pg_text(rows, 0, column);
-
-    poly_buffer_clear(&place->text);
-    poly_buffer_add(&place->text, text.data, text.size);
-    poly_buffer_char(&place->text, '\0');
-    place->text.size -= poly_buffer_ok(&place->text);
-    place->set = !poly_pg_null(rows, 0, column);
-}
-
-static enum poly_status log_page(struct poly_pg *pg, const struct poly_postgresql_table *self,
-                                 struct place at[2], int64_t *written, bool *more,
-                                 struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
-
-    poly_pg_params(&params);
-    add_place(&params, &at[0]);
-    add_place(&params, &at[1]);
-    status = poly_pg_run(pg, self->log_rows, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    *more = PQntuples(rows) == 1 && poly_pg_int(rows, 0, 1) == POLY_TRIGGER_PAGE;
-    if (PQntuples(rows) == 1) {
-        *written += poly_pg_int(rows, 0, 0);
-        move(&at[0], rows, 2);
-        move(&at[1], rows, 3);
-    }
-    PQclear(rows);
-    if (!poly_buffer_ok(&at[0].text) || !poly_buffer_ok(&at[1].text))
-        return poly_no_memory(err);
-    return POLY_OK;
-}
-
-/* All rows; alone: each page in a transaction of its own. */
-static enum poly_status log_rows(struct poly_pg *pg, const struct poly_postgresql_table *self,
-                                 bool alone, int64_t *written, struct poly_error *err)
-{
-    struct place at[2] = {{.set = false}, {.set = false}};
-    enum poly_status status = POLY_OK;
-    bool more = true;
-
-    poly_buffer_init(&at[0].text, POLY_MAX_VALUE);
-    poly_buffer_init(&at[1].text, POLY_MAX_VALUE);
-    while (status == POLY_OK && more) {
-        if (alone)
-            status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
-        if (status == POLY_OK)
-            status = log_page(pg, self, at, written, &more, err);
-        if (status == POLY_OK && alone)
-            status = poly_pg_commit(pg, err);
-    }
-    poly_buffer_release(&at[0].text);
-    poly_buffer_release(&at[1].text);
-    return status;
-}
-
 static enum poly_status explain(struct poly_pg *pg, const struct poly_postgresql_table *self,
                                 enum poly_status status, struct poly_error *err)
 {
@@ -198,43 +114,102 @@ static enum poly_status explain(struct poly_pg *pg, const struct poly_postgresql
                         domain->table);
 }
 
-/* --- at start: in transactions of its own --- */
+/* --- triggers --- */
 
-static enum poly_status attach_once(struct poly_pg *pg, const struct poly_postgresql_table *self,
-                                    bool known, int64_t *written, struct poly_error *err)
+struct attaching {
+    const struct poly_postgresql_table *self;
+    const char *relation;
+    bool known;
+};
+
+/* One daemon at a time. */
+static enum poly_status prepare(struct poly_pg *pg, void *arg, struct poly_error *err)
 {
-    enum poly_status status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
+    const struct attaching *a = arg;
+    enum poly_status status = poly_pg_exec(pg, "SELECT pg_advisory_xact_lock(1886350460, 1)", err);
 
-    /* One daemon at a time; the lock that is waited for no longer than a second is the table's. */
     if (status == POLY_OK)
-        status = poly_pg_exec(pg,
-                              "SELECT pg_advisory_xact_lock(1886350460, 1);"
-                              "SET LOCAL lock_timeout = '1s'",
-                              err);
-    if (status == POLY_OK)
-        status = attach(pg, self, known, written, err);
-    if (status == POLY_OK)
-        status = poly_pg_commit(pg, err);
-    return status;
+        status = poly_postgresql_fill_note(pg, a->self, a->known, err);
+    return status == POLY_OK ? poly_postgresql_functions(pg, a->self, err) : status;
 }
 
-static enum poly_status attach_alone(struct poly_pg *pg, const struct poly_postgresql_table *self,
-                                     bool known, int64_t *written, struct poly_error *err)
+static enum poly_status attach_one(struct poly_pg *pg, void *arg, struct poly_error *err)
 {
-    const struct timespec pause = {0, PAUSE_NS};
-    enum poly_status status = POLY_UNAVAILABLE;
+    const struct attaching *a = arg;
 
-    for (int i = 0; i < TRIES; i++) {
-        status = attach_once(pg, self, known, written, err);
-        if (status == POLY_OK || strcmp(poly_pg_state(pg), "55P03") != 0)
-            break;
-        poly_pg_roll_back(pg);
-        nanosleep(&pause, NULL);
+    return poly_postgresql_attach(pg, a->self, a->relation, err);
+}
+
+/* effort NULL: in the open transaction. */
+static enum poly_status attach(struct poly_pg *pg, struct attaching *a,
+                               struct poly_postgresql_effort *effort, struct poly_error *err)
+{
+    enum poly_status status =
+        effort == NULL ? prepare(pg, a, err)
+                       : poly_postgresql_insist(pg, prepare, a, NULL, false, effort, err);
+    PGresult *rows;
+
+    if (status == POLY_OK)
+        status = poly_postgresql_relations(pg, a->self, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    for (int row = 0; row < PQntuples(rows) && status == POLY_OK; row++) {
+        a->relation = poly_pg_text(rows, row, 0).data;
+        status = effort == NULL
+                     ? attach_one(pg, a, err)
+                     : poly_postgresql_insist(pg, attach_one, a, a->relation, false, effort, err);
     }
-    if (status == POLY_OK)
-        return log_rows(pg, self, true, written, err);
+    PQclear(rows);
     return status;
 }
+
+/* What stands in the database of a table's triggers and records. */
+struct standing {
+    bool fit, known, noted; /* noted: not all rows were looked at */
+    int present;            /* triggers */
+};
+
+static enum poly_status look(struct poly_pg *pg, const struct poly_postgresql_table *self,
+                             struct standing *standing, struct poly_error *err)
+{
+    enum poly_status status = fits(pg, self, &standing->fit, &standing->present, err);
+
+    if (status == POLY_OK)
+        status = poly_postgresql_fill_noted(pg, self, &standing->noted, err);
+    return status == POLY_OK ? is_known(pg, self, &standing->known, err) : status;
+}
+
+static enum poly_status put_right(struct poly_pg *pg, const struct poly_postgresql_table *self,
+                                  const struct standing *standing,
+                                  struct poly_postgresql_effort *effort, struct poly_error *err)
+{
+    struct attaching a = {.self = self, .known = standing->known};
+    bool alone = !poly_pg_in_transaction(pg);
+    enum poly_status status = POLY_OK;
+
+    if (!standing->fit)
+        status = attach(pg, &a, alone ? effort : NULL, err);
+    if (status == POLY_OK && (!standing->fit || standing->noted))
+        status = poly_postgresql_fill(pg, self, effort, err);
+    return status;
+}
+
+enum poly_status poly_postgresql_follow(struct poly_pg *pg, struct poly_table *table,
+                                        struct poly_postgresql_effort *effort,
+                                        struct poly_error *err)
+{
+    const struct poly_postgresql_table *self = poly_postgresql_table(table);
+    struct standing standing = {.fit = false};
+    enum poly_status status = look(pg, self, &standing, err);
+
+    if (status == POLY_OK)
+        status = put_right(pg, self, &standing, effort, err);
+    if (status == POLY_OK)
+        status = poly_postgresql_wall_table(pg, self, effort, err);
+    return status == POLY_OK ? POLY_OK : explain(pg, self, status, err);
+}
+
+/* --- at start, and in a migration --- */
 
 static enum poly_status note_repair(struct poly_table *table, int present, int64_t written,
                                     struct poly_error *err)
@@ -261,62 +236,53 @@ static enum poly_status note_failure(struct poly_pg *pg, struct poly_table *tabl
     return table->problem == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
-static enum poly_status repair(struct poly_db *db, struct poly_table *table, bool start,
-                               struct poly_error *err)
-{
-    const struct poly_postgresql_table *self = poly_postgresql_table(table);
-    struct poly_pg *pg = poly_pg_of(db);
-    bool fit = false, known = false;
-    int64_t written = 0;
-    int present = 0;
-    enum poly_status status = fits(pg, self, &fit, &present, err);
-
-    if (status != POLY_OK || fit)
-        return status;
-    status = is_known(pg, self, &known, err);
-    if (status != POLY_OK)
-        return status;
-    if (start) {
-        status = attach_alone(pg, self, known, &written, err);
-        if (status != POLY_OK)
-            return note_failure(pg, table, status, err);
-        return present == 0 && !known ? POLY_OK : note_repair(table, present, written, err);
-    }
-    status = attach(pg, self, known, &written, err);
-    if (status == POLY_OK)
-        status = log_rows(pg, self, false, &written, err);
-    return status == POLY_OK ? POLY_OK : explain(pg, self, status, err);
-}
-
 enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *table, bool start,
                                         struct poly_error *err)
 {
-    enum poly_status status = repair(db, table, start, err);
+    const struct poly_postgresql_table *self = poly_postgresql_table(table);
+    struct poly_pg *pg = poly_pg_of(db);
+    struct poly_postgresql_effort effort = {.until = poly_clock_monotonic() + START_US};
+    struct standing standing = {.fit = false};
+    enum poly_status status = look(pg, self, &standing, err);
 
-    if (status != POLY_OK || table->status != POLY_OK)
+    if (status != POLY_OK)
         return status;
-    return poly_postgresql_wall_table(poly_pg_of(db), poly_postgresql_table(table), start, err);
+    status = put_right(pg, self, &standing, &effort, err);
+    if (status != POLY_OK)
+        return start ? note_failure(pg, table, status, err) : explain(pg, self, status, err);
+    if (start && !standing.fit && (standing.present > 0 || standing.known))
+        status = note_repair(table, standing.present, effort.written, err);
+    effort = (struct poly_postgresql_effort){.until = 0};
+    if (status == POLY_OK && start) {
+        struct poly_error ignored;
+
+        (void)poly_postgresql_wall_table(pg, self, &effort,
+                                         &ignored); /* noticed before it counts */
+        return poly_pg_lost(pg) ? poly_fail(err, ignored.status, "%s", ignored.message) : POLY_OK;
+    }
+    return status == POLY_OK ? poly_postgresql_wall_table(pg, self, NULL, err) : status;
 }
 
 /* --- tables that no domain names any more --- */
 
+static enum poly_status drop_one(struct poly_pg *pg, void *arg, struct poly_error *err)
+{
+    return poly_pg_exec(pg, arg, err);
+}
+
 static enum poly_status drop_all(struct poly_pg *pg, const PGresult *rows, struct poly_error *err)
 {
+    struct poly_postgresql_effort effort = {.until = poly_clock_monotonic() + TIDY_US};
     bool alone = !poly_pg_in_transaction(pg);
     enum poly_status status = POLY_OK;
 
     for (int row = 0; row < PQntuples(rows) && status == POLY_OK; row++) {
-        if (alone)
-            status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
-        if (status == POLY_OK && alone)
-            status = poly_pg_exec(pg, "SET LOCAL lock_timeout = '1s'", err);
-        if (status == POLY_OK)
-            status = poly_pg_exec(pg, poly_pg_text(rows, row, 0).data, err);
-        if (status == POLY_OK && alone)
-            status = poly_pg_commit(pg, err);
+        char *sql = PQgetvalue(rows, row, 0);
+
+        status = alone ? poly_postgresql_insist(pg, drop_one, sql, poly_pg_text(rows, row, 1).data,
+                                                true, &effort, err)
+                       : drop_one(pg, sql, err);
     }
-    if (alone && status != POLY_OK)
-        poly_pg_roll_back(pg);
     return status;
 }
 

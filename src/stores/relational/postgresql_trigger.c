@@ -261,7 +261,8 @@ static void add_order(struct poly_buffer *b, const struct poly_postgresql_table 
     poly_buffer_text(b, end);
 }
 
-/* $1 and $2 are where the page before ended, in the order of the primary key; null: nowhere. */
+/* $1 and $2 are where the page before ended, in the order of the primary key; null: nowhere. $3 is
+ * how many rows it has. */
 static void add_page(struct poly_buffer *b, const struct poly_postgresql_table *self)
 {
     const char *key = self->columns[self->base.key].type;
@@ -282,7 +283,7 @@ static void add_page(struct poly_buffer *b, const struct poly_postgresql_table *
     poly_buffer_text(b, both ? ")" : ") OR $2::text IS NOT NULL");
     poly_buffer_text(b, " ORDER BY ");
     add_order(b, self, "t", "");
-    poly_buffer_printf(b, " LIMIT %d FOR SHARE OF t) AS t CROSS JOIN LATERAL ", POLY_TRIGGER_PAGE);
+    poly_buffer_text(b, " LIMIT $3 FOR SHARE OF t) AS t CROSS JOIN LATERAL ");
     add_image(b, self, "t");
 }
 
@@ -298,8 +299,8 @@ static void add_log_rows(struct poly_buffer *b, const struct poly_postgresql_tab
     /* A column that was added and is null everywhere is no change. */
     poly_buffer_text(
         b, "p.tenant, p.key, '$put', p.image FROM page AS p LEFT JOIN LATERAL (SELECT l.type,"
-           " l.data FROM poly.log AS l WHERE l.key = p.key AND l.tenant = p.tenant"
-           " AND l.version IS NULL AND l.domain = ");
+           " l.data FROM poly.log AS l WHERE l.key = p.key COLLATE \"C\""
+           " AND l.tenant = p.tenant COLLATE \"C\" AND l.version IS NULL AND l.domain = ");
     poly_sql_text(b, self->base.domain->name);
     poly_buffer_text(
         b, " ORDER BY l.position DESC LIMIT 1) AS l ON true WHERE l.type IS NULL"
@@ -310,26 +311,81 @@ static void add_log_rows(struct poly_buffer *b, const struct poly_postgresql_tab
     poly_buffer_text(b, " FROM page ORDER BY number DESC LIMIT 1");
 }
 
-/* *exists: there still is a table to look into. */
-static void add_log_gone(struct poly_buffer *b, const struct poly_postgresql_table *self,
-                         bool exists)
+/* A text of the log as the column's type, so that the column's index is asked; null: it never was
+ * one. The log's texts are compared byte by byte; round about a bytea one takes the column's
+ * collation, whichever that is. */
+static void add_typed(struct poly_buffer *b, enum poly_type type, const char *text)
 {
-    add_head(b, self);
-    poly_buffer_text(b, "l.tenant, l.key, '$delete', NULL FROM (SELECT DISTINCT ON (tenant, key)"
-                        " tenant, key, type FROM poly.log WHERE version IS NULL AND domain = ");
-    poly_sql_text(b, self->base.domain->name);
-    poly_buffer_text(b, " ORDER BY tenant, key, position DESC) AS l WHERE l.type = '$put'");
-    if (!exists)
+    if (type == POLY_INT)
+        poly_buffer_printf(b,
+                           "CASE WHEN %s ~ '^-?[0-9]{1,19}$' THEN CASE WHEN %s::numeric BETWEEN"
+                           " -9223372036854775808 AND 9223372036854775807 THEN %s::int8 END END",
+                           text, text, text);
+    else if (type == POLY_UUID)
+        poly_buffer_printf(b,
+                           "CASE WHEN %s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'"
+                           " THEN %s::uuid END",
+                           text, text);
+    else
+        poly_buffer_printf(b, "convert_from(convert_to(%s, 'UTF8'), 'UTF8')", text);
+}
+
+/* t has that text in the column. */
+static void add_equal(struct poly_buffer *b, const char *column, enum poly_type type,
+                      const char *text)
+{
+    add_column(b, "t", column);
+    poly_buffer_text(b, " = ");
+    add_typed(b, type, text);
+    if (type == POLY_TEXT)
         return;
-    poly_buffer_printf(b, " AND NOT EXISTS (SELECT 1 FROM %s AS t WHERE ", self->name);
-    add_key(b, self, "t");
-    poly_buffer_text(b, " = l.key");
+    poly_buffer_text(b, " AND "); /* '007' is no number's text */
+    add_column(b, "t", column);
+    poly_buffer_printf(b, "::text = %s", text);
+}
+
+/* Records that the log has and the table has not: l, of a page in the order of key and tenant. $1
+ * and $2 are where the one before ended, $3 is how many records it has. */
+static void add_gone_page(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    poly_buffer_text(b, "FROM (SELECT DISTINCT ON (key, tenant) key, tenant, type FROM poly.log"
+                        " WHERE version IS NULL AND domain = ");
+    poly_sql_text(b, self->base.domain->name);
+    poly_buffer_text(b, " AND ($1::text IS NULL OR (key, tenant) > ($1::text, $2::text))"
+                        " ORDER BY key, tenant, position DESC LIMIT $3) AS l");
+}
+
+static void add_is_gone(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    const struct poly_column *key = &self->base.columns[self->base.key];
+
+    poly_buffer_printf(b, "l.type = '$put' AND NOT EXISTS (SELECT 1 FROM %s AS t WHERE ",
+                       self->name);
+    add_equal(b, key->name, key->type, "l.key");
     if (self->tenant_sql != NULL) {
         poly_buffer_text(b, " AND ");
-        add_column(b, "t", self->tenant_name);
-        poly_buffer_text(b, "::text = l.tenant");
+        add_equal(b, self->tenant_name, self->base.tenant_type, "l.tenant");
     }
     poly_buffer_text(b, ")");
+}
+
+/* How many of the page are gone, how many it has, and where it ends. */
+static void add_find_gone(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    poly_buffer_text(b, "SELECT count(*) FILTER (WHERE ");
+    add_is_gone(b, self);
+    poly_buffer_text(b, "), count(*), (array_agg(l.key ORDER BY l.key DESC, l.tenant DESC))[1],"
+                        " (array_agg(l.tenant ORDER BY l.key DESC, l.tenant DESC))[1] ");
+    add_gone_page(b, self);
+}
+
+static void add_log_gone(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    add_head(b, self);
+    poly_buffer_text(b, "l.tenant, l.key, '$delete', NULL ");
+    add_gone_page(b, self);
+    poly_buffer_text(b, " WHERE ");
+    add_is_gone(b, self);
 }
 
 void poly_postgresql_triggers(struct poly_postgresql_table *table, struct poly_buffer *scratch,
@@ -345,7 +401,9 @@ void poly_postgresql_triggers(struct poly_postgresql_table *table, struct poly_b
     }
     add_log_rows(scratch, table);
     table->log_rows = poly_postgresql_keep(table, scratch, failed);
-    add_log_gone(scratch, table, true);
+    add_find_gone(scratch, table);
+    table->find_gone = poly_postgresql_keep(table, scratch, failed);
+    add_log_gone(scratch, table);
     table->log_gone = poly_postgresql_keep(table, scratch, failed);
 }
 
@@ -401,46 +459,48 @@ static void add_create_trigger(struct poly_buffer *b, const struct poly_postgres
     poly_buffer_text(b, ";\n");
 }
 
-static enum poly_status add_triggers(struct poly_buffer *b, struct poly_pg *pg,
-                                     const struct poly_postgresql_table *self,
-                                     struct poly_error *err)
+static enum poly_status run_all(struct poly_pg *pg, struct poly_buffer *sql, struct poly_error *err)
+{
+    enum poly_status status =
+        poly_buffer_ok(sql) ? poly_pg_exec(pg, sql->data, err) : poly_no_memory(err);
+
+    poly_buffer_release(sql);
+    return status;
+}
+
+enum poly_status poly_postgresql_relations(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *self,
+                                           PGresult **rows, struct poly_error *err)
 {
     struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
 
     poly_pg_params(&params);
     poly_pg_add_text(&params, poly_text(self->name));
-    status = poly_pg_run(pg, sql_relations, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    for (int event = 0; event < POLY_TRIGGER_EVENTS; event++)
-        add_create_function(b, self, event);
-    for (int row = 0; row < PQntuples(rows); row++) {
-        for (int event = 0; event < POLY_TRIGGER_EVENTS; event++)
-            add_create_trigger(b, self, poly_pg_text(rows, row, 0).data, event);
-    }
-    PQclear(rows);
-    return POLY_OK;
+    return poly_pg_run(pg, sql_relations, &params, rows, err);
 }
 
-/* In a transaction, which has the table locked from here on. */
-enum poly_status poly_postgresql_attach(struct poly_pg *pg,
-                                        const struct poly_postgresql_table *self,
-                                        struct poly_error *err)
+enum poly_status poly_postgresql_functions(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *self,
+                                           struct poly_error *err)
 {
     struct poly_buffer sql;
-    enum poly_status status;
 
     poly_buffer_init(&sql, 16 * 1024 * 1024);
-    poly_buffer_text(&sql, "SET LOCAL client_min_messages = warning;\n");
-    status = add_triggers(&sql, pg, self, err);
-    if (status == POLY_OK && !poly_buffer_ok(&sql))
-        status = poly_no_memory(err);
-    if (status == POLY_OK)
-        status = poly_pg_exec(pg, sql.data, err);
-    poly_buffer_release(&sql);
-    return status;
+    for (int event = 0; event < POLY_TRIGGER_EVENTS; event++)
+        add_create_function(&sql, self, event);
+    return run_all(pg, &sql, err);
+}
+
+enum poly_status poly_postgresql_attach(struct poly_pg *pg,
+                                        const struct poly_postgresql_table *self,
+                                        const char *relation, struct poly_error *err)
+{
+    struct poly_buffer sql;
+
+    poly_buffer_init(&sql, 16 * 1024 * 1024);
+    for (int event = 0; event < POLY_TRIGGER_EVENTS; event++)
+        add_create_trigger(&sql, self, relation, event);
+    return run_all(pg, &sql, err);
 }
 
 enum poly_status poly_postgresql_detach(struct poly_pg *pg,
@@ -448,13 +508,9 @@ enum poly_status poly_postgresql_detach(struct poly_pg *pg,
                                         struct poly_error *err)
 {
     struct poly_buffer b;
-    struct poly_pg_params params;
     PGresult *rows;
-    enum poly_status status;
+    enum poly_status status = poly_postgresql_relations(pg, self, &rows, err);
 
-    poly_pg_params(&params);
-    poly_pg_add_text(&params, poly_text(self->name));
-    status = poly_pg_run(pg, sql_relations, &params, &rows, err);
     if (status != POLY_OK)
         return status;
     poly_buffer_init(&b, 16 * 1024 * 1024);
@@ -469,21 +525,20 @@ enum poly_status poly_postgresql_detach(struct poly_pg *pg,
         poly_buffer_printf(&b, " ON %s;\n", poly_pg_text(rows, i / POLY_TRIGGER_EVENTS, 0).data);
     }
     PQclear(rows);
-    status = poly_buffer_ok(&b) ? poly_pg_exec(pg, b.data, err) : poly_no_memory(err);
-    poly_buffer_release(&b);
-    return status;
+    return run_all(pg, &b, err);
 }
 
+/* There is no table any more to look into. */
 enum poly_status poly_postgresql_gone(struct poly_db *db, const struct poly_table *table,
                                       struct poly_error *err)
 {
     struct poly_buffer sql;
-    enum poly_status status;
 
     poly_buffer_init(&sql, 65536);
-    add_log_gone(&sql, poly_postgresql_table(table), false);
-    status =
-        poly_buffer_ok(&sql) ? poly_pg_exec(poly_pg_of(db), sql.data, err) : poly_no_memory(err);
-    poly_buffer_release(&sql);
-    return status;
+    add_head(&sql, poly_postgresql_table(table));
+    poly_buffer_text(&sql, "l.tenant, l.key, '$delete', NULL FROM (SELECT DISTINCT ON (tenant, key)"
+                           " tenant, key, type FROM poly.log WHERE version IS NULL AND domain = ");
+    poly_sql_text(&sql, table->domain->name);
+    poly_buffer_text(&sql, " ORDER BY tenant, key, position DESC) AS l WHERE l.type = '$put'");
+    return run_all(poly_pg_of(db), &sql, err);
 }

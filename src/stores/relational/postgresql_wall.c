@@ -117,35 +117,31 @@ static void add_wall(struct poly_buffer *b, const struct poly_postgresql_table *
     poly_buffer_printf(b, ";ALTER TABLE %s ENABLE ROW LEVEL SECURITY", table->name);
 }
 
-static enum poly_status make_wall(struct poly_pg *pg, const char *sql, bool alone,
-                                  struct poly_error *err)
+static enum poly_status make_wall(struct poly_pg *pg, void *sql, struct poly_error *err)
 {
-    enum poly_status status = POLY_OK;
-
-    if (alone)
-        status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
-    if (status == POLY_OK)
-        status = poly_pg_exec(pg, "SET LOCAL client_min_messages = warning", err);
-    if (status == POLY_OK && alone)
-        status = poly_pg_exec(pg, "SET LOCAL lock_timeout = '1s'", err);
-    if (status == POLY_OK)
-        status = poly_pg_exec(pg, sql, err);
-    if (status == POLY_OK && alone)
-        status = poly_pg_commit(pg, err);
-    if (status != POLY_OK && alone)
-        poly_pg_roll_back(pg);
-    return status;
+    return poly_pg_exec(pg, sql, err);
 }
 
-/* Grants and policies, where they are not there. What cannot be made is noticed before a tenant's
- * SQL runs. */
+static enum poly_status try_wall(struct poly_pg *pg, char *sql, struct poly_error *err)
+{
+    struct poly_error ignored;
+    enum poly_status status = poly_pg_exec(pg, "SAVEPOINT poly_wall", err);
+
+    if (status != POLY_OK)
+        return status;
+    status = make_wall(pg, sql, &ignored);
+    return poly_pg_exec(
+        pg, status == POLY_OK ? "RELEASE poly_wall" : "ROLLBACK TO poly_wall; RELEASE poly_wall",
+        err);
+}
+
 enum poly_status poly_postgresql_wall_table(struct poly_pg *pg,
-                                            const struct poly_postgresql_table *table, bool alone,
+                                            const struct poly_postgresql_table *table,
+                                            struct poly_postgresql_effort *effort,
                                             struct poly_error *err)
 {
     const char *tenant = table->tenant_sql == NULL ? "" : table->tenant_name;
     struct poly_pg_params params;
-    struct poly_error ignored;
     struct poly_buffer sql;
     PGresult *rows;
     enum poly_status status;
@@ -166,17 +162,10 @@ enum poly_status poly_postgresql_wall_table(struct poly_pg *pg,
     PQclear(rows);
     if (!poly_buffer_ok(&sql))
         status = poly_no_memory(err);
-    else if (sql.size > 0 && alone)
-        (void)make_wall(pg, sql.data, true, &ignored);
     else if (sql.size > 0)
-        status = poly_pg_exec(pg, "SAVEPOINT poly_wall", err);
-    if (status == POLY_OK && sql.size > 0 && !alone) {
-        const char *end = make_wall(pg, sql.data, false, &ignored) == POLY_OK
-                              ? "RELEASE poly_wall"
-                              : "ROLLBACK TO poly_wall; RELEASE poly_wall";
-
-        status = poly_pg_exec(pg, end, err);
-    }
+        status = effort == NULL ? try_wall(pg, sql.data, err)
+                                : poly_postgresql_insist(pg, make_wall, sql.data, table->name, true,
+                                                         effort, err);
     poly_buffer_release(&sql);
     return status;
 }
