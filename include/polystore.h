@@ -10,6 +10,7 @@
  *   log.h         the log itself, and subscriptions to it
  *   settings.h    the configuration, for programs around an instance
  *   admin.h       status, projections, migrations, API keys
+ *   adopt.h       taking over a database that is there, and letting go of it
  *
  * The library never logs, never exits, never touches signal handlers. An
  * instance may be used from any number of threads; a session and what comes
@@ -19,6 +20,7 @@
 #define POLYSTORE_H
 
 #include "polystore/admin.h"
+#include "polystore/adopt.h"
 #include "polystore/events.h"
 #include "polystore/instance.h"
 #include "polystore/log.h"

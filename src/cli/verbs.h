@@ -6,6 +6,8 @@
 
 #define CLI_VERBS(X)                                                                               \
     X(init)                                                                                        \
+    X(adopt)                                                                                       \
+    X(release)                                                                                     \
     X(status)                                                                                      \
     X(migrate)                                                                                     \
     X(get)                                                                                         \

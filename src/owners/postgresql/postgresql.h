@@ -18,6 +18,11 @@ extern const struct poly_owner_driver poly_owner_postgresql;
  * the highest position drawn, whoever is still writing. */
 extern _Atomic bool poly_control_horizon;
 
+/* Without an instance: makes or upgrades our tables; and takes a schema of ours out, in the open
+ * transaction: POLY_CONFLICT when something that is not ours stands on it. */
+enum poly_status poly_postgresql_make(struct poly_pg *pg, struct poly_error *err);
+enum poly_status poly_postgresql_unmake(struct poly_pg *pg, void *schema, struct poly_error *err);
+
 /* NULL: another database is the owner. */
 struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
 struct poly_owner *poly_instance_owner(struct poly_instance *instance);

@@ -32,6 +32,7 @@
 
 #include "base/random.h"
 #include "owners/postgresql/inside.h"
+#include "owners/postgresql/postgresql.h"
 
 enum { FORMAT = 6 };
 
@@ -400,4 +401,11 @@ enum poly_status poly_postgresql_schema(struct poly_owner *owner, struct poly_pg
     else
         poly_pg_roll_back(pg);
     return status == POLY_OK ? POLY_OK : poly_fail_in(err, status, "schema poly");
+}
+
+enum poly_status poly_postgresql_make(struct poly_pg *pg, struct poly_error *err)
+{
+    struct poly_owner owner = {.driver = NULL}; /* who it is will be read again */
+
+    return poly_postgresql_schema(&owner, pg, err);
 }

@@ -9,6 +9,7 @@
  *   list.c              filters, order, pages: what is asked, and the cursor
  *   sql.c               SQL of sessions: who may, and with what
  *   migrate.c           files of SQL, applied once
+ *   adopt.c             a database that is there: what of it could be domains (adopt.h)
  *
  * The driver in the log's own SQLite file (embedded.h):
  *
@@ -24,10 +25,13 @@
  *   embedded_schema.c   the tables as the database has them
  *   embedded_trigger.c  the triggers that write the log
  *   embedded_large.c    images that are kept once
+ *   embedded_adopt.c    adoption and release
  *
  * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c, and
  *
  *   postgresql_alone.c  migrations that are no transaction
+ *   postgresql_fill.c   the log brought up to rows that are in use
+ *   postgresql_repair.c triggers put right
  */
 #ifndef POLY_STORES_RELATIONAL_DRIVER_H
 #define POLY_STORES_RELATIONAL_DRIVER_H

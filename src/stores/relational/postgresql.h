@@ -18,6 +18,16 @@ struct poly_postgresql_column {
     bool exact;       /* its text is that of the value (see the image) */
 };
 
+/*
+ * SQL: the table that the configuration calls so. It is taken as it is spelled, without or with its
+ * schema; else as SQL would read it.
+ */
+#define POLY_POSTGRESQL_NAMED(name)                                                                \
+    "coalesce(to_regclass(quote_ident(" name ")),"                                                 \
+    " CASE WHEN " name " ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN"          \
+    " coalesce(to_regclass(quote_ident(split_part(" name ", '.', 1)) || '.' ||"                    \
+    "  quote_ident(split_part(" name ", '.', 2))), to_regclass(" name ")) END)"
+
 struct poly_postgresql_table {
     struct poly_table base;
     const char *name;        /* "schema"."table" */
@@ -37,7 +47,8 @@ struct poly_postgresql_table {
     const char *remove;
     /* postgresql_trigger.c */
     const char *bodies[4]; /* of the functions */
-    const char *log_rows;  /* brings the log up to a page of rows */
+    const char *lock_rows; /* a page of rows … */
+    const char *log_rows;  /* … and their '$put', where the log has another state */
     const char *find_gone; /* records of a page of the log whose rows are gone … */
     const char *log_gone;  /* … and their '$delete' */
 };

@@ -4,14 +4,15 @@
  * gone get a '$delete', rows that the log has not, or not as they are, a '$put'.
  *
  * It is done a page at a time, in brief transactions. A page of rows is locked against
- * changes while it is logged: a writer who came before has written a record of its own, and the
- * page's is what it left. That a row is gone is found without a lock; where one is, the table
+ * changes first, and then logged by a statement that sees what the writers who came before have
+ * logged themselves. That a row is gone is found without a lock; where one is, the table
  * is locked for the moment of writing it, because a row of that key that somebody is just
  * inserting cannot be seen.
  *
  * How far it is stands in poly.meta, changed with each page: whoever goes on after a crash,
  * or works beside another one, takes the next page.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -126,7 +127,6 @@ static void add_place(struct poly_pg_params *params, const struct filling *f)
         poly_pg_add_null(params);
     else
         poly_pg_add_text(params, (struct poly_text){end + 1, f->place.size - first - 1});
-    poly_pg_add_int(params, f->page);
 }
 
 /* The two columns of a result. The second is null where the primary key has one column. */
@@ -188,6 +188,7 @@ static enum poly_status log_gone(struct poly_pg *pg, struct filling *f, struct p
     enum poly_status status;
 
     add_place(&params, f);
+    poly_pg_add_int(&params, f->page);
     status = poly_pg_run(pg, f->self->find_gone, &params, &rows, err);
     if (status != POLY_OK)
         return status;
@@ -206,21 +207,28 @@ static enum poly_status log_gone(struct poly_pg *pg, struct filling *f, struct p
 static enum poly_status log_rows(struct poly_pg *pg, struct filling *f, struct poly_error *err)
 {
     struct poly_pg_params params;
-    PGresult *rows;
+    PGresult *last;
     enum poly_status status;
 
     add_place(&params, f);
-    status = poly_pg_run(pg, f->self->log_rows, &params, &rows, err);
+    poly_pg_add_int(&params, f->page);
+    status = poly_pg_run(pg, f->self->lock_rows, &params, &last, err);
     if (status != POLY_OK)
         return status;
-    f->rows = 0;
-    if (PQntuples(rows) == 1) {
-        f->written = poly_pg_int(rows, 0, 0);
-        f->rows = poly_pg_int(rows, 0, 1);
-        move(f, rows, 2);
+    if (PQntuples(last) == 1) {
+        f->rows = poly_pg_int(last, 0, 0);
+        add_place(&params, f);
+        for (int column = 1; column <= 2; column++) {
+            if (poly_pg_null(last, 0, column))
+                poly_pg_add_null(&params);
+            else
+                poly_pg_add_text(&params, poly_pg_text(last, 0, column));
+        }
+        status = poly_pg_done(pg, f->self->log_rows, &params, &f->written, err);
+        move(f, last, 1);
     }
-    PQclear(rows);
-    return POLY_OK;
+    PQclear(last);
+    return status;
 }
 
 static enum poly_status fill_page(struct poly_pg *pg, void *arg, struct poly_error *err)
@@ -267,27 +275,42 @@ static enum poly_status told(const struct filling *f, struct poly_postgresql_eff
                      "stopped; what was done is kept, and goes on the next time");
 }
 
+static enum poly_status give_up(const char *relation, const struct poly_postgresql_effort *effort,
+                                bool clash, struct poly_error *err)
+{
+    char why[sizeof(err->message)];
+
+    snprintf(why, sizeof(why), "%s", err->message);
+    if (clash)
+        return poly_fail(err, POLY_TIMEOUT, "%s", why);
+    if (relation == NULL)
+        return poly_fail(err, POLY_TIMEOUT,
+                         "another process is making triggers, or migrating; it was waited for");
+    return poly_fail(err, POLY_TIMEOUT, "%s is held by %s", relation,
+                     effort->holder[0] == '\0' ? "another transaction" : effort->holder);
+}
+
 enum poly_status poly_postgresql_insist(struct poly_pg *pg, poly_pg_work *work, void *arg,
                                         const char *relation, bool exclusive,
                                         struct poly_postgresql_effort *effort,
                                         struct poly_error *err)
 {
     enum poly_status status;
+    bool clash;
 
     for (;;) {
         status = poly_pg_brief(pg, work, arg, err);
         if (status == POLY_OK || !poly_pg_delayed(pg, status))
             return status;
+        clash = strcmp(poly_pg_state(pg), "XX000") == 0;
         if (relation != NULL)
             (void)poly_pg_holder(pg, relation, exclusive, effort->holder, sizeof(effort->holder));
         if (effort->tell != NULL && !effort->tell(effort->arg, (uint64_t)effort->rows, 0))
             return poly_fail(err, POLY_TIMEOUT, "stopped");
         if (poly_clock_monotonic() >= effort->until)
-            break;
+            return give_up(relation, effort, clash, err);
         poly_pg_pause();
     }
-    return poly_fail(err, POLY_TIMEOUT, "%s is held by %s", relation == NULL ? "it" : relation,
-                     effort->holder[0] == '\0' ? "another transaction" : effort->holder);
 }
 
 /* A single row takes the time that it takes: nothing else is locked. */

@@ -29,16 +29,18 @@ static const char sql_known[] =
     "SELECT EXISTS (SELECT 1 FROM poly.log WHERE domain = $1 AND version IS NULL)";
 
 /* Ours, on tables where no domain wants them. */
-static const char sql_stale[] =
-    "WITH wanted AS (SELECT name, coalesce(to_regclass(quote_ident(rel)), CASE WHEN rel"
-    "  ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN to_regclass(rel) END)"
-    "  AS rel FROM unnest($1::text[], $2::text[]) AS e(name, rel))"
-    "SELECT DISTINCT format('DROP TRIGGER IF EXISTS %I ON %s', t.tgname, t.tgrelid::regclass),"
-    " t.tgrelid::regclass::text"
-    " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid"
-    " WHERE p.pronamespace = 'poly'::regnamespace AND c.relnamespace <> 'poly'::regnamespace"
-    " AND NOT t.tgisinternal AND NOT EXISTS (SELECT 1 FROM wanted AS e WHERE t.tgname = e.name"
-    "  AND e.rel IN (t.tgrelid, pg_partition_root(t.tgrelid)))";
+static const char sql_stale[] = "WITH wanted AS (SELECT name, " POLY_POSTGRESQL_NAMED(
+    "rel") " AS rel"
+           " FROM unnest($1::text[], $2::text[]) AS e(name, rel))"
+           "SELECT DISTINCT format('DROP TRIGGER IF EXISTS %I ON %s', t.tgname, "
+           "t.tgrelid::regclass),"
+           " t.tgrelid::regclass::text"
+           " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = "
+           "t.tgrelid"
+           " WHERE p.pronamespace = 'poly'::regnamespace AND c.relnamespace <> 'poly'::regnamespace"
+           " AND NOT t.tgisinternal AND NOT EXISTS (SELECT 1 FROM wanted AS e WHERE t.tgname = "
+           "e.name"
+           "  AND e.rel IN (t.tgrelid, pg_partition_root(t.tgrelid)))";
 
 /* --- what stands in the database --- */
 

@@ -16,17 +16,16 @@
 
 enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 32 * 1024 * 1024 };
 
-/* A name is taken as it stands, else as SQL would read it: folded, or with its schema. Triggers
- * that are not ours and run after a statement may change the rows again before ours see them. */
+/* Triggers that are not ours and run after a statement may change the rows again before ours see
+ * them. */
 static const char sql_table[] =
     "SELECT c.relkind::text, n.nspname::text, quote_ident(n.nspname) || '.' || "
     "quote_ident(c.relname),"
     " EXISTS (SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
     "  WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 66 = 0"
-    "  AND p.pronamespace <> 'poly'::regnamespace)"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid ="
-    " coalesce(to_regclass(quote_ident($1)), CASE WHEN $1"
-    "  ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN to_regclass($1) END)";
+    "  AND p.pronamespace IS DISTINCT FROM to_regnamespace('poly')), c.relpersistence::text"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.oid = " POLY_POSTGRESQL_NAMED("$1");
 
 static const char sql_columns[] =
     "SELECT a.attname::text, format_type(a.atttypid, -1), coalesce(b.typname, t.typname)::text,"
@@ -122,6 +121,13 @@ static enum poly_status read_table(struct reading *r, struct poly_error *err)
         poly_table_problem(
             table, POLY_UNSUPPORTED,
             poly_arena_printf(table->arena, "'%s' is not one of the application's tables", name));
+    else if (poly_pg_text(rows, 0, 4).data[0] == 'u')
+        poly_table_problem(
+            table, POLY_UNSUPPORTED,
+            poly_arena_printf(table->arena,
+                              "table '%s' is UNLOGGED: after a crash it is empty, and the log is "
+                              "not",
+                              name));
     PQclear(rows);
     return r->self->name == NULL ? poly_no_memory(err) : POLY_OK;
 }

@@ -261,59 +261,70 @@ static void add_order(struct poly_buffer *b, const struct poly_postgresql_table 
     poly_buffer_text(b, end);
 }
 
-/* $1 and $2 are where the page before ended, in the order of the primary key; null: nowhere. $3 is
- * how many rows it has. */
-static void add_page(struct poly_buffer *b, const struct poly_postgresql_table *self)
+/* Is row t > (or <=) the place that parameters have as texts, in the order of the primary key? */
+static void add_compare(struct poly_buffer *b, const struct poly_postgresql_table *self,
+                        const char *sign, int parameter)
 {
     const char *key = self->columns[self->base.key].type;
     bool both = self->base.tenant_in_key;
     bool key_first = !both || self->key_first;
 
-    poly_buffer_text(b, "SELECT ");
+    poly_buffer_text(b, "(");
+    add_order(b, self, "t", "");
+    poly_buffer_printf(b, ") %s ($%d::text::%s", sign, parameter,
+                       key_first ? key : self->tenant_sql);
+    if (both)
+        poly_buffer_printf(b, ", $%d::text::%s)", parameter + 1,
+                           key_first ? self->tenant_sql : key);
+    else
+        poly_buffer_printf(b, ") AND $%d::text IS NULL", parameter + 1);
+}
+
+/* Locks the rows behind $1 and $2 (null: all), $3 of them, against changes: how many these are, and
+ * the place of the last. */
+static void add_lock_rows(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    poly_buffer_text(b, "SELECT row_number() OVER () AS number, ");
+    add_order(b, self, "t", "::text");
+    poly_buffer_printf(b, "%s FROM (SELECT * FROM %s AS t WHERE $1::text IS NULL OR (",
+                       self->base.tenant_in_key ? "" : ", NULL", self->name);
+    add_compare(b, self, ">", 1);
+    poly_buffer_text(b, ") ORDER BY ");
+    add_order(b, self, "t", "");
+    poly_buffer_text(b, " LIMIT $3 FOR SHARE OF t) AS t ORDER BY number DESC LIMIT 1");
+}
+
+/* Those rows, up to $3 and $4, as far as the log has them not, or not as they are. In a statement
+ * of its own: what it sees of the log is as new as the rows. */
+static void add_log_rows(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    add_head(b, self);
+    poly_buffer_text(b, "p.tenant, p.key, '$put', p.image FROM (SELECT ");
     add_tenant(b, self, "t");
     poly_buffer_text(b, " AS tenant, ");
     add_key(b, self, "t");
-    poly_buffer_text(b, " AS key, row_to_json(i.*) AS image, row_number() OVER () AS number"
-                        " FROM (SELECT * FROM ");
-    poly_buffer_printf(b, "%s AS t WHERE $1::text IS NULL OR (", self->name);
+    poly_buffer_text(b, " AS key, row_to_json(i.*) AS image, row_number() OVER (ORDER BY ");
     add_order(b, self, "t", "");
-    poly_buffer_printf(b, ") > ($1::%s", key_first ? key : self->tenant_sql);
-    if (both)
-        poly_buffer_printf(b, ", $2::%s", key_first ? self->tenant_sql : key);
-    poly_buffer_text(b, both ? ")" : ") OR $2::text IS NOT NULL");
-    poly_buffer_text(b, " ORDER BY ");
-    add_order(b, self, "t", "");
-    poly_buffer_text(b, " LIMIT $3 FOR SHARE OF t) AS t CROSS JOIN LATERAL ");
+    poly_buffer_printf(b, ") AS number FROM %s AS t CROSS JOIN LATERAL ", self->name);
     add_image(b, self, "t");
-}
-
-/* How many were written, how many there were, and where the page ends. */
-static void add_log_rows(struct poly_buffer *b, const struct poly_postgresql_table *self)
-{
-    bool both = self->base.tenant_in_key;
-
-    poly_buffer_text(b, "WITH page AS MATERIALIZED (");
-    add_page(b, self);
-    poly_buffer_text(b, "), written AS (");
-    add_head(b, self);
+    poly_buffer_text(b, " WHERE ($1::text IS NULL OR (");
+    add_compare(b, self, ">", 1);
+    poly_buffer_text(b, ")) AND ");
+    add_compare(b, self, "<=", 3);
     /* A column that was added and is null everywhere is no change. */
-    poly_buffer_text(
-        b, "p.tenant, p.key, '$put', p.image FROM page AS p LEFT JOIN LATERAL (SELECT l.type,"
-           " l.data FROM poly.log AS l WHERE l.key = p.key COLLATE \"C\""
-           " AND l.tenant = p.tenant COLLATE \"C\" AND l.version IS NULL AND l.domain = ");
+    poly_buffer_text(b, ") AS p LEFT JOIN LATERAL (SELECT l.type, l.data FROM poly.log AS l"
+                        " WHERE l.key = p.key COLLATE \"C\" AND l.tenant = p.tenant COLLATE \"C\""
+                        " AND l.version IS NULL AND l.domain = ");
     poly_sql_text(b, self->base.domain->name);
     poly_buffer_text(
         b, " ORDER BY l.position DESC LIMIT 1) AS l ON true WHERE l.type IS NULL"
            " OR l.type = '$delete' OR (l.data::text IS DISTINCT FROM p.image::text AND"
            " jsonb_strip_nulls(l.data::jsonb) IS DISTINCT FROM jsonb_strip_nulls(p.image::jsonb))"
-           " ORDER BY p.number RETURNING 1) SELECT (SELECT count(*) FROM written), number, ");
-    poly_buffer_text(b, !both ? "key, NULL" : self->key_first ? "key, tenant" : "tenant, key");
-    poly_buffer_text(b, " FROM page ORDER BY number DESC LIMIT 1");
+           " ORDER BY p.number");
 }
 
 /* A text of the log as the column's type, so that the column's index is asked; null: it never was
- * one. The log's texts are compared byte by byte; round about a bytea one takes the column's
- * collation, whichever that is. */
+ * one. The log's texts have a collation; on a way that has none they take the column's. */
 static void add_typed(struct poly_buffer *b, enum poly_type type, const char *text)
 {
     if (type == POLY_INT)
@@ -327,7 +338,7 @@ static void add_typed(struct poly_buffer *b, enum poly_type type, const char *te
                            " THEN %s::uuid END",
                            text, text);
     else
-        poly_buffer_printf(b, "convert_from(convert_to(%s, 'UTF8'), 'UTF8')", text);
+        poly_buffer_printf(b, "(to_json(%s) #>> '{}')", text);
 }
 
 /* t has that text in the column. */
@@ -399,6 +410,8 @@ void poly_postgresql_triggers(struct poly_postgresql_table *table, struct poly_b
         add[event](scratch, table);
         table->bodies[event] = poly_postgresql_keep(table, scratch, failed);
     }
+    add_lock_rows(scratch, table);
+    table->lock_rows = poly_postgresql_keep(table, scratch, failed);
     add_log_rows(scratch, table);
     table->log_rows = poly_postgresql_keep(table, scratch, failed);
     add_find_gone(scratch, table);
