@@ -65,6 +65,7 @@ struct writer {
 };
 
 static struct writer writers[WRITERS];
+static _Atomic unsigned refused; /* writes that failed, and are tried again */
 static _Atomic bool stop;
 
 static enum poly_status append(struct writer *w, unsigned n, const char *key,
@@ -109,6 +110,7 @@ static enum fate write_one(struct writer *w, unsigned n)
             return UNKNOWN;
         if (!keyed && atomic_load(&stop))
             return FAILED;
+        atomic_fetch_add(&refused, 1);
         usleep(20000);
     }
 }
@@ -300,6 +302,50 @@ static void stop_writers(void)
     }
 }
 
+/* --- conditions --- */
+
+static int64_t broken_before;
+static unsigned refused_before;
+
+static bool unreachable(void)
+{
+    return !poly_reachable(instance);
+}
+
+static int64_t broken(void)
+{
+    struct poly_session *session = session_of(5000);
+    struct poly_status_report report;
+    struct poly_error err;
+    int64_t count;
+
+    assert_ok(poly_status_read(session, &report, &err));
+    count = report.server->pool.broken;
+    poly_session_close(session);
+    return count;
+}
+
+static bool connections_broke(void)
+{
+    return broken() > broken_before;
+}
+
+static bool writes_were_refused(void)
+{
+    return atomic_load(&refused) > refused_before;
+}
+
+static void await(bool (*met)(void))
+{
+    int64_t end = poly_clock_monotonic() + 60 * INT64_C(1000000);
+
+    while (!met()) {
+        if (poly_clock_monotonic() > end)
+            fail_msg("the fault is not noticed");
+        usleep(5000);
+    }
+}
+
 typedef void fault_fn(void);
 
 static void rounds(int count, fault_fn *fault)
@@ -346,7 +392,9 @@ static void end_backends(void)
 static void pause_server(void)
 {
     order("postgresql pause");
-    usleep((useconds_t)(thorough ? 30 * SECOND : SECOND));
+    await(unreachable);
+    if (thorough)
+        sleep(30);
     order("postgresql resume");
 }
 
@@ -362,36 +410,40 @@ static void half_open(void)
 
 static void half_open_client(void)
 {
+    broken_before = broken();
     order("postgresql-proxy half-open client");
-    usleep(100000);
+    await(connections_broke);
     order("postgresql-proxy close-all");
 }
 
 static void cut_answers(void)
 {
+    broken_before = broken();
     order("postgresql-proxy cut 3000 to_client");
-    usleep(300000);
+    await(connections_broke);
     order("postgresql-proxy passes");
 }
 
 static void cut_requests(void)
 {
+    broken_before = broken();
     order("postgresql-proxy cut 3000 to_server");
-    usleep(300000);
+    await(connections_broke);
     order("postgresql-proxy passes");
 }
 
 static void black_hole(void)
 {
     order("postgresql-proxy black-hole");
-    usleep(SECOND);
+    await(unreachable);
     order("postgresql-proxy passes");
 }
 
 static void fill_disk(void)
 {
+    refused_before = atomic_load(&refused);
     order("postgresql fill-disk");
-    usleep(SECOND);
+    await(writes_were_refused);
     order("postgresql free-disk");
 }
 
@@ -399,7 +451,7 @@ static void fill_disk(void)
 static void fail_over(void)
 {
     order("postgresql kill");
-    usleep(300000);
+    await(unreachable);
     order("postgresql-standby promote");
     await_writes(1, 10 * INT64_C(1000000));
 }

@@ -344,7 +344,8 @@ static void *write_some(void *arg)
 struct follower {
     struct poly_instance *instance;
     _Atomic uint64_t seen;
-    _Atomic bool stop;
+    _Atomic bool ended; /* the last record has come */
+    int64_t deadline;
     uint64_t after, last;
     bool disorder;
 };
@@ -359,16 +360,19 @@ static void *follow(void *arg)
     struct poly_error err;
 
     assert_ok(poly_subscribe(session, &options, &subscription, &err));
-    while (!atomic_load(&f->stop)) {
+    while (!atomic_load(&f->ended) && poly_clock_monotonic() < f->deadline) {
         const struct poly_record *records;
         size_t count;
 
         assert_ok(poly_subscription_next(subscription, 200, &records, &count, &err));
         for (size_t i = 0; i < count; i++) {
+            bool end = strcmp(records[i].type.data, "End") == 0;
+
             f->disorder |= records[i].position <= f->last;
             f->last = records[i].position;
+            atomic_fetch_add(&f->seen, !end);
+            atomic_store(&f->ended, end);
         }
-        atomic_fetch_add(&f->seen, count);
     }
     poly_subscription_close(subscription);
     poly_session_close(session);
@@ -383,30 +387,26 @@ static int run_order(int64_t patience_us)
     int wrong = 0;
     struct follower followers[FOLLOWERS];
     pthread_t writers[WRITERS], readers[FOLLOWERS];
-    int64_t deadline;
 
     atomic_store(&committed, 0);
     memset(followers, 0, sizeof(followers));
     for (size_t i = 0; i < FOLLOWERS; i++) {
         followers[i].instance = instance;
         followers[i].after = poly_log_head(instance);
+        followers[i].deadline = poly_clock_monotonic() + patience_us;
         pthread_create(&readers[i], NULL, follow, &followers[i]);
     }
     for (size_t i = 0; i < WRITERS; i++)
         pthread_create(&writers[i], NULL, write_some, (void *)(uintptr_t)(i + 1));
     for (size_t i = 0; i < WRITERS; i++)
         pthread_join(writers[i], NULL);
-    deadline = poly_clock_monotonic() + patience_us;
+    /* All that was committed, and all that comes twice, comes before it. */
+    foreign("INSERT INTO poly.log(tenant, domain, key, type, data) VALUES"
+            " ('one', 'foreign', 'end', 'End', '{}')");
     for (size_t i = 0; i < FOLLOWERS; i++) {
-        while (atomic_load(&followers[i].seen) < atomic_load(&committed) &&
-               poly_clock_monotonic() < deadline)
-            usleep(10000);
-    }
-    usleep(300000); /* what comes twice comes now */
-    for (size_t i = 0; i < FOLLOWERS; i++) {
-        atomic_store(&followers[i].stop, true);
         pthread_join(readers[i], NULL);
-        wrong += followers[i].seen != atomic_load(&committed) || followers[i].disorder;
+        wrong += followers[i].seen != atomic_load(&committed) || followers[i].disorder ||
+                 !followers[i].ended;
     }
     poly_close(instance);
     return wrong;

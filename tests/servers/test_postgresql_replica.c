@@ -76,12 +76,39 @@ static void behind(void **state)
     poly_close(instance);
 }
 
+/* A number that the standby answers. */
+static double ask(const char *sql)
+{
+    char value[CONTROL_LINE];
+
+    assert_true(control_order(value, sizeof(value), "postgresql-standby sql %s", sql));
+    return strtod(value, NULL);
+}
+
+static double paused; /* when; by the standby's clock */
+
+/* When somebody asks it how far it is, and waits. */
 static void *resume(void *arg)
 {
+    char sql[300];
+
     (void)arg;
-    usleep(500000);
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'polystore'"
+             " AND query LIKE '%%pg_last_wal_replay_lsn%%'"
+             " AND extract(epoch FROM query_start) > %.6f",
+             paused);
+    while (ask(sql) == 0)
+        usleep(10000);
     replay("resume");
     return NULL;
+}
+
+/* The watch has seen it, and noted its place. */
+static void await_head(struct poly_instance *instance, uint64_t position)
+{
+    while (poly_log_head(instance) < position)
+        usleep(1000);
 }
 
 /* With a wait, it is the standby that answers, as soon as it can. */
@@ -99,7 +126,8 @@ static void waited(void **state)
     assert_int_equal(version_of(reader, commit.token.text, POLY_WAIT), 3);
     replay("pause");
     assert_ok(lab_append(session, "order-1", POLY_ANY, 4, &commit, &err));
-    usleep(100000); /* the watch has noted its place */
+    await_head(instance, commit.position);
+    paused = ask("SELECT extract(epoch FROM clock_timestamp())");
     pthread_create(&thread, NULL, resume, NULL);
     assert_int_equal(version_of(reader, commit.token.text, POLY_WAIT), 4);
     pthread_join(thread, NULL);

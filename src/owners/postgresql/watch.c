@@ -149,13 +149,13 @@ static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, i
         return status;
     if (!atomic_load(&poly_control_horizon))
         horizon.safe = horizon.last;
+    if (self->replicas != NULL && horizon.lsn != 0)
+        poly_replicas_note(self->replicas, horizon.safe, horizon.lsn);
     if (horizon.safe > atomic_load(&self->base.durable)) {
         atomic_store(&self->base.durable, horizon.safe);
         poly_signal_raise(&self->base.instance->head, horizon.safe);
         *pause = SOON_US;
     }
-    if (self->replicas != NULL && horizon.lsn != 0)
-        poly_replicas_note(self->replicas, horizon.safe, horizon.lsn);
     look_at_holder(self, pg, &horizon);
     if (horizon.writing == 0)
         *pause = NET_US;
