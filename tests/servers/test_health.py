@@ -1,10 +1,15 @@
 """What a daemon says of itself and of its PostgreSQL, most of all when that is away."""
+import os
 import re
+import subprocess
 import threading
 
 import pytest
 
 from test_daemons import CONFIG, Daemon, folder, make, wire  # noqa: F401: fixtures
+
+
+POLYSTORE = os.path.join(os.path.dirname(os.path.dirname(wire.POLYSTORED)), 'cli', 'polystore')
 
 
 def start(make, server, config=CONFIG):
@@ -44,6 +49,11 @@ def test_the_status_answers_while_the_server_is_away(make, make_postgresql, leav
     assert not told['up'] and not told['answers'] and told['unreachable_since'] > told['sampled']
     assert told['pool']['max'] == 20
     assert told['log_bytes'] == before['server']['log_bytes']  # as it was when it was sampled
+    said = subprocess.run([POLYSTORE, '--config', daemon.config, '--data', daemon.data, 'status'],
+                          capture_output=True, text=True, timeout=60)
+    assert said.returncode == 9, said
+    for words in ('state     unreachable', 'cannot be reached since', 'refuses   writes'):
+        assert words in said.stdout, said.stdout
     assert daemon.get('/v1/status', key=never_used).status_code in (503, 504)
     assert daemon.get('/v1/status', key=revoked[0]).status_code in (401, 503, 504)
 
@@ -187,3 +197,24 @@ def test_search_on_a_server_has_its_pool_and_prepares(make, make_postgresql):
     executed = len(re.findall(r'execute poly\d+: WITH hits', log))
     assert executed >= 20 and 'execute <unnamed>: WITH hits' not in log
     assert 1 <= len(re.findall(r'parse poly\d+: WITH hits', log)) <= 3
+
+
+@pytest.mark.parametrize('leave,come_back', [('stop', 'start'), ('pause', 'resume')])
+def test_the_status_answers_while_the_server_of_search_is_away(make, make_postgresql, leave,
+                                                               come_back):
+    """S4-83: the store that is away is named, and what it had last is told."""
+    server, other = make_postgresql(), make_postgresql()
+    daemon = start(make, server, SEARCH % ('%s', other.url()))
+    assert daemon.get('/v1/status').json()['projections'][0]['documents'] == 1
+    getattr(other, leave)()
+    wire.wait_for(lambda: daemon.get('/ready').status_code == 503, 60)
+    assert daemon.get('/ready').json()['reason'] == 'search: retrying'
+    status = daemon.get('/v1/status').json()
+    projection, = status['projections']
+    assert status['server']['up'] and status['state'] == projection['state'] == 'retrying'
+    assert projection['documents'] == 1 and projection['error'], projection
+    assert daemon.metrics()['polystore_server_up'] == 1
+    assert daemon.append('order-1', 2).status_code in (200, 201)
+    getattr(other, come_back)()
+    wire.wait_for(lambda: daemon.get('/ready').status_code == 200, 60)
+    wire.wait_for(lambda: daemon.get('/v1/status').json()['projections'][0]['documents'] == 2, 60)

@@ -17,6 +17,7 @@ enum {
     APPLY_MEMORY = 256 * 1024 * 1024,
     APPLY_US = 60000000, /* for one batch, or a table that is made */
     READ_US = 10000000,  /* for one number */
+    COUNT_US = 1000000,  /* for one that the status shows */
 };
 
 /* Who is stopped in the middle of a transaction holds others up no longer than this. How many
@@ -266,7 +267,7 @@ static enum poly_status count(struct poly_store *store, struct poly_db *db, uint
     struct poly_pg *pg;
     bool row = false;
     enum poly_status status =
-        poly_pg_pool_take(self->pool, poly_clock_monotonic() + READ_US, &pg, err);
+        poly_pg_pool_take(self->pool, poly_clock_monotonic() + COUNT_US, &pg, err);
 
     (void)db;
     if (status != POLY_OK)
