@@ -1,5 +1,8 @@
 """A standby takes over that had not received everything: what is lost is never taken for what came
 after it, and nobody goes on showing it (S3-17, S2-29)."""
+import os
+import subprocess
+
 import pytest
 
 from test_daemons import Daemon, folder, make, wire  # noqa: F401: fixtures
@@ -34,13 +37,14 @@ def hits(daemon, words, token=None):
 class Place:
     """A primary, a standby that is no synchronous one, and a daemon that knows both."""
 
-    def __init__(self, make, make_postgresql, make_proxy, search=''):
-        self.primary = make_postgresql()
+    def __init__(self, make, make_postgresql, make_proxy, search='', primary=None,
+                 name='a', key=None):
+        self.primary = primary or make_postgresql()
         self.proxy = make_proxy(self.primary.port)
         self.standby = self.primary.standby(via=('127.0.0.1', self.proxy.port))
         url = self.primary.hosts(self.standby, target_session_attrs='read-write')
         self.make, self.config = make, CONFIG % (url, search)
-        self.daemon = make(None, 'a', self.config).start()
+        self.daemon = make(None, name, self.config).start(key=key)
 
     def replicated(self):
         self.standby.wait_replayed(self.primary.position())
@@ -54,9 +58,9 @@ class Place:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def follows(self):
+    def follows(self, era=1):
         """The follower has looked at what it has, and is up to date."""
-        wire.wait_for(lambda: self.status()['server']['era'] == 1
+        wire.wait_for(lambda: self.status()['server']['era'] == era
                       and self.status()['state'] == 'ok', 60, lambda: str(self.status()))
 
 
@@ -153,3 +157,33 @@ def test_a_daemon_that_was_down_meanwhile(make, make_postgresql, make_proxy):
     place.follows()
     assert hits(place.daemon, 'word') == 1 and hits(place.daemon, 'number1', kept) == 1
     assert find(place.daemon, 'word', lost).status_code == 412
+
+
+def test_a_server_whose_timelines_began_anew(make, make_postgresql, make_proxy):
+    """A dump of a server that had taken over, restored elsewhere: the next takeover is seen, too."""
+    place = Place(make, make_postgresql, make_proxy)
+    append(place.daemon, 'order-1', 1)
+    place.replicated()
+    place.take_over()
+    place.follows()
+    old = append(place.daemon, 'order-1', 2)
+    key = place.daemon.key
+    place.daemon.stop()
+    other = make_postgresql()
+    dump = os.path.join(place.standby.folder, 'dump.sql')
+    place.standby.run('pg_dump', '-d', place.standby.admin.url, '-f', place.standby.inside(dump))
+    with open(place.standby.harness.see(dump)) as file:
+        text = file.read()
+    subprocess.run(['psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', other.url(admin=True)],
+                   input=text, text=True, check=True, capture_output=True)
+    place = Place(make, make_postgresql, make_proxy, primary=other, name='b', key=key)
+    assert place.status()['server']['era'] == 1
+    kept = append(place.daemon, 'order-1', 3)
+    place.replicated()
+    place.proxy.swallow('to_client')
+    lost = append(place.daemon, 'order-1', 4)
+    assert hits(place.daemon, 'word', lost) == 4
+    place.take_over()
+    place.follows(era=2)
+    assert find(place.daemon, 'word', lost).status_code == 412
+    assert hits(place.daemon, 'word', kept) == hits(place.daemon, 'word', old) == 3

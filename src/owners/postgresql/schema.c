@@ -275,6 +275,17 @@ static const char eras[] =
     "  WHERE position <= least(coalesce(safe, last), last)), 0), (last >> 40) << 40);"
     " END$$;";
 
+/* A server that began its timelines anew (pg_upgrade, a dump that was restored) is in the era in
+ * which its log is, and the next one begins with its next timeline. */
+static const char eras_again[] =
+    "DO $do$ DECLARE e bigint := (SELECT last_value >> 40 FROM poly.log_position); BEGIN"
+    " IF poly.era() < e THEN"
+    "  EXECUTE format('CREATE OR REPLACE FUNCTION poly.era() RETURNS bigint LANGUAGE sql"
+    " AS $f$SELECT (''x'' || pg_catalog.left(pg_catalog.pg_walfile_name("
+    "pg_catalog.pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - %s$f$',"
+    " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - e);"
+    " END IF; END $do$";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
     {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}};
@@ -339,6 +350,8 @@ static enum poly_status upgrade(struct poly_pg *pg, struct poly_error *err)
                          (long long)number, FORMAT);
     for (; status == POLY_OK && number < FORMAT; number++)
         status = run_step(pg, (int)number, err);
+    if (status == POLY_OK)
+        status = poly_pg_exec(pg, eras_again, err);
     if (status == POLY_OK)
         status = read_number(pg, log_triggers_get, &triggers, err);
     return status == POLY_OK && triggers < 2 ? poly_pg_exec(pg, log_triggers, err) : status;
