@@ -21,11 +21,11 @@ ROWS = 200000 if LONG else 20000
 TIMEOUT, UNAVAILABLE, EXISTS, CONFLICT, INVALID = 8, 9, 4, 5, 2
 
 
-@pytest.fixture(scope='module')
-def server():
+@pytest.fixture(scope='module', params=['postgresql15'] + ['postgresql17', 'postgresql18'] * LONG)
+def server(request):
     """One of our own: it gets roles."""
     with Harness() as harness:
-        one = pg.start(harness, own=True)
+        one = pg.start(harness, request.param, own=True)
         one.sql('CREATE ROLE stranger')
         yield one
 
@@ -265,6 +265,23 @@ def test_a_release_is_confirmed_and_nobody_is_connected(world):
         assert 'backend %s' % pid in world.release(code=UNAVAILABLE)
         assert world.number('SELECT count(*) FROM poly.log') == 1
         world.release('--connected')
+    world.adopt()
+    # a program of ours by another name
+    elsewhere = os.path.join(world.folder, 'elsewhere')
+    os.mkdir(elsewhere)
+    with open(world.config) as file:
+        text = file.read().replace(world.url, world.server.url(database=world.name,
+                                                               application_name='shop'))
+    with open(os.path.join(elsewhere, 'polystore.yaml'), 'w') as file:
+        file.write(text)
+    follower = subprocess.Popen(world.command('subscribe', '--json'), cwd=elsewhere,
+                                stdout=subprocess.PIPE)
+    assert follower.stdout.readline()
+    assert '(shop, ' in world.release(code=UNAVAILABLE)
+    follower.terminate()
+    follower.communicate(timeout=30)
+    wait_for(lambda: connected(world, 'shop') == 0, 60)
+    world.release()
     assert world.number("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'notes'::regclass") == 0
 
 

@@ -391,12 +391,13 @@ static enum poly_status add_config(struct surveying *s, struct poly_buffer *b,
 
 /* --- reading: public --- */
 
+/* A url, or else names and values, host=…; but a path may have anything in it. */
 static const struct poly_adopt_driver *driver_of(const char *place)
 {
-    return strncmp(place, "postgresql://", 13) == 0 || strncmp(place, "postgres://", 11) == 0 ||
-                   strchr(place, '=') != NULL
-               ? &poly_adopt_postgresql
-               : &poly_adopt_embedded;
+    bool url = strncmp(place, "postgresql://", 13) == 0 || strncmp(place, "postgres://", 11) == 0;
+
+    return url || (strchr(place, '=') != NULL && access(place, F_OK) != 0) ? &poly_adopt_postgresql
+                                                                           : &poly_adopt_embedded;
 }
 
 static enum poly_status survey(struct surveying *s, struct adoption *made, struct poly_error *err)

@@ -386,13 +386,14 @@ static const char sql_schemas[] =
     " (SELECT 1 FROM aclexplode(nspacl) WHERE grantee ="
     "  (SELECT oid FROM pg_roles WHERE rolname = 'poly_tenant'))";
 
-/* A connection may have been given another name by its url: what it asks for shows it. */
+/* A connection may have been given another name by its url; the lock is poly_pg_promise()'s. */
 static const char sql_connected[] =
     "SELECT format('backend %s (%s, %s)', pid, application_name,"
-    " coalesce(host(client_addr), 'local')) FROM pg_stat_activity"
+    " coalesce(host(client_addr), 'local')) FROM pg_stat_activity AS a"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    " AND (application_name = 'polystore' OR query LIKE '%poly.horizon()%'"
-    "  OR query LIKE 'LISTEN \"poly\"%') ORDER BY backend_start LIMIT 1";
+    " AND (application_name = 'polystore' OR EXISTS (SELECT 1 FROM pg_locks AS l"
+    "  WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.classid = 1886350470))"
+    " ORDER BY backend_start LIMIT 1";
 
 static const char sql_role[] = "SELECT 1 FROM pg_roles WHERE rolname = 'poly_tenant'";
 
