@@ -10,6 +10,8 @@ INSERT INTO users(email, bio, mood, tags, balance, org_id)
     SELECT 'u' || n || '@example.com', 'bio ' || n, 'good', ARRAY['a', 'b c'], n * 1.00000001, n % 3
     FROM generate_series(1, 1200) n;
 CREATE TABLE "Order Items"(id int PRIMARY KEY);
+CREATE TABLE U&"two\000Alines: {}"(id int PRIMARY KEY);
+CREATE TABLE "USERS"(id int PRIMARY KEY, "Odd ""name" text, "OrgId" int);
 CREATE TABLE "Sales"."Invoices"(
     "Id" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "Total" numeric, "Note" varchar(40), net int,
     gross int GENERATED ALWAYS AS (net * 2) STORED);

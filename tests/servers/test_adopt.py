@@ -126,14 +126,15 @@ def real(world):
 # --- looking ---
 
 REASONS = {
-    'public.Order Items': 'letters, digits', 'memberships': 'primary key of 2 columns',
+    'public.Order Items': 'letters, digits', 'public.two\nlines: {}': 'letters, digits',
+    'memberships': 'primary key of 2 columns',
     'settings': 'primary key of 2 columns', 'visits': 'primary key of 2 columns',
     'forced': 'forced on its owner', 'cache': 'UNLOGGED', 'nokey': 'no primary key',
     'floats': "is declared 'double precision'", 'parent': 'inherits', 'child': 'inherits',
     'theirs': 'GRANT stranger TO app', 'hidden.t': 'may not use schema hidden',
 }
-DOMAINS = {'users': 'users', 'shop.users': 'shop_users', 'Sales.Invoices': 'invoices',
-           'posts': 'posts', 'parts': 'parts', 'secured': 'secured'}
+DOMAINS = {'users': 'users', 'public.USERS': 'public_users', 'shop.users': 'shop_users',
+           'Sales.Invoices': 'invoices', 'posts': 'posts', 'parts': 'parts', 'secured': 'secured'}
 
 
 def test_what_is_there_is_proposed_and_nothing_is_changed(real):
@@ -145,8 +146,10 @@ def test_what_is_there_is_proposed_and_nothing_is_changed(real):
     assert {name for name, table in found.items() if table['reason']} == set(REASONS)
     for name, words in REASONS.items():
         assert words in found[name]['reason'], found[name]
-    assert found['users']['tenants'] == ['org_id'] and found['users']['texts'] == ['email', 'bio']
-    assert found['users']['key'] == 'id' and found['Sales.Invoices']['key'] == 'Id'
+    users = found['users']
+    assert users['tenants'] == ['org_id'] and users['texts'] == ['email', 'bio']
+    assert found['public.USERS']['tenants'] == ['OrgId']
+    assert users['key'] == 'id' and found['Sales.Invoices']['key'] == 'Id'
     assert found['settings']['tenant_needed'] and found['settings']['tenants'] == ['account_id']
     assert not found['memberships']['tenant_needed']
     assert real.dump() == before

@@ -17,7 +17,8 @@
 
 /* --- looking --- */
 
-/* Partitions belong to their table, an extension's tables to it. */
+/* Partitions belong to their table, an extension's tables to it. Who comes first gets the plainest
+ * name: what needs no schema, then what has no capitals. */
 static const char sql_tables[] =
     "SELECT n.nspname::text, c.relname::text,"
     " coalesce(c.oid = to_regclass(quote_ident(c.relname)), false), CASE"
@@ -41,7 +42,7 @@ static const char sql_tables[] =
     " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"
     " AND n.nspname NOT IN ('poly', 'poly_search') AND NOT EXISTS (SELECT 1 FROM pg_depend"
     "  WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')"
-    " ORDER BY 1, 2";
+    " ORDER BY 3 DESC, 1, c.relname <> lower(c.relname), 2";
 
 static const char sql_may[] =
     "SELECT to_regnamespace('poly') IS NOT NULL OR"
