@@ -15,6 +15,9 @@
 #define POLY_MAX_QUEUE 4096                  /* transactions waiting for the writer */
 #define POLY_MAX_COLUMNS 256                 /* of a domain's table */
 #define POLY_MAX_DOMAINS 256
+#define POLY_MAX_VIEWS 64
+#define POLY_MAX_VIEW_NAME 48                /* bytes: name of a materialised view */
+#define POLY_MAX_VIEW_KEY 16                 /* columns of its key */
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */
 #define POLY_MAX_REPLICAS 16                 /* of one server */
 #define POLY_MAX_FILTERS 32                  /* of one query */

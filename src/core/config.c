@@ -56,15 +56,18 @@ static enum poly_status set_text(struct poly_config_reader *reader,
     return poly_config_set(reader, option, &value);
 }
 
-/* Of the whole configuration, or of one domain. */
-static enum poly_status set_defaults(struct poly_config_reader *reader, bool domain)
+/* section: "domains." for one domain, "" for the whole configuration. */
+static enum poly_status set_defaults(struct poly_config_reader *reader, const char *section)
 {
+    bool named = *section != '\0';
+
     enum poly_status status = POLY_OK;
 
     for (size_t i = 0; status == POLY_OK && i < poly_config_option_count; i++) {
         const struct poly_config_option *option = &poly_config_options[i];
 
-        if (option->fallback != NULL && (strchr(option->path, '*') != NULL) == domain)
+        if (option->fallback != NULL && (strchr(option->path, '*') != NULL) == named &&
+            strncmp(option->path, section, strlen(section)) == 0)
             status = set_text(reader, option, option->fallback, 1);
     }
     return status;
@@ -170,23 +173,31 @@ static enum poly_status check_others(struct poly_config_reader *reader, int line
 static enum poly_status walk(struct poly_config_reader *reader, const struct poly_yaml *section,
                              const char *pattern);
 
+static enum poly_status check_entry(struct poly_config_reader *reader,
+                                    const struct poly_yaml *entry, const char *what, int most)
+{
+    if (poly_config_is_name(entry->name) && strlen(entry->name) <= (size_t)most &&
+        strpbrk(entry->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL)
+        return POLY_OK;
+    return poly_config_fail(reader, entry->line,
+                            "no name of a %s: up to %d small letters, digits and '_', "
+                            "not a digit first",
+                            what, most);
+}
+
 static enum poly_status read_domain(struct poly_config_reader *reader,
                                     const struct poly_yaml *entry)
 {
     size_t length = strlen(reader->path);
     bool search = false;
+    enum poly_status status = check_entry(reader, entry, "domain", POLY_MAX_NAME);
 
-    if (!poly_config_is_name(entry->name) || strpbrk(entry->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-        return poly_config_fail(reader, entry->line,
-                                "no name of a domain: up to %d small letters, digits and '_', "
-                                "not a digit first",
-                                POLY_MAX_NAME);
+    if (status != POLY_OK)
+        return status;
     reader->domain = (struct poly_domain){.name = entry->name};
     for (const struct poly_yaml *child = entry->child; child != NULL; child = child->next)
         search = search || same_text(child->name, "search");
-
-    enum poly_status status = set_defaults(reader, true);
-
+    status = set_defaults(reader, "domains.");
     if (status == POLY_OK)
         status = walk(reader, entry, "domains.*");
     reader->path[length] = '\0';
@@ -201,25 +212,68 @@ static enum poly_status read_domain(struct poly_config_reader *reader,
     return status;
 }
 
-static enum poly_status read_domains(struct poly_config_reader *reader,
-                                     const struct poly_yaml *section)
+static enum poly_status read_view(struct poly_config_reader *reader, const struct poly_yaml *entry)
+{
+    size_t length = strlen(reader->path);
+    enum poly_status status = check_entry(reader, entry, "view", POLY_MAX_VIEW_NAME);
+
+    if (status != POLY_OK)
+        return status;
+    reader->view = (struct poly_view_config){.name = entry->name};
+    status = set_defaults(reader, "views.");
+    if (status == POLY_OK)
+        status = walk(reader, entry, "views.*");
+    reader->path[length] = '\0';
+    if (status == POLY_OK)
+        status = poly_config_check_view(reader, entry->line);
+    if (status == POLY_OK) {
+        reader->view_lines[reader->config.view_count] = entry->line;
+        reader->views[reader->config.view_count++] = reader->view;
+    }
+    return status;
+}
+
+/* The sections whose entries have names of the user's. */
+struct named {
+    const char *path;
+    int most;
+    enum poly_status (*read)(struct poly_config_reader *reader, const struct poly_yaml *entry);
+};
+
+static const struct named named[] = {{"domains", POLY_MAX_DOMAINS, read_domain},
+                                     {"views", POLY_MAX_VIEWS, read_view}};
+
+static enum poly_status make_room(struct poly_config_reader *reader, const struct named *section,
+                                  size_t count)
+{
+    if (section->read == read_domain) {
+        reader->domains = poly_arena_array(reader->arena, count, sizeof(*reader->domains));
+        reader->config.domains = reader->domains;
+        return reader->domains == NULL ? poly_no_memory(reader->err) : POLY_OK;
+    }
+    reader->views = poly_arena_array(reader->arena, count, sizeof(*reader->views));
+    reader->view_lines = poly_arena_array(reader->arena, count, sizeof(*reader->view_lines));
+    reader->config.views = reader->views;
+    return reader->views == NULL || reader->view_lines == NULL ? poly_no_memory(reader->err)
+                                                               : POLY_OK;
+}
+
+static enum poly_status read_named(struct poly_config_reader *reader, const struct named *how,
+                                   const struct poly_yaml *section)
 {
     size_t length = strlen(reader->path), count = 0;
-    enum poly_status status = POLY_OK;
+    enum poly_status status;
 
     for (const struct poly_yaml *entry = section->child; entry != NULL; entry = entry->next)
         count++;
-    if (count > POLY_MAX_DOMAINS)
-        return poly_config_fail(reader, section->line, "%zu domains; %d are the most", count,
-                                POLY_MAX_DOMAINS);
-    reader->domains = poly_arena_array(reader->arena, count, sizeof(*reader->domains));
-    if (reader->domains == NULL)
-        return poly_no_memory(reader->err);
-    reader->config.domains = reader->domains;
+    if (count > (size_t)how->most)
+        return poly_config_fail(reader, section->line, "%zu %s; %d are the most", count, how->path,
+                                how->most);
+    status = make_room(reader, how, count);
     for (const struct poly_yaml *entry = section->child; status == POLY_OK && entry != NULL;
          entry = entry->next) {
         snprintf(reader->path + length, sizeof(reader->path) - length, ".%.140s", entry->name);
-        status = read_domain(reader, entry);
+        status = how->read(reader, entry);
     }
     reader->path[length] = '\0';
     return status;
@@ -239,8 +293,10 @@ static enum poly_status read_entry(struct poly_config_reader *reader,
                  : NULL;
     if (option != NULL)
         return poly_config_set(reader, option, entry);
-    if (strcmp(path, "domains") == 0 && entry->kind == POLY_YAML_MAPPING)
-        return read_domains(reader, entry);
+    for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
+        if (strcmp(path, named[i].path) == 0 && entry->kind == POLY_YAML_MAPPING)
+            return read_named(reader, &named[i], entry);
+    }
     if (strpbrk(entry->name, ".*") == NULL && is_section(path))
         return walk(reader, entry, path);
     poly_config_suggest(pattern, entry->name, hint, sizeof(hint));
@@ -384,7 +440,7 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
     reader->config.stores = reader->stores;
     reader->config.store_count = CONFIG_STORES;
     if (status == POLY_OK)
-        status = set_defaults(reader, false);
+        status = set_defaults(reader, "");
     if (status == POLY_OK && file != NULL)
         status = read_file(reader, &buffer);
     if (status == POLY_OK)
@@ -400,6 +456,8 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
                            "%.200s: listen.tls needs both 'certificate' and 'key'", reader->file);
     if (status == POLY_OK)
         status = check_stores(reader);
+    if (status == POLY_OK)
+        status = poly_config_check_views(reader);
     return status == POLY_OK ? check_search_server(reader) : status;
 }
 

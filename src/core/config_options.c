@@ -100,6 +100,17 @@ const struct poly_config_option poly_config_options[] = {
     {"domains.*.search.language", CONFIG_CHOICE, AT(domain.search.language), NULL, NULL, NULL,
      "english, none",
      "whose word endings do not matter; `english` by default, with `trigram` always `none`"},
+
+    {"views.*.query", CONFIG_TEXT, AT(view.query), NULL, NULL, NULL, NULL,
+     "one SELECT, whose rows the materialised view has; needed"},
+    {"views.*.query_postgresql", CONFIG_TEXT, AT(view.query_postgresql), NULL, NULL, NULL, NULL,
+     "the one instead of it where the records are on PostgreSQL"},
+    {"views.*.key", CONFIG_KEY, 0, NULL, NULL, NULL, NULL,
+     "the columns that tell its rows apart: `[tenant, day]`; needed"},
+    {"views.*.tenant", CONFIG_NAME, AT(view.tenant), NULL, NULL, NULL, NULL,
+     "the column with the tenant of a row; without one no tenant may read it"},
+    {"views.*.staleness", CONFIG_MILLISECONDS, AT(view.staleness_ms), "1s", "10ms", "1d", NULL,
+     "how old it may be: within that time after a change it has been refreshed"},
 };
 
 const size_t poly_config_option_count = sizeof(poly_config_options) / sizeof(*poly_config_options);
@@ -107,7 +118,7 @@ const size_t poly_config_option_count = sizeof(poly_config_options) / sizeof(*po
 bool poly_config_variable(const struct poly_config_option *option, char variable[64])
 {
     bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS &&
-                  option->kind != CONFIG_REPLICAS;
+                  option->kind != CONFIG_KEY && option->kind != CONFIG_REPLICAS;
 
     snprintf(variable, 64, "POLYSTORE_%s", option->path);
     for (char *c = variable; *c != '\0'; c++)
@@ -196,6 +207,7 @@ static void print_type(FILE *out, const struct poly_config_option *option)
         [CONFIG_TEXT] = "text",
         [CONFIG_FIELDS] = "list of names, or names with weights",
         [CONFIG_FILTERS] = "list of names",
+        [CONFIG_KEY] = "list of names",
         [CONFIG_REPLICAS] = "list of urls",
     };
 

@@ -19,7 +19,9 @@ struct poly_config_reader {
     struct poly_store_config stores[CONFIG_STORES];
     struct poly_domain domain; /* the one being read */
     struct poly_domain *domains;
-    int *domain_lines;
+    struct poly_view_config view; /* the one being read */
+    struct poly_view_config *views;
+    int *view_lines;
     const char *file;   /* for messages */
     const char *folder; /* relative paths begin here; empty: the working directory */
     char path[256];     /* of the option being read, "domains.users.table"; or the variable */
@@ -40,6 +42,7 @@ enum poly_config_kind {
     CONFIG_TEXT,        /* the same, any text */
     CONFIG_FIELDS,
     CONFIG_FILTERS,
+    CONFIG_KEY,
     CONFIG_REPLICAS,
 };
 
@@ -71,6 +74,9 @@ enum poly_status poly_config_fail(struct poly_config_reader *reader, int line, c
 enum poly_status poly_config_set(struct poly_config_reader *reader,
                                  const struct poly_config_option *option,
                                  const struct poly_yaml *value);
+/* What an option alone cannot say of a view; and, when everything is read, of all of them. */
+enum poly_status poly_config_check_view(struct poly_config_reader *reader, int line);
+enum poly_status poly_config_check_views(struct poly_config_reader *reader);
 /* Is it a name of a domain, table, stream category, column or field? */
 bool poly_config_is_name(const char *text);
 

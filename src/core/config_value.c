@@ -291,32 +291,38 @@ static enum poly_status set_fields(struct poly_config_reader *reader, const stru
     return status;
 }
 
-static enum poly_status set_filters(struct poly_config_reader *reader,
-                                    const struct poly_yaml *value)
+/* A list of names, none twice. */
+static enum poly_status set_names(struct poly_config_reader *reader,
+                                  const struct poly_config_option *option,
+                                  const struct poly_yaml *value, const char *const **list,
+                                  size_t *list_count)
 {
-    size_t count = count_of(value), i = 0;
-    const char **filters = poly_arena_array(reader->arena, count, sizeof(*filters));
-    enum poly_status status = filters == NULL ? poly_no_memory(reader->err) : POLY_OK;
+    bool key = option->kind == CONFIG_KEY;
+    const char *what = key ? "column" : "filter";
+    size_t most = key ? POLY_MAX_VIEW_KEY : POLY_MAX_FILTERS, count = count_of(value), i = 0;
+    const char **names = poly_arena_array(reader->arena, count, sizeof(*names));
+    enum poly_status status = names == NULL ? poly_no_memory(reader->err) : POLY_OK;
 
     if (value->kind != POLY_YAML_LIST)
-        return poly_config_fail(reader, value->line, "wants a list of names, like [state, author]");
-    if (count > POLY_MAX_FILTERS)
-        return poly_config_fail(reader, value->line, "%zu filters; %d are the most", count,
-                                POLY_MAX_FILTERS);
+        return poly_config_fail(reader, value->line, "wants a list of names, like %s",
+                                key ? "[tenant, day]" : "[state, author]");
+    if (count > most)
+        return poly_config_fail(reader, value->line, "%zu %ss; %zu are the most", count, what,
+                                most);
     for (const struct poly_yaml *entry = value->child; status == POLY_OK && entry != NULL;
          entry = entry->next, i++) {
         if (entry->kind != POLY_YAML_SCALAR)
             return poly_config_fail(reader, entry->line, "wants a list of names");
-        filters[i] = entry->text;
-        status = check_name(reader, "filter", filters[i], entry->line);
+        names[i] = entry->text;
+        status = check_name(reader, what, names[i], entry->line);
         for (size_t j = 0; status == POLY_OK && j < i; j++) {
-            if (strcasecmp(filters[j], filters[i]) == 0)
+            if (strcasecmp(names[j], names[i]) == 0)
                 status =
-                    poly_config_fail(reader, entry->line, "'%.60s' stands here twice", filters[i]);
+                    poly_config_fail(reader, entry->line, "'%.60s' stands here twice", names[i]);
         }
     }
-    reader->domain.search.filters = filters;
-    reader->domain.search.filter_count = count;
+    *list = names;
+    *list_count = count;
     return status;
 }
 
@@ -355,10 +361,15 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
         return poly_config_fail(reader, value->line, "is empty");
     if (option->kind == CONFIG_FIELDS && !scalar)
         return set_fields(reader, value);
-    if (option->kind == CONFIG_FILTERS || option->kind == CONFIG_FIELDS)
-        return scalar ? poly_config_fail(reader, value->line, "wants a list of names, like [%.60s]",
-                                         value->text)
-                      : set_filters(reader, value);
+    if (scalar && (option->kind == CONFIG_FILTERS || option->kind == CONFIG_FIELDS ||
+                   option->kind == CONFIG_KEY))
+        return poly_config_fail(reader, value->line, "wants a list of names, like [%.60s]",
+                                value->text);
+    if (option->kind == CONFIG_FILTERS)
+        return set_names(reader, option, value, &reader->domain.search.filters,
+                         &reader->domain.search.filter_count);
+    if (option->kind == CONFIG_KEY)
+        return set_names(reader, option, value, &reader->view.key, &reader->view.key_count);
     if (option->kind == CONFIG_REPLICAS)
         return set_replicas(reader, option, value);
     if (!scalar)

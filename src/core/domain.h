@@ -31,6 +31,17 @@ struct poly_domain {
     struct poly_domain_search search;
 };
 
+/* A materialised view of the relational store. */
+struct poly_view_config {
+    const char *name;
+    const char *query;            /* one SELECT … */
+    const char *query_postgresql; /* … and instead of it, where the records are there; or NULL */
+    const char *const *key;       /* columns that tell its rows apart */
+    size_t key_count;
+    const char *tenant;     /* column; NULL: tenants have no view of it */
+    uint32_t staleness_ms; /* how old it may be */
+};
+
 /* Where a server is, and how many connections to it there may be. */
 struct poly_server {
     const char *url;           /* NULL: none is needed */
@@ -62,6 +73,8 @@ struct poly_config {
     size_t store_count;
     const struct poly_domain *domains;
     size_t domain_count;
+    const struct poly_view_config *views;
+    size_t view_count;
     const char *migrations; /* folder; NULL: none */
     /* server limits: see config.c */
     uint32_t connections_max, body_max_kib, request_timeout_ms, rows_max, rate_per_tenant;

@@ -66,7 +66,16 @@ static const char whole[] =
     "      filters: [state, author]\n"
     "  notes: {table: notes, tenant: none, search: {fields: [text], tokenizer: trigram}}\n"
     "  orders: {stream: order, tenant: session, search: {fields: [city], language: none}}\n"
-    "  holons: {stream: holon}\n";
+    "  holons: {stream: holon}\n"
+    "views:\n"
+    "  per_state:\n"
+    "    query: |\n"
+    "      -- how many; of each state\n"
+    "      SELECT tenant_id, state, ';' AS \";\", count(*) AS n FROM Docs GROUP BY 1, 2;\n"
+    "    key: [tenant_id, state]\n"
+    "    tenant: tenant_id\n"
+    "    staleness: 5m\n"
+    "  lengths: {query: with x as (select 1 as n) select n from x, key: [n], tenant: none}\n";
 
 static void reads_everything(void **state)
 {
@@ -108,6 +117,14 @@ static void reads_everything(void **state)
     assert_null(poly_config_domain(config, "holons")->tenant);
     assert_int_equal(poly_config_domain(config, "holons")->search.field_count, 0);
     assert_null(poly_config_domain(config, "absent"));
+    assert_int_equal(config->view_count, 2);
+    assert_string_equal(config->views[0].name, "per_state");
+    assert_int_equal(config->views[0].key_count, 2);
+    assert_string_equal(config->views[0].key[1], "state");
+    assert_string_equal(config->views[0].tenant, "tenant_id");
+    assert_int_equal(config->views[0].staleness_ms, 300000);
+    assert_null(config->views[1].tenant);
+    assert_int_equal(config->views[1].staleness_ms, 1000);
     poly_config_free(config);
 }
 
@@ -122,7 +139,7 @@ static const struct {
     {"domains: {u: {table: t, tenant: none, search: {fields: [a], filter: [b]}}}",
      "domains.u.search.filter: unknown option; did you mean 'filters'?"},
     {"frobnicate: 1", "unknown option; known here: data, migrations, listen, log, stores, limits, "
-                      "domains"},
+                      "domains, views"},
     {"listen.http: 127.0.0.1:1", "unknown option"},
     {"domains.*: {table: x}", "unknown option"},
     {"data: a\ndata: b", "configuration:2: 'data' stands here a second time; first in line 1"},
@@ -212,6 +229,32 @@ static const struct {
      "unknown tokenizer 'letters'; known: words, trigram"},
     {"domains: {u: {stream: s, search: {fields: [a], tokenizer: trigram, language: english}}}",
      "can only be 'none'"},
+    {"views: [a]", "views: wants a mapping"},
+    {"\nviews:\n  v: {key: [a]}", "configuration:3: views.v: needs 'query'"},
+    {"views: {v: {query: SELECT 1}}", "views.v: needs 'key'"},
+    {"views: {v: {query: SELECT 1, key: []}}", "views.v: needs 'key'"},
+    {"views: {v: {query: SELECT 1, key: a}}", "wants a list of names, like [a]"},
+    {"views: {v: {query: SELECT 1, key: {a: b}}}", "wants a list of names, like [tenant, day]"},
+    {"views: {v: {query: SELECT 1, key: [a, A]}}", "'A' stands here twice"},
+    {"views: {v: {query: SELECT 1, key: [a b]}}", "'a b' is no name of a column"},
+    {"views: {v: {query: SELECT 1, keys: [a]}}", "unknown option; did you mean 'key'?"},
+    {"views: {v: {query: DELETE FROM t, key: [a]}}",
+     "views.v: the query is to begin with SELECT or WITH, not with 'DELETE FROM t'"},
+    {"views: {v: {query: '', key: [a]}}", "views.v.query: is empty"},
+    {"views: {v: {query: '/* */ SELECTED', key: [a]}}", "begin with SELECT or WITH"},
+    {"views: {v: {query: 'SELECT 1; DROP TABLE t', key: [a]}}", "one statement"},
+    {"views: {v: {query: \"SELECT ';' /* ; */; x\", key: [a]}}", "one statement"},
+    {"views: {v: {query_postgresql: 'SELECT 1; x', query: SELECT 1, key: [a]}}", "one statement"},
+    {"views: {v: {query_postgresql: SELECT 1, key: [a]}}", "views.v: needs 'query'"},
+    {"views: {v: {query: SELECT 1, key: [a], staleness: 1ms}}", "too little; at least 10ms"},
+    {"views: {poly_v: {query: SELECT 1, key: [a]}}", "reserved"},
+    {"views: {pg_v: {query: SELECT 1, key: [a]}}", "reserved"},
+    {"views: {'a-b': {query: SELECT 1, key: [a]}}", "no name of a view"},
+    {"views: {a234567890123456789012345678901234567890123456789: {}}", "up to 48 small letters"},
+    {"views:\n  v: {query: SELECT 1, key: [a]}\ndomains: {d: {table: V, tenant: none}}",
+     "configuration:2: views.v: the domain 'd' has that name, or its table"},
+    {"domains: {v: {table: t, tenant: none}}\nviews: {v: {query: SELECT 1, key: [a]}}",
+     "configuration:2: views.v: the domain 'v' has that name"},
 };
 
 static void refuses(void **state)
