@@ -1,5 +1,5 @@
 /*
- * Running it: status, projections, migrations, API keys, retention. All but
+ * Running it: status, projections, materialised views, migrations, API keys, retention. All but
  * poly_status_read need a session with ADMIN.
  */
 #ifndef POLYSTORE_ADMIN_H
@@ -51,6 +51,20 @@ struct poly_projection_status {
     uint64_t skipped;       /* records an operator has skipped, ever */
     uint64_t documents;     /* as counted last, where the store does not answer */
     const struct poly_pool_status *pool; /* to the store's server; NULL: it is embedded */
+};
+
+struct poly_view_status {
+    struct poly_text name;
+    enum poly_state state; /* BEHIND: older than it may be; FILLING: does not stand yet; RETRYING */
+    uint64_t position;     /* it has every change up to here; 0: it does not stand, or not known */
+    int64_t behind_us;     /* age of the oldest change that it has not; 0: none */
+    int64_t staleness_us;  /* the bound, as declared */
+    bool within;           /* it stands, and is not behind by more than that */
+    uint64_t refreshes;    /* ever, its building included */
+    int64_t refreshed;     /* when, the last time; 0: never */
+    int64_t duration_us;   /* how long that took */
+    struct poly_text error; /* why it is RETRYING; the last error otherwise; or empty */
+    int64_t error_time;     /* 0: never */
 };
 
 struct poly_subscription_status {
@@ -108,6 +122,8 @@ struct poly_status_report {
     const struct poly_domain_status *domains;
     size_t domain_count;
     struct poly_server_status *server; /* NULL: the log is embedded */
+    const struct poly_view_status *views;
+    size_t view_count;
 };
 
 /* Never fails for what it reports: that is in the report. */
@@ -136,6 +152,13 @@ POLY_API enum poly_status poly_rebuild(struct poly_session *session, const char 
                                        struct poly_error *err) POLY_MUST_USE;
 /* Back to the generation before, which was kept up to date. POLY_NOT_FOUND: there is none. */
 POLY_API enum poly_status poly_rebuild_back(struct poly_session *session, const char *store,
+                                            struct poly_error *err) POLY_MUST_USE;
+
+/* --- materialised views --- */
+
+/* Refreshes it, whether something has changed or not, and waits: after it, what was committed
+ * before the call is in it. POLY_TIMEOUT: not by the session's deadline, and it goes on. */
+POLY_API enum poly_status poly_view_refresh(struct poly_session *session, const char *name,
                                             struct poly_error *err) POLY_MUST_USE;
 
 /* --- migrations: plain SQL files NNNN_name.sql, applied in order, once --- */

@@ -130,6 +130,7 @@ void poly_close(struct poly_instance *instance)
         return;
     atomic_store(&instance->closing, true);
     poly_keeper_stop(instance);
+    poly_stores_halt(instance);
     if (instance->owner != NULL) {
         poly_txn_expire(instance, INT64_MAX); /* one that somebody forgot must not hold us up */
         poly_projections_close(instance);
@@ -169,6 +170,16 @@ const struct poly_domain *poly_instance_domain(const struct poly_instance *insta
     if (domain == NULL)
         poly_fail(err, POLY_NOT_FOUND, "there is no domain '%.128s' in the configuration", name);
     return domain;
+}
+
+struct poly_owner *poly_instance_owner(struct poly_instance *instance)
+{
+    return instance->owner;
+}
+
+struct poly_signal *poly_instance_head(struct poly_instance *instance)
+{
+    return &instance->head;
 }
 
 struct poly_relational *poly_instance_relational(struct poly_instance *instance)

@@ -5,6 +5,7 @@
 #include "base/sql.h"
 #include "core/domain.h"
 #include "core/driver.h"
+#include "core/signal.h"
 #include "polystore/instance.h"
 #include "polystore/value.h"
 
@@ -13,6 +14,9 @@ struct poly_projection;
 const struct poly_config *poly_instance_config(const struct poly_instance *instance);
 const struct poly_domain *poly_instance_domain(const struct poly_instance *instance,
                                                const char *name, struct poly_error *err);
+
+/* The end of the log as far as it is complete and on disk. */
+struct poly_signal *poly_instance_head(struct poly_instance *instance);
 
 /* What the relational store keeps for the life of the instance (struct poly_relational). Set once
  * by poly_stores_start(); NULL before. */
@@ -48,6 +52,8 @@ enum poly_status poly_instance_write_alone(struct poly_instance *instance,
  * missing or does not fit is no failure: see poly_stores_problem().
  */
 enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err);
+/* Ends what the stores do by themselves; the owner still answers. Also after a failed start. */
+void poly_stores_halt(struct poly_instance *instance);
 /* The opposite, by poly_close, after the last operation has run. Also after a failed start. */
 void poly_stores_stop(struct poly_instance *instance);
 /* What is wrong with a domain's table, for the status; empty: nothing. Copied into the arena. */
@@ -55,6 +61,12 @@ struct poly_arena;
 enum poly_status poly_stores_problem(struct poly_instance *instance,
                                      const struct poly_domain *domain, struct poly_arena *arena,
                                      struct poly_text *problem, struct poly_error *err);
+/* The materialised views, for the status; db: a connection with a snapshot, or NULL: the server
+ * does not answer. */
+struct poly_view_status;
+enum poly_status poly_stores_views(struct poly_instance *instance, struct poly_db *db,
+                                   struct poly_arena *arena, const struct poly_view_status **views,
+                                   size_t *count, struct poly_error *err);
 /*
  * The row image (JSON object) of a change record whose data in the log is the
  * integer 1: it is kept once, in poly_history or in the row itself. record

@@ -19,7 +19,10 @@
 #include "polystore/session.h"
 
 struct poly_instance;
+struct poly_owner;
 struct poly_owner_driver;
+
+struct poly_owner *poly_instance_owner(struct poly_instance *instance);
 
 /* A driver embeds it in its own struct, first. */
 struct poly_owner {

@@ -185,6 +185,14 @@ static enum poly_status report_projections(struct poly_session *session, struct 
     return status;
 }
 
+/* db NULL: the server does not answer. */
+static enum poly_status report_views(struct poly_session *session, struct poly_db *db,
+                                     struct poly_status_report *report, struct poly_error *err)
+{
+    return poly_stores_views(session->instance, db, session->arena, &report->views,
+                             &report->view_count, err);
+}
+
 /* --- domains --- */
 
 static enum poly_status report_domains(struct poly_session *session,
@@ -246,6 +254,8 @@ static enum poly_status report_log(struct poly_session *session, struct poly_sta
         status = report_projections(session, db, report, err);
     }
     if (status == POLY_OK)
+        status = report_views(session, db, report, err);
+    if (status == POLY_OK)
         status = poly_subscriptions_report(session, report, err);
     poly_session_read_end(session);
     return status;
@@ -268,7 +278,9 @@ static enum poly_status report_without(struct poly_session *session,
     }
     report->subscriptions = NULL;
     report->subscription_count = 0;
-    return status == POLY_OK ? report_projections(session, NULL, report, err) : status;
+    if (status == POLY_OK)
+        status = report_projections(session, NULL, report, err);
+    return status == POLY_OK ? report_views(session, NULL, report, err) : status;
 }
 
 static enum poly_status report_server_log(struct poly_session *session,
@@ -315,6 +327,9 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
     for (size_t i = 0; i < out.projection_count && status == POLY_OK; i++)
         if (out.projections[i].state > out.state)
             out.state = out.projections[i].state;
+    for (size_t i = 0; i < out.view_count && status == POLY_OK; i++)
+        if (out.views[i].state > out.state)
+            out.state = out.views[i].state;
     if (status == POLY_OK)
         *report = out;
     return status;

@@ -5,6 +5,7 @@
 #include "core/driver.h"
 #include "core/instance.h"
 #include "stores/relational/driver.h"
+#include "stores/relational/view.h"
 #include "stores/search/driver.h"
 
 const struct poly_driver *const poly_drivers[] = {
@@ -20,6 +21,11 @@ enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_e
 
     poly_instance_set_relational(instance, relational);
     return status;
+}
+
+void poly_stores_halt(struct poly_instance *instance)
+{
+    poly_views_stop(poly_instance_relational(instance));
 }
 
 void poly_stores_stop(struct poly_instance *instance)
@@ -42,4 +48,11 @@ enum poly_status poly_stores_problem(struct poly_instance *instance,
         return poly_no_memory(err);
     *problem = poly_text(copy);
     return POLY_OK;
+}
+
+enum poly_status poly_stores_views(struct poly_instance *instance, struct poly_db *db,
+                                   struct poly_arena *arena, const struct poly_view_status **views,
+                                   size_t *count, struct poly_error *err)
+{
+    return poly_views_report(poly_instance_relational(instance), db, arena, views, count, err);
 }

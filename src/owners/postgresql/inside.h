@@ -20,6 +20,7 @@
  *   …62  an idempotency key, by hash
  *   …64  and …65 are those of stores/search/postgresql.h
  *   …70  how many connections a process may open: poly_pg_promise()
+ *   …66  who refreshes a materialised view, by hash: stores/relational/postgresql_view.c
  */
 enum {
     POLY_LOCK_POSITION = 1886350457,

@@ -196,11 +196,6 @@ struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance)
                                                              : NULL;
 }
 
-struct poly_owner *poly_instance_owner(struct poly_instance *instance)
-{
-    return instance->owner;
-}
-
 /* --- reading --- */
 
 static void postgresql_read_end(struct poly_owner *owner, struct poly_db *db, bool snapshot)

@@ -25,7 +25,6 @@ enum poly_status poly_postgresql_unmake(struct poly_pg *pg, void *schema, struct
 
 /* NULL: another database is the owner. */
 struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
-struct poly_owner *poly_instance_owner(struct poly_instance *instance);
 
 /* Microseconds that a statement without a deadline waits for its answer. */
 extern _Atomic int64_t poly_control_patience;

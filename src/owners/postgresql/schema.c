@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 6 };
+enum { FORMAT = 7 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -286,9 +286,18 @@ static const char eras_again[] =
     " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint - e);"
     " END IF; END $do$";
 
+/* Materialised views: relation is the name that they are read by, shown the digest of what stands
+ * under it, walled says that it shows a tenant his rows only. definition NULL: a migration has
+ * taken it down. */
+static const char views[] =
+    "CREATE TABLE poly.view("
+    " name text COLLATE \"C\" PRIMARY KEY, definition bytea, position bigint NOT NULL,"
+    " refreshes bigint NOT NULL, time bigint NOT NULL, duration bigint NOT NULL,"
+    " relation text, shown text, walled boolean NOT NULL DEFAULT false);";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}};
+    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =

@@ -10,6 +10,7 @@
  *   sql.c               SQL of sessions: who may, and with what
  *   migrate.c           files of SQL, applied once
  *   adopt.c             a database that is there: what of it could be domains (adopt.h)
+ *   view.c              materialised views (view.h): what has changed, what is due
  *
  * The driver in the log's own SQLite file (embedded.h):
  *
@@ -26,6 +27,7 @@
  *   embedded_trigger.c  the triggers that write the log
  *   embedded_large.c    images that are kept once
  *   embedded_adopt.c    adoption and release
+ *   embedded_view.c     building and refreshing a materialised view
  *
  * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c, and
  *
@@ -51,6 +53,8 @@ struct poly_sql_reading;
 struct poly_sql_operation;
 struct poly_record_key;
 struct poly_relational;
+struct poly_view_driver;
+struct poly_views;
 
 /* What each database that may own the log does in its own way. */
 struct poly_relational_driver {
@@ -115,6 +119,8 @@ struct poly_relational_driver {
     /* Its statements, outside of a transaction. POLY_DENIED: one that could not run again after
      * a failure, or that the log would have to hear of; none was run. */
     enum poly_status (*migrate_alone)(struct poly_db *db, const char *text, struct poly_error *err);
+
+    const struct poly_view_driver *view;
 };
 
 extern const struct poly_relational_driver poly_relational_embedded, poly_relational_postgresql;
@@ -129,6 +135,7 @@ struct poly_relational {
     struct poly_table *tables;   /* the same */
     uint64_t read;               /* how often the schema was read; the writer's */
     pthread_mutex_t lock;        /* of the two lists above, and of publishing */
+    struct poly_views *views;    /* NULL: none has ever been declared */
 };
 
 /* Reads the schema, makes the triggers. Close also after a failure. NULL is accepted. */

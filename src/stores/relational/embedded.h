@@ -139,6 +139,7 @@ poly_embedded_relational(struct poly_relational *relational)
 struct poly_guard {
     enum { GUARD_OFF, GUARD_SQL, GUARD_MIGRATION } level;
     bool admin; /* may touch tables that are no domain's */
+    struct poly_relational *relational;
     const struct poly_schema *schema;
     char refused[256]; /* why the last statement was refused; empty */
 };
@@ -158,7 +159,9 @@ struct poly_wall {
     struct poly_wall *next;
     struct poly_db *db;
     enum poly_wall_kind { POLY_WALL_TENANT, POLY_WALL_OPEN, POLY_WALL_ADMIN } kind;
+    struct poly_relational *relational;
     const struct poly_schema *schema;
+    unsigned views;          /* poly_view_version() that its views were made for */
     char prefix[5 + 32 + 2]; /* of the inner views: poly_<128 random bits>_; empty: no wall */
     struct poly_text tenant; /* what poly_tenant() answers */
     bool closed;             /* the authorizer refuses; open while views are made */

@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "stores/relational/embedded.h"
+#include "stores/relational/view.h"
 
 /* Sorted. What computes and cannot reach outside of its arguments. */
 static const char *const functions[] = {
@@ -164,7 +165,7 @@ static int refuse(struct poly_guard *guard, const char *format, const char *what
 /* Without ADMIN: tables of domains without tenants. */
 static bool open_table(const struct poly_guard *guard, const char *table)
 {
-    bool found = false;
+    bool found = poly_view_find(guard->relational, table, POLY_VIEW_OPEN) != NULL;
 
     for (size_t i = 0; i < guard->schema->count; i++) {
         const struct poly_table *t = guard->schema->tables[i];
@@ -197,6 +198,8 @@ static int write_table(struct poly_guard *guard, int action, const char *table,
 {
     bool schema = begins(table, "sqlite_");
 
+    if (poly_view_named(guard->relational, table))
+        return refuse(guard, "'%s' is a materialised view, and Polystore's to write", table);
     if (begins(table, "poly_")) {
         if (action == SQLITE_INSERT && begins(accessor, "poly_"))
             return SQLITE_OK;
@@ -226,6 +229,9 @@ static int change_schema(struct poly_guard *guard, int action, const char *a, co
 {
     if (guard->level != GUARD_MIGRATION)
         return refuse(guard, "the schema is changed by migrations ('polystore migrate up')%s", "");
+    if (poly_view_named(guard->relational, a) || poly_view_named(guard->relational, b))
+        return refuse(guard, "'%s' is a materialised view: it is changed in the configuration",
+                      poly_view_named(guard->relational, a) ? a : b);
     /* Dropping a table drops its triggers, ours too. */
     if (action == SQLITE_DROP_TRIGGER && begins(a, "poly_"))
         return SQLITE_OK;

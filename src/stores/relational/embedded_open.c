@@ -8,6 +8,7 @@
 #include "core/config.h"
 #include "owners/embedded/embedded.h"
 #include "stores/relational/embedded.h"
+#include "stores/relational/view.h"
 
 static const char sql_has_records[] =
     "SELECT EXISTS(SELECT 1 FROM main.poly_log WHERE domain = ?1 AND version IS NULL)";
@@ -164,6 +165,7 @@ static enum poly_status embedded_open(struct poly_relational *relational, struct
     self->guard = calloc(1, sizeof(*self->guard));
     if (self->guard == NULL)
         return poly_no_memory(err);
+    self->guard->relational = relational;
     status = poly_instance_write(relational->instance, start, &s, err);
     if (status != POLY_OK) {
         poly_relational_drop(relational, s.schema);
@@ -196,6 +198,7 @@ static const struct poly_capability capabilities[] = {
     {"paths-in-text", true, "a filter with a path looks into JSON in a text column, too"},
     {"large-values", true, "a row over 4 KiB is kept once, in the table or `poly_history`"},
     {"two-changes-in-a-migration", true, "a row that a file changes and reshapes has one record"},
+    {"view-across-a-migration", true, "one whose query no longer runs keeps its rows"},
     {"parameters-that-stand-alone", true, "have the type of their value in SQL"},
     {NULL, false, NULL},
 };
@@ -225,4 +228,5 @@ const struct poly_relational_driver poly_relational_embedded = {
     .migrate_begin = poly_embedded_migrate_begin,
     .migrate_run = poly_embedded_migrate_run,
     .migrate_end = poly_embedded_migrate_end,
+    .view = &poly_view_embedded,
 };

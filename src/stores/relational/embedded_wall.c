@@ -28,6 +28,7 @@
 #include "owners/embedded/embedded.h"
 #include "stores/relational/embedded.h"
 #include "stores/relational/embedded_function.h"
+#include "stores/relational/view.h"
 
 _Atomic bool poly_control_wall = true;
 
@@ -56,9 +57,15 @@ static bool same(const char *a, const char *b)
     return a != NULL && b != NULL && strcasecmp(a, b) == 0;
 }
 
+static const struct poly_view_config *shown_view(const struct poly_wall *wall, const char *name)
+{
+    return poly_view_find(wall->relational, name,
+                          wall->kind == POLY_WALL_TENANT ? POLY_VIEW_TENANT : POLY_VIEW_OPEN);
+}
+
 /* The table behind the view, with its tenant's column (NULL: no tenants). NULL: there is no view.
  */
-static const struct poly_table *shown(const struct poly_wall *wall, const char *name)
+static const struct poly_table *shown_table(const struct poly_wall *wall, const char *name)
 {
     const struct poly_table *found = NULL;
 
@@ -75,6 +82,11 @@ static const struct poly_table *shown(const struct poly_wall *wall, const char *
     if (found != NULL && found->domain->tenant != NULL && wall->kind == POLY_WALL_OPEN)
         return NULL;
     return found;
+}
+
+static bool shown(const struct poly_wall *wall, const char *name)
+{
+    return shown_table(wall, name) != NULL || shown_view(wall, name) != NULL;
 }
 
 /* poly_<random>_name → name; NULL: it is no inner view's name. */
@@ -96,7 +108,7 @@ static int by_name(const void *a, const void *b)
  */
 static bool nameless(const struct poly_wall *wall, const char *name)
 {
-    if (shown(wall, name) != NULL)
+    if (shown(wall, name))
         return true;
     if (strncasecmp(name, "sqlite_", 7) == 0 || strncasecmp(name, "pragma_", 7) == 0 ||
         strncasecmp(name, "poly_", 5) == 0)
@@ -118,9 +130,9 @@ static int read_column(struct poly_wall *wall, const char *table, const char *da
     else if (same(database, "temp") && behind != NULL)
         allowed = same(behind, accessor);
     else if (same(database, "temp"))
-        allowed = shown(wall, table) != NULL;
+        allowed = shown(wall, table);
     else if (same(database, "main"))
-        allowed = shown(wall, table) != NULL && same(inner(wall, accessor), table);
+        allowed = shown(wall, table) && same(inner(wall, accessor), table);
     return allowed ? SQLITE_OK : refuse(wall, "there is no table for you that is called", table);
 }
 
@@ -231,11 +243,11 @@ static enum poly_status read_names(struct poly_wall *wall, struct poly_error *er
     return status;
 }
 
-/* The two views of a table. */
-static void add_views(struct poly_buffer *sql, const struct poly_wall *wall,
-                      const struct poly_table *table)
+/* The two views of a table; computed: a materialised view's, whose columns may have any type and
+ * collation, and are compared as what they are. */
+static void add_views(struct poly_buffer *sql, const struct poly_wall *wall, const char *name,
+                      const char *tenant, bool computed)
 {
-    const char *name = table->domain->table;
     struct poly_buffer hidden;
 
     poly_buffer_init(&hidden, 1024);
@@ -248,10 +260,10 @@ static void add_views(struct poly_buffer *sql, const struct poly_wall *wall,
     poly_sql_name(sql, hidden.data);
     poly_buffer_text(sql, " AS SELECT * FROM main.");
     poly_sql_name(sql, name);
-    if (table->domain->tenant != NULL) {
-        poly_buffer_text(sql, " WHERE ");
-        poly_sql_name(sql, table->domain->tenant);
-        poly_buffer_text(sql, " = poly_tenant()");
+    if (tenant != NULL) {
+        poly_buffer_text(sql, computed ? " WHERE CAST(" : " WHERE ");
+        poly_sql_name(sql, tenant);
+        poly_buffer_text(sql, computed ? " AS TEXT) = poly_tenant()" : " = poly_tenant()");
     }
     poly_buffer_text(sql, ";CREATE TEMP VIEW ");
     poly_sql_name(sql, name);
@@ -264,6 +276,7 @@ static void add_views(struct poly_buffer *sql, const struct poly_wall *wall,
 static enum poly_status make_views(struct poly_wall *wall, struct poly_error *err)
 {
     const struct poly_schema *schema = wall->schema;
+    const struct poly_config *config = wall->relational->config;
     struct poly_buffer sql;
     enum poly_status status;
 
@@ -271,13 +284,23 @@ static enum poly_status make_views(struct poly_wall *wall, struct poly_error *er
     for (size_t i = 0; i < schema->count; i++) {
         bool again = false;
 
-        if (schema->tables[i] == NULL || shown(wall, schema->tables[i]->domain->table) == NULL)
+        const struct poly_table *table =
+            schema->tables[i] == NULL ? NULL
+                                      : shown_table(wall, schema->tables[i]->domain->table);
+
+        if (table == NULL)
             continue;
         for (size_t j = 0; j < i && !again; j++)
             again = schema->tables[j] != NULL &&
                     same(schema->tables[j]->domain->table, schema->tables[i]->domain->table);
         if (!again)
-            add_views(&sql, wall, shown(wall, schema->tables[i]->domain->table));
+            add_views(&sql, wall, table->domain->table, table->domain->tenant, false);
+    }
+    for (size_t i = 0; i < config->view_count; i++) {
+        const struct poly_view_config *view = shown_view(wall, config->views[i].name);
+
+        if (view != NULL)
+            add_views(&sql, wall, view->name, view->tenant, true);
     }
     status = !poly_buffer_ok(&sql) ? poly_no_memory(err)
              : sql.size == 0       ? POLY_OK
@@ -326,6 +349,8 @@ static enum poly_status open_wall(struct poly_relational *relational, enum poly_
     if (self == NULL)
         return poly_no_memory(err);
     self->kind = kind;
+    self->relational = relational;
+    self->views = poly_view_version(relational);
     self->schema = atomic_load_explicit(&relational->schema, memory_order_acquire);
     status = poly_db_open(path, POLY_DB_READ, &self->db, err);
     if (status == POLY_OK && poly_control_wall)
@@ -380,7 +405,7 @@ static enum poly_status begin(struct poly_relational *relational, struct poly_wa
         status = poly_schema_version(wall->db, &version, err);
     if (status == POLY_OK)
         *fits = wall->prefix[0] == '\0' ||
-                (wall->version == version &&
+                (wall->version == version && wall->views == poly_view_version(relational) &&
                  wall->schema == atomic_load_explicit(&relational->schema, memory_order_acquire));
     return status;
 }

@@ -27,6 +27,7 @@
 #include "core/config.h"
 #include "polystore/admin.h"
 #include "stores/relational/driver.h"
+#include "stores/relational/view.h"
 
 static const char sql_applied[] = "SELECT name, checksum, time FROM poly_migration ORDER BY name";
 static const char sql_one[] = "SELECT checksum FROM poly_migration WHERE name = ?1";
@@ -542,6 +543,9 @@ enum poly_status poly_migrate_up(struct poly_session *session, const char *folde
     struct migrating m = {0};
     struct poly_error local;
     enum poly_status status;
+    int64_t deadline =
+        poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(session) * 1000;
+    bool applied = false;
 
     err = err == NULL ? &local : err;
     status = begin(&m, session, folder, err);
@@ -551,9 +555,13 @@ enum poly_status poly_migrate_up(struct poly_session *session, const char *folde
                              m.files[i].name, m.files[i].problem);
     }
     for (size_t i = 0; i < m.count && status == POLY_OK; i++) {
-        if (!m.files[i].applied)
+        if (!m.files[i].applied) {
             status = apply_file(&m, &m.files[i], err);
+            applied = true;
+        }
     }
+    if (applied)
+        poly_views_migrated(m.relational, deadline);
     if (status == POLY_OK)
         status = look(&m, err);
     return status == POLY_OK ? report(&m, migrations, err) : status;

@@ -11,6 +11,7 @@
 #include "core/config.h"
 #include "owners/embedded/embedded.h"
 #include "stores/relational/driver.h"
+#include "stores/relational/view.h"
 
 const struct poly_table *poly_relational_table(struct poly_relational *relational,
                                                const struct poly_domain *domain)
@@ -163,7 +164,9 @@ enum poly_status poly_relational_open(struct poly_instance *instance,
                                                       : &poly_relational_postgresql;
     struct poly_relational *self = calloc(1, driver->size);
     struct poly_error local;
+    enum poly_status status;
 
+    err = err == NULL ? &local : err;
     if (self == NULL)
         return poly_no_memory(err);
     self->driver = driver;
@@ -171,13 +174,17 @@ enum poly_status poly_relational_open(struct poly_instance *instance,
     self->config = poly_instance_config(instance);
     pthread_mutex_init(&self->lock, NULL);
     *relational = self;
-    return driver->open(self, err == NULL ? &local : err);
+    status = poly_views_tidy(self, err);
+    if (status == POLY_OK)
+        status = driver->open(self, err);
+    return status == POLY_OK ? poly_views_open(self, err) : status;
 }
 
 void poly_relational_close(struct poly_relational *relational)
 {
     if (relational == NULL)
         return;
+    poly_views_free(relational);
     relational->driver->close(relational);
     while (relational->schemas != NULL) {
         struct poly_schema *next = relational->schemas->next;

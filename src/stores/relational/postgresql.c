@@ -17,6 +17,7 @@
 
 #include "polystore/events.h"
 #include "stores/relational/postgresql.h"
+#include "stores/relational/view.h"
 
 enum { NOT_CHANGED = -1 };
 
@@ -462,6 +463,8 @@ static const struct poly_capability capabilities[] = {
     {"large-values", true, "in the log, out of line and compressed (TOAST)"},
     {"two-changes-in-a-migration", true,
      "one for each, where the file does not `ALTER` or `DROP` its table"},
+    {"view-across-a-migration", true,
+     "one that reads what a file alters or drops is taken down, and built again after it"},
     {"parameters-that-stand-alone", true,
      "are text where nothing says otherwise: `CAST(?1 AS bigint)`"},
     {NULL, false, NULL},
@@ -493,4 +496,5 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .migrate_end = poly_postgresql_migrate_end,
     .migrate_turn = poly_postgresql_migrate_turn,
     .migrate_alone = poly_postgresql_migrate_alone,
+    .view = &poly_view_postgresql,
 };

@@ -147,6 +147,16 @@ enum poly_status poly_postgresql_repair(struct poly_db *db, struct poly_table *t
 enum poly_status poly_postgresql_tidy(struct poly_relational *relational, struct poly_db *db,
                                       struct poly_error *err);
 
+/* --- postgresql_view.c --- */
+
+/* Takes down, in a migration's transaction, what would keep its text from changing the tables that
+ * it names: the materialised views that read them. They are built again after it. */
+enum poly_status poly_postgresql_view_detach(struct poly_pg *pg, const char *text,
+                                             struct poly_error *err);
+/* Has the text of a migration ALTER or DROP, and that name? It may have quotes, and a schema in
+ * front. */
+bool poly_postgresql_mentions(const char *text, const char *name);
+
 /* --- postgresql_wall.c --- */
 
 struct poly_postgresql_relational {

@@ -58,10 +58,9 @@ static enum poly_status check(const char *text, struct poly_error *err)
 
 /* --- triggers --- */
 
-/* Is it the last part of "schema"."table"? */
-static bool names_table(const struct poly_word *word, const struct poly_postgresql_table *table)
+/* Is it that name, which may be in quotes? */
+static bool names_table(const struct poly_word *word, const char *name)
 {
-    const char *name = strrchr(table->name, '.') + 1;
     bool quoted = word->kind == POLY_WORD_NAME;
     size_t size = strlen(name);
 
@@ -73,14 +72,15 @@ static bool names_table(const struct poly_word *word, const struct poly_postgres
            strncasecmp(word->at + quoted, name, size) == 0;
 }
 
-static bool mentions(const char *text, const struct poly_postgresql_table *table)
+bool poly_postgresql_mentions(const char *text, const char *name)
 {
+    const char *dot = strrchr(name, '.');
     struct poly_word word;
     bool reshapes = false, named = false;
 
     for (poly_word_first(&word, text); word.kind != POLY_WORD_END; poly_word_next(&word)) {
         reshapes = reshapes || poly_word_is(&word, "ALTER") || poly_word_is(&word, "DROP");
-        named = named || names_table(&word, table);
+        named = named || names_table(&word, dot == NULL ? name : dot + 1);
     }
     return reshapes && named;
 }
@@ -95,10 +95,10 @@ static enum poly_status detach(struct poly_relational *relational, struct poly_p
         const struct poly_table *table = schema->tables[i];
 
         if (table != NULL && table->exists && poly_postgresql_table(table)->bodies[0] != NULL &&
-            mentions(text, poly_postgresql_table(table)))
+            poly_postgresql_mentions(text, poly_postgresql_table(table)->name))
             status = poly_postgresql_detach(pg, poly_postgresql_table(table), err);
     }
-    return status;
+    return status == POLY_OK ? poly_postgresql_view_detach(pg, text, err) : status;
 }
 
 /* --- running --- */

@@ -40,7 +40,8 @@ static const char table_state[] =
     " quote_ident((SELECT nspname FROM pg_namespace n WHERE n.oid = c.relnamespace))"
     " FROM pg_class c, pg_roles r WHERE c.oid = $1::regclass AND r.rolname = 'poly_tenant'";
 
-/* $1 tables of tenants, $2 tables without. Names with pg_ are kept out by the guard. */
+/* $1 tables of tenants, $2 tables without. Materialised views have a wall of their own, as long as
+ * what shows them is what we have made. Names with pg_ are kept out by the guard. */
 static const char wall_check[] =
     "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema'"
@@ -49,6 +50,8 @@ static const char wall_check[] =
     " AND has_schema_privilege('poly_tenant', n.oid, 'USAGE')"
     " AND c.oid <> ALL (SELECT to_regclass(t)::oid FROM unnest($2::text[]) AS t"
     "  WHERE to_regclass(t) IS NOT NULL)"
+    " AND c.oid <> ALL (SELECT w.ev_class FROM poly.view AS v JOIN pg_rewrite w"
+    "  ON w.ev_class = to_regclass(v.relation) AND md5(w.ev_action::text) = v.shown WHERE v.walled)"
     " AND NOT (c.relrowsecurity AND c.oid IN (SELECT to_regclass(t)::oid FROM unnest($1::text[])"
     "  AS t) AND EXISTS (SELECT 1 FROM pg_policy WHERE polrelid = c.oid AND polname = 'poly_wall'"
     "  AND NOT polpermissive AND polroles = ARRAY['poly_tenant'::regrole::oid])) LIMIT 1";
