@@ -1,4 +1,4 @@
-/* What an administrator does: projections, API keys, migrations. */
+/* What an administrator does: projections, views, API keys, migrations. */
 #include "api/handlers.h"
 
 #include "base/status.h"
@@ -47,6 +47,15 @@ enum poly_status api_projection_rebuild(struct api_context *context, struct poly
     else
         api_progress_line(&progress, true);
     return api_answer_finish(context, err);
+}
+
+/* --- materialised views --- */
+
+enum poly_status api_view_refresh(struct api_context *context, struct poly_error *err)
+{
+    enum poly_status status = poly_view_refresh(context->session, api_text(context, "view"), err);
+
+    return status == POLY_OK ? api_answer_finish(context, err) : status;
 }
 
 /* --- API keys --- */

@@ -59,6 +59,7 @@ RUN(projection_retry);
 RUN(projection_skip);
 RUN(projection_rebuild);
 RUN(projection_back);
+RUN(view_refresh);
 RUN(key_list);
 RUN(key_create);
 RUN(key_revoke);

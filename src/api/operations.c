@@ -43,6 +43,11 @@
         .name = "store", .kind = API_TEXT, IN_PATH, NAME, .example = "\"search\"",                 \
         .meaning = "the store that follows the log"                                                \
     }
+#define PATH_VIEW                                                                                  \
+    {                                                                                              \
+        .name = "view", .kind = API_TEXT, IN_PATH, NAME, .example = "\"sections\"",           \
+        .meaning = "name of the materialised view"                                                 \
+    }
 #define FILTER                                                                                     \
     {                                                                                              \
         .name = "filter", .kind = API_LIST, .flags = API_AS_JSON, .schema = &api_schema_filter,    \
@@ -566,6 +571,20 @@ const struct api_operation api_operations[] = {
         .errors = IF(NOT_FOUND) | IF(CONFLICT),
         .parameters = FIELDS(PATH_STORE),
         .run = api_projection_back,
+    },
+    {
+        .name = "views.refresh",
+        .method = "POST",
+        .path = "/v1/views/{view}/refresh",
+        .summary = "Refresh a materialised view now",
+        .description = "Whether something has changed or not. After it, what was committed before "
+                       "is in the view. 504: not within the time of the request, and it goes on.",
+        .rights = POLY_RIGHT_ADMIN,
+        .flags = API_LONG,
+        .success = 204,
+        .errors = IF(NOT_FOUND) | IF(EXISTS),
+        .parameters = FIELDS(PATH_VIEW),
+        .run = api_view_refresh,
     },
     {
         .name = "keys.list",

@@ -408,6 +408,23 @@ const struct api_schema api_schema_domain = {
                      MEMBER("problem", API_TEXT, "what is wrong with it")),
 };
 
+const struct api_schema api_schema_view = {
+    .name = "View",
+    .meaning = "a materialised view of polystore.yaml",
+    .fields = FIELDS(
+        STRING("name", "its name"),
+        MEMBER("state", API_CHOICE, "behind: older than it may be; filling: not built yet",
+               REQUIRED, .choices = API_STATES),
+        COUNT("position", "it has every change up to here"),
+        MEMBER("behind_seconds", API_NUMBER, "age of the oldest change that it has not", REQUIRED),
+        MEMBER("staleness_seconds", API_NUMBER, "how old it may be", REQUIRED),
+        FLAG("within", "it stands, and is not older than that"),
+        COUNT("refreshes", "ever, its building included"),
+        MEMBER("refreshed", API_TIME, "when, the last time; missing: never"),
+        MEMBER("duration_seconds", API_NUMBER, "how long that took", REQUIRED),
+        MEMBER("error", API_TEXT, "the last one"), MEMBER("error_time", API_TIME, "when")),
+};
+
 #define ONE(member, kind, meaning) COUNT(#member, meaning),
 #define TIME(member, kind, meaning) MEMBER(#member "_seconds", API_NUMBER, meaning, REQUIRED),
 
@@ -450,7 +467,8 @@ const struct api_schema api_schema_status = {
         MEMBER("last_error", API_TEXT, "of the log"),
         MEMBER("server", API_OBJECT, "that keeps the log", .schema = &api_schema_server),
         ITEMS("projections", projection, "followers"),
-        ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all")),
+        ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all"),
+        ITEMS("views", view, "materialised ones")),
 };
 
 const struct api_schema api_schema_live = {

@@ -39,6 +39,7 @@
     X(projection, "Projection")                                                                    \
     X(subscription, "Subscription")                                                                \
     X(domain, "Domain")                                                                            \
+    X(view, "View")                                                                                \
     X(status, "Status")                                                                            \
     X(live, "Live")                                                                                \
     X(ready, "Ready")                                                                              \

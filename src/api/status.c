@@ -85,6 +85,23 @@ static void print_domain(struct poly_buffer *out, const struct poly_domain_statu
     poly_buffer_char(out, '}');
 }
 
+static void print_view(struct poly_buffer *out, const struct poly_view_status *v)
+{
+    poly_buffer_char(out, '{');
+    api_put_text(out, "name", v->name);
+    put_state(out, v->state);
+    api_put_integer(out, "position", v->position);
+    api_put_number(out, "behind_seconds", seconds(v->behind_us));
+    api_put_number(out, "staleness_seconds", seconds(v->staleness_us));
+    api_put_bool(out, "within", v->within);
+    api_put_integer(out, "refreshes", v->refreshes);
+    api_put_time(out, "refreshed", v->refreshed);
+    api_put_number(out, "duration_seconds", seconds(v->duration_us));
+    api_put_some(out, "error", v->error);
+    api_put_time(out, "error_time", v->error_time);
+    poly_buffer_char(out, '}');
+}
+
 static void print_log(struct poly_buffer *out, const struct poly_status_report *report)
 {
     put_state(out, report->state);
@@ -154,37 +171,51 @@ static void print_lists(struct poly_buffer *out, const struct poly_status_report
         print_domain(out, &report->domains[i]);
     }
     poly_buffer_char(out, ']');
+    api_name(out, "views");
+    poly_buffer_char(out, '[');
+    for (size_t i = 0; i < report->view_count; i++) {
+        poly_buffer_text(out, i == 0 ? "" : ",");
+        print_view(out, &report->views[i]);
+    }
+    poly_buffer_char(out, ']');
 }
 
 /* What may name records of other tenants, or places on the machine, is for administrators. */
-static void hide(struct poly_status_report *report, struct poly_projection_status *projections)
+static bool hide(struct poly_status_report *report, struct poly_arena *arena)
 {
+    struct poly_projection_status *projections =
+        poly_arena_array(arena, report->projection_count + 1, sizeof(*projections));
+    struct poly_view_status *views =
+        poly_arena_array(arena, report->view_count + 1, sizeof(*views));
+
+    if (projections == NULL || views == NULL)
+        return false;
     for (size_t i = 0; i < report->projection_count; i++) {
         projections[i] = report->projections[i];
         projections[i].error = poly_text("");
         projections[i].error_position = 0;
     }
+    for (size_t i = 0; i < report->view_count; i++) {
+        views[i] = report->views[i];
+        views[i].error = poly_text("");
+    }
     report->projections = projections;
+    report->views = views;
     report->data = report->last_error = poly_text("");
     report->server = NULL;
+    return true;
 }
 
 enum poly_status api_status(struct api_context *context, struct poly_error *err)
 {
     bool admin = (poly_session_rights(context->session) & POLY_RIGHT_ADMIN) != 0;
-    struct poly_projection_status *projections = NULL;
     struct poly_status_report report;
     enum poly_status status = poly_status_read(context->session, &report, err);
 
-    if (status == POLY_OK && !admin)
-        projections =
-            poly_arena_array(context->arena, report.projection_count + 1, sizeof(*projections));
-    if (status == POLY_OK && !admin && projections == NULL)
+    if (status == POLY_OK && !admin && !hide(&report, context->arena))
         status = poly_no_memory(err);
     if (status != POLY_OK)
         return status;
-    if (!admin)
-        hide(&report, projections);
     poly_buffer_char(&context->out, '{');
     print_log(&context->out, &report);
     print_server(&context->out, report.server);
@@ -200,7 +231,8 @@ enum poly_status api_live(struct api_context *context, struct poly_error *err)
 }
 
 /* Why not, in words that everybody may read; empty: it is. A full disk alone is no reason to send
- * reads elsewhere, nor the write that finds room again. */
+ * reads elsewhere, nor the write that finds room again; nor is a materialised view that cannot be
+ * refreshed. */
 static void print_reason(struct poly_buffer *out, const struct poly_status_report *report)
 {
     const struct poly_server_status *server = report->server;
@@ -221,8 +253,7 @@ static void print_reason(struct poly_buffer *out, const struct poly_status_repor
                            poly_state_name(p->state));
         return;
     }
-    if (report->state > POLY_STATE_BEHIND &&
-        !(report->state == POLY_STATE_RETRYING && report->writes_refused))
+    if (report->state >= POLY_STATE_STOPPED)
         poly_buffer_printf(out, "the log: %s", poly_state_name(report->state));
 }
 
@@ -357,18 +388,52 @@ static void projection_lines(struct poly_buffer *out, const struct poly_status_r
     }
 }
 
-/* A state as a set of 0 and 1: what alerts are easily written on. */
-static void state_lines(struct poly_buffer *out, const char *store, enum poly_state now)
+/* A state as a set of 0 and 1: what alerts are easily written on. by: "store", or NULL. */
+static void state_lines(struct poly_buffer *out, const char *metric, const char *by,
+                        struct poly_text name, enum poly_state now)
 {
     for (int state = POLY_STATE_OK; state <= POLY_STATE_FAILED; state++) {
-        poly_buffer_text(out, store == NULL ? "polystore_state{" : "polystore_projection_state{");
-        if (store != NULL) {
-            label(out, "store", poly_text(store));
+        poly_buffer_printf(out, "polystore_%s{", metric);
+        if (by != NULL) {
+            label(out, by, name);
             poly_buffer_char(out, ',');
         }
         label(out, "state", poly_text(poly_state_name((enum poly_state)state)));
         poly_buffer_printf(out, "} %d\n", now == (enum poly_state)state);
     }
+}
+
+static const struct {
+    const char *name, *type, *help;
+} view_metrics[] = {
+    {"view_position", "gauge", "The materialised view has every change up to here."},
+    {"view_behind_seconds", "gauge", "Age of the oldest change that it has not."},
+    {"view_staleness_seconds", "gauge", "How old it may be."},
+    {"view_within", "gauge", "1 when it is not older than that."},
+    {"view_refreshes_total", "counter", "Refreshes, ever."},
+    {"view_refresh_seconds", "gauge", "How long the last one took."},
+};
+
+static void view_lines(struct poly_buffer *out, const struct poly_status_report *report)
+{
+    for (size_t m = 0; m < sizeof(view_metrics) / sizeof(view_metrics[0]); m++) {
+        head(out, view_metrics[m].name, view_metrics[m].type, view_metrics[m].help);
+        for (size_t i = 0; i < report->view_count; i++) {
+            const struct poly_view_status *v = &report->views[i];
+            const double values[] = {(double)v->position,      seconds(v->behind_us),
+                                     seconds(v->staleness_us), v->within,
+                                     (double)v->refreshes,     seconds(v->duration_us)};
+
+            poly_buffer_printf(out, "polystore_%s{", view_metrics[m].name);
+            label(out, "view", v->name);
+            poly_buffer_text(out, "} ");
+            poly_json_number(out, values[m]);
+            poly_buffer_char(out, '\n');
+        }
+    }
+    head(out, "view_state", "gauge", "1 for the state it is in.");
+    for (size_t i = 0; i < report->view_count; i++)
+        state_lines(out, "view_state", "view", report->views[i].name, report->views[i].state);
 }
 
 static void subscription_lines(struct poly_buffer *out, const struct poly_status_report *report)
@@ -476,14 +541,16 @@ enum poly_status api_metrics(struct poly_session *session, struct poly_buffer *o
     if (status != POLY_OK)
         return status;
     head(out, "state", "gauge", "1 for the state it is in.");
-    state_lines(out, NULL, report.state);
+    state_lines(out, "state", NULL, poly_text(""), report.state);
     log_lines(out, &report);
     head(out, "projection_state", "gauge", "1 for the state it is in.");
     for (size_t i = 0; i < report.projection_count; i++)
-        state_lines(out, report.projections[i].store.data, report.projections[i].state);
+        state_lines(out, "projection_state", "store", report.projections[i].store,
+                    report.projections[i].state);
     projection_lines(out, &report);
     pool_lines(out, &report);
     subscription_lines(out, &report);
+    view_lines(out, &report);
     return poly_buffer_ok(out) ? POLY_OK : poly_no_memory(err);
 }
 

@@ -5,6 +5,14 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
+static void add_seconds(struct cli_table *table, const json_t *one, const char *name)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%.3f s", json_number_value(json_object_get(one, name)));
+    cli_table_text(table, text);
+}
+
 static enum poly_status print_projections(const json_t *status, struct poly_error *err)
 {
     const json_t *list = json_object_get(status, "projections");
@@ -16,16 +24,13 @@ static enum poly_status print_projections(const json_t *status, struct poly_erro
         cli_table_column(table, names[i]);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *one = json_array_get(list, i);
-        char lag[32];
 
-        snprintf(lag, sizeof(lag), "%.3f s",
-                 json_number_value(json_object_get(one, "lag_seconds")));
         cli_table_text(table, cli_json_string(one, "store"));
         cli_table_text(table, cli_json_string(one, "driver"));
         cli_table_text(table, cli_json_string(one, "state"));
         cli_table_number(table, cli_json_integer(one, "applied"));
         cli_table_number(table, cli_json_integer(one, "lag_records"));
-        cli_table_text(table, lag);
+        add_seconds(table, one, "lag_seconds");
         cli_table_number(table, cli_json_integer(one, "documents"));
         cli_table_number(table, cli_json_integer(one, "skipped"));
         cli_table_text(table, cli_json_string(one, "error"));
@@ -103,6 +108,34 @@ static void print_words(const char *what, const char *words, const json_t *objec
     cli_print_line(stdout, text, strlen(text));
 }
 
+static enum poly_status print_views(const json_t *status, struct poly_error *err)
+{
+    const json_t *list = json_object_get(status, "views");
+    struct cli_table *table = cli_table_new();
+    static const char *const names[] = {"VIEW",  "STATE",     "POSITION", "BEHIND",
+                                        "BOUND", "REFRESHES", "LAST",     "ERROR"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        cli_table_column(table, names[i]);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+
+        cli_table_text(table, cli_json_string(one, "name"));
+        cli_table_text(table, cli_json_string(one, "state"));
+        cli_table_number(table, cli_json_integer(one, "position"));
+        add_seconds(table, one, "behind_seconds");
+        add_seconds(table, one, "staleness_seconds");
+        cli_table_number(table, cli_json_integer(one, "refreshes"));
+        add_seconds(table, one, "duration_seconds");
+        cli_table_text(table, cli_json_string(one, "error"));
+    }
+    enum poly_status printed =
+        json_array_size(list) == 0 ? POLY_OK : cli_table_print(table, stdout, err);
+
+    cli_table_free(table);
+    return printed;
+}
+
 static void print_server(const json_t *server)
 {
     const char *warnings = cli_json_string(server, "warnings");
@@ -160,6 +193,10 @@ static enum poly_status print(const json_t *status, struct poly_error *err)
         printf("\n");
     if (printed == POLY_OK)
         printed = print_projections(status, err);
+    if (printed == POLY_OK && json_array_size(json_object_get(status, "views")) > 0)
+        printf("\n");
+    if (printed == POLY_OK)
+        printed = print_views(status, err);
     if (printed == POLY_OK && json_array_size(json_object_get(status, "subscriptions")) > 0)
         printf("\n");
     return printed == POLY_OK ? print_subscriptions(status, err) : printed;

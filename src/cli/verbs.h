@@ -25,6 +25,7 @@
     X(import)                                                                                      \
     X(rebuild)                                                                                     \
     X(projection)                                                                                  \
+    X(view)                                                                                        \
     X(key)                                                                                         \
     X(config)                                                                                      \
     X(completion)                                                                                  \

@@ -428,6 +428,8 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
         .store = {"search", 6}, .driver = {"embedded", 8}, .lag_us = 1500000, .lag_records = 3};
     static const struct poly_subscription_status subscription = {.name = {"a\"b\\c\n", 6},
                                                                  .lag_records = 2};
+    static const struct poly_view_status view = {
+        .name = {"totals", 6}, .behind_us = 250000, .staleness_us = 1000000, .within = true};
 
     (void)session;
     *report = (struct poly_status_report){
@@ -441,6 +443,8 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
         .projection_count = 1,
         .subscriptions = &subscription,
         .subscription_count = 1,
+        .views = &view,
+        .view_count = 1,
     };
     return answer("status", err);
 }
@@ -451,6 +455,14 @@ enum poly_status poly_projection_retry(struct poly_session *session, const char 
     (void)session;
     note("retry %s;", store);
     return answer("retry", err);
+}
+
+enum poly_status poly_view_refresh(struct poly_session *session, const char *name,
+                                   struct poly_error *err)
+{
+    (void)session;
+    note("refresh %s;", name);
+    return answer("refresh", err);
 }
 
 enum poly_status poly_projection_skip(struct poly_session *session, const char *store,

@@ -453,6 +453,11 @@ static void test_status(void **state)
     assert_non_null(
         strstr(sink.out.data,
                "polystore_projection_lag_seconds{store=\"search\",driver=\"embedded\"} 1.5\n"));
+    assert_non_null(
+        strstr(sink.out.data, "polystore_view_behind_seconds{view=\"totals\"} 0.25\n"));
+    assert_non_null(strstr(sink.out.data, "polystore_view_within{view=\"totals\"} 1.0\n"));
+    assert_non_null(
+        strstr(sink.out.data, "polystore_view_state{view=\"totals\",state=\"ok\"} 1\n"));
     assert_non_null(strstr(sink.out.data, "{name=\"a\\\"b\\\\c\\n\",tenant=\"\"} 2.0\n"));
 }
 
@@ -465,6 +470,9 @@ static void test_admin(void **state)
     assert_ok(run_with("POST", "/v1/projections/search/skip", "{\"reason\":\"bad\"}",
                        (struct api_request){0}));
     assert_string_equal(fake.calls, "skip search bad;");
+    assert_ok(run_with("POST", "/v1/views/totals/refresh", NULL, (struct api_request){0}));
+    assert_string_equal(fake.calls, "refresh totals;");
+    assert_int_equal(sink.head.http, 204);
     assert_ok(run("POST", "/v1/projections/search/rebuild", NULL));
     assert_int_equal(sink.head.http, 202);
     assert_ok(run("POST", "/v1/projections/search/rebuild?wait=true", NULL));
