@@ -69,9 +69,11 @@ class World:
                        % (self.url, text))
 
     def dump(self):
-        url = self.server.admin.at(database=self.name)
-        text = subprocess.run([client('pg_dump'), url], capture_output=True, text=True,
-                              check=True).stdout
+        out = os.path.join(self.server.folder, 'dump-%s.sql' % self.name)
+        self.server.run('pg_dump', '-d', self.server.admin.at(database=self.name), '-f',
+                        self.server.inside(out))
+        with open(self.server.harness.see(out)) as file:
+            text = file.read()
         return re.sub(r'^\\(un)?restrict .*$', '', text, flags=re.M)  # a new word at each run
 
     def last(self, domain):
