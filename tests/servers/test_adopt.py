@@ -248,6 +248,20 @@ def test_search_on_the_server_goes_too(world):
     assert world.dump() == before
 
 
+def test_materialised_views_go_too(world):
+    world.sql('CREATE TABLE notes(id int PRIMARY KEY, n int);'
+              'INSERT INTO notes SELECT n, n % 3 FROM generate_series(1, 10) n')
+    before = world.dump()
+    world.domains('  notes: {table: notes, tenant: none}\n'
+                  "views:\n  counts: {query: 'SELECT n, count(*) AS rows FROM notes GROUP BY n',"
+                  ' key: [n]}\n')
+    world.adopt()
+    assert world.run('view', 'refresh', 'counts').returncode == 0
+    assert world.number('SELECT rows FROM counts WHERE n = 1') == 4
+    world.release()
+    assert world.dump() == before
+
+
 def test_what_others_built_on_ours_is_named_and_stays(world):
     world.sql('CREATE TABLE notes(id int PRIMARY KEY)')
     world.domains('  notes: {table: notes, tenant: none}\n')

@@ -90,6 +90,21 @@ def test_there_and_back(world):
         assert os.listdir(world.data) == ['polystore.db']
 
 
+def test_materialised_views_go_too(world):
+    with open(os.path.join(world.folder, 'polystore.yaml'), 'w') as file:
+        file.write('data: shop\ndomains:\n  notes: {table: notes, tenant: none}\n'
+                   "views:\n  sizes: {query: 'SELECT size, count(*) AS n FROM notes GROUP BY size',"
+                   ' key: [size]}\n')
+    world.sql("UPDATE notes SET body = '' WHERE body IS NULL")
+    before = world.dump()
+    assert world.run('view', 'refresh', 'sizes').returncode == 0
+    assert 'sizes' in world.dump()
+    found = json.loads(world.run('adopt', 'shop/polystore.db', '--json').stdout)
+    assert 'sizes' not in [table['table'] for table in found['tables']]
+    assert world.run('release', '--yes').returncode == 0
+    assert world.dump() == before
+
+
 def test_only_what_is_ours_goes(world):
     world.sql('CREATE TABLE poly_gons(id INTEGER PRIMARY KEY); INSERT INTO poly_gons VALUES (3)')
     before = world.dump()

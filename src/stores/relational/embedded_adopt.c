@@ -16,10 +16,18 @@
 
 static const char file_name[] = "polystore.db";
 
-static const char sql_tables[] = "SELECT name FROM pragma_table_list WHERE schema = 'main'"
-                                 " AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\\_%'"
-                                 " ESCAPE '\\' AND name NOT LIKE 'poly\\_%' ESCAPE '\\'"
-                                 " ORDER BY name";
+/* Materialised views are tables, and their names are the application's choice. */
+static const char sql_has_views[] =
+    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_view'";
+
+#define TABLES(except)                                                                             \
+    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')"    \
+    " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'poly\\_%' ESCAPE '\\'" except  \
+    " ORDER BY name"
+
+static const char sql_tables[] = TABLES("");
+static const char sql_tables_but_views[] =
+    TABLES(" AND name NOT IN (SELECT name FROM main.poly_view WHERE definition IS NOT NULL)");
 
 static const char sql_reserved[] =
     "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name LIKE 'poly\\_%'"
@@ -46,9 +54,12 @@ static enum poly_status adopt_list(struct poly_db *db, struct poly_adopt_survey 
                                    struct poly_error *err)
 {
     struct poly_stmt stmt;
+    int64_t views = 0;
     bool row = true;
-    enum poly_status status = poly_stmt_open(&stmt, db, sql_tables, err);
+    enum poly_status status = poly_db_number(db, sql_has_views, &views, err);
 
+    if (status == POLY_OK)
+        status = poly_stmt_open(&stmt, db, views > 0 ? sql_tables_but_views : sql_tables, err);
     while (status == POLY_OK && row) {
         status = poly_stmt_row(&stmt, &row, err);
         if (status != POLY_OK || !row)
@@ -131,9 +142,6 @@ static const char sql_triggers[] =
     " AND name LIKE 'poly\\_%' ESCAPE '\\' AND tbl_name NOT LIKE 'poly\\_%' ESCAPE '\\'"
     " ORDER BY tbl_name, name";
 
-/* Of materialised views; their names are the application's choice. */
-static const char sql_has_views[] =
-    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_view'";
 static const char sql_views[] =
     "SELECT 'TABLE', s.name FROM main.poly_view AS v JOIN main.sqlite_schema AS s"
     " ON s.name = v.name AND s.type = 'table' WHERE v.definition IS NOT NULL";
