@@ -70,6 +70,8 @@ const char *poly_pg_constraint(const struct poly_pg *pg);
 const char *poly_pg_table(const struct poly_pg *pg);
 /* The same statement, or the transaction it was in, is worth another try unchanged. */
 bool poly_pg_temporary(const struct poly_pg *pg);
+/* The statement does not fit the tables, or not any more. */
+bool poly_pg_unfit(const struct poly_pg *pg);
 /* Is this server a standby? Told by the server, costs nothing. */
 bool poly_pg_standby(const struct poly_pg *pg);
 

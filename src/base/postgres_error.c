@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/postgres_inside.h"
 
@@ -214,6 +215,11 @@ const char *poly_pg_state(const struct poly_pg *pg)
 bool poly_pg_temporary(const struct poly_pg *pg)
 {
     return pg->temporary;
+}
+
+bool poly_pg_unfit(const struct poly_pg *pg)
+{
+    return strncmp(pg->state, "42", 2) == 0 || strcmp(pg->state, "0A000") == 0;
 }
 
 bool poly_pg_unknown(const struct poly_pg *pg)

@@ -322,6 +322,44 @@ static void changed_and_reshaped(void **state)
                      fixture_differs(f, "two-changes-in-a-migration") ? 3 : 2);
 }
 
+/* What was staged before a migration is committed on the table as it is after it. */
+static void staged_before(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_document document;
+    struct poly_txn *txn;
+    struct poly_error err;
+
+    fixture_migration(f, "0001_users.sql", users);
+    fixture_migrate(f);
+    assert_ok(poly_txn_begin(f->admin, NULL, &txn, &err));
+    assert_ok(poly_put(txn, "users", "a", ROW({"name", poly_str("New")}, {"age", poly_int(7)}),
+                       POLY_ANY, &err));
+    assert_ok(poly_patch(txn, "users", "b", ROW({"age", poly_int(8)}), POLY_ANY, &err));
+    fixture_migration(f, "0002_more.sql",
+                      "ALTER TABLE users ADD COLUMN level INTEGER DEFAULT 5;\n"
+                      "UPDATE users SET level = 6;\n"
+                      "ALTER TABLE users RENAME COLUMN name TO title;\n"
+                      "ALTER TABLE users ADD COLUMN name TEXT;");
+    fixture_migrate(f);
+    assert_ok(poly_txn_commit(txn, NULL, &err));
+    assert_ok(poly_get(f->admin, "users", "a", &document, &err));
+    assert_string_equal(field(&document.row, "name")->text.data, "New");
+    assert_int_equal(field(&document.row, "title")->type, POLY_NULL);
+    assert_int_equal(field(&document.row, "age")->integer, 7);
+    assert_int_equal(field(&document.row, "level")->integer, 5);
+    assert_ok(poly_get(f->admin, "users", "b", &document, &err));
+    assert_int_equal(field(&document.row, "age")->integer, 8);
+    assert_int_equal(field(&document.row, "level")->integer, 6);
+
+    assert_ok(poly_txn_begin(f->admin, NULL, &txn, &err));
+    assert_ok(poly_put(txn, "users", "a", ROW({"age", poly_int(9)}), POLY_ANY, &err));
+    fixture_migration(f, "0003_less.sql", "ALTER TABLE users DROP COLUMN age;");
+    fixture_migrate(f);
+    assert_fails(poly_txn_commit(txn, NULL, &err), POLY_INVALID);
+    assert_message("has no column 'age'");
+}
+
 /* The table gone: every record is deleted. */
 static void dropped(void **state)
 {
@@ -404,6 +442,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(not_allowed, setup, teardown),
         cmocka_unit_test_setup_teardown(reshaped, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_and_reshaped, setup, teardown),
+        cmocka_unit_test_setup_teardown(staged_before, setup, teardown),
         cmocka_unit_test_setup_teardown(dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(together, setup, teardown),
     };

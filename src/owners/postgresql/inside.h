@@ -56,6 +56,8 @@ struct poly_postgresql {
     pthread_mutex_t lock; /* guards what follows */
     char error[256];      /* the last one; empty */
     int64_t lost_since;   /* wall clock; 0: the watch is connected, or was a moment ago */
+    void (*on_tables)(void *arg);
+    void *on_tables_arg;
     struct {
         struct poly_server_status numbers; /* as the server said them last */
         uint64_t bytes;

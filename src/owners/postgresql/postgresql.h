@@ -23,6 +23,12 @@ extern _Atomic bool poly_control_horizon;
 enum poly_status poly_postgresql_make(struct poly_pg *pg, struct poly_error *err);
 enum poly_status poly_postgresql_unmake(struct poly_pg *pg, void *schema, struct poly_error *err);
 
+/* fn is called when another daemon may have changed a table, on the thread that hears of it: it
+ * must not wait. NULL: no more, from the return on. */
+void poly_postgresql_on_tables(struct poly_postgresql *self, void (*fn)(void *arg), void *arg);
+/* In a transaction: tells all of that when it commits. */
+extern const char poly_postgresql_tell_tables[];
+
 /* NULL: another database is the owner. */
 struct poly_postgresql *poly_instance_postgresql(struct poly_instance *instance);
 

@@ -19,6 +19,7 @@
 enum {
     TRIES = 10,
     LOST = 2, /* connections of the pool may have died with a server that is back */
+    UNFIT = 10,
     UNKNOWN = 4,
     PAUSE_US = 1000,
     SETTLE_US = 30000000,
@@ -156,6 +157,7 @@ static enum poly_status once(struct poly_db *db, struct poly_request *request, b
 /* One run on a connection, and what to make of its end. */
 struct attempt {
     int number, lost;   /* of the run; runs that lost their connection */
+    int unfit;          /* runs whose statements were made for tables as they had been */
     bool unknown;       /* one of the runs may have been committed */
     int64_t settle_by;  /* until then that is to be found out */
 };
@@ -179,6 +181,8 @@ static bool again(struct attempt *attempt, const struct poly_request *request, s
         return false;
     if (poly_postgresql_collided(db))
         return attempt->number < TRIES;
+    if (status == POLY_UNAVAILABLE && poly_pg_unfit(poly_pg_of(db)))
+        return attempt->unfit++ < UNFIT;
     /* The connection had died before: what the server has seen of it was rolled back. */
     return status == POLY_UNAVAILABLE && poly_pg_lost(poly_pg_of(db)) && attempt->lost++ < LOST;
 }

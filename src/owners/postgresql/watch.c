@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "owners/postgresql/inside.h"
+#include "owners/postgresql/postgresql.h"
 
 enum {
     SOON_US = 1000,
@@ -137,6 +138,26 @@ static void look_at_holder(struct poly_postgresql *self, struct poly_pg *pg,
         describe(self, pg, horizon);
 }
 
+/* --- who changes tables --- */
+
+const char poly_postgresql_tell_tables[] = "SELECT pg_notify('poly', 'tables')";
+
+void poly_postgresql_on_tables(struct poly_postgresql *self, void (*fn)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&self->lock);
+    self->on_tables = fn;
+    self->on_tables_arg = arg;
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void tell_of_tables(struct poly_postgresql *self)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->on_tables != NULL)
+        self->on_tables(self->on_tables_arg);
+    pthread_mutex_unlock(&self->lock);
+}
+
 /* --- the thread --- */
 
 static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, int64_t *pause,
@@ -183,6 +204,9 @@ static enum poly_status rest(struct poly_postgresql *self, struct poly_pg *pg, i
         status = poly_pg_wait(pg, self->watch_wake, until, &event, &notice, err);
         if (status == POLY_OK && event == POLY_PG_WOKEN)
             drain(self->watch_wake);
+        else if (status == POLY_OK && event == POLY_PG_NOTIFIED &&
+                 strcmp(notice.payload, "tables") == 0)
+            tell_of_tables(self);
         over = event == POLY_PG_DEADLINE || awaited(self) || atomic_load(&self->stopping) ||
                poly_clock_monotonic() >= soonest;
         until = soonest;
@@ -251,6 +275,7 @@ static enum poly_status connect_and_follow(struct poly_postgresql *self, bool *c
         pthread_mutex_lock(&self->lock);
         self->lost_since = 0;
         pthread_mutex_unlock(&self->lock);
+        tell_of_tables(self); /* whoever has told of them meanwhile was not heard */
         status = follow(self, pg, err);
         poly_pg_close(pg);
     }

@@ -31,9 +31,10 @@
  *
  * The driver on PostgreSQL (postgresql.h): the same, in postgresql_NAME.c, and
  *
- *   postgresql_alone.c  migrations that are no transaction
- *   postgresql_fill.c   the log brought up to rows that are in use
- *   postgresql_repair.c triggers put right
+ *   postgresql_alone.c    migrations that are no transaction
+ *   postgresql_fill.c     the log brought up to rows that are in use
+ *   postgresql_refresh.c  tables that others change
+ *   postgresql_repair.c   triggers put right
  */
 #ifndef POLY_STORES_RELATIONAL_DRIVER_H
 #define POLY_STORES_RELATIONAL_DRIVER_H
@@ -76,12 +77,18 @@ struct poly_relational_driver {
      * worth a problem; rows that cannot be logged make the domain unusable, not the instance. */
     enum poly_status (*repair)(struct poly_db *db, struct poly_table *table, bool start,
                                struct poly_error *err);
+    /* Do all its triggers stand, whatever they do? NULL: nobody asks. */
+    enum poly_status (*standing)(struct poly_db *db, const struct poly_table *table, bool *standing,
+                                 struct poly_error *err);
     /* The table was dropped: a '$delete' for each record that the log still has. */
     enum poly_status (*gone)(struct poly_db *db, const struct poly_table *table,
                              struct poly_error *err);
     /* Takes our triggers off tables that no domain names any more. */
     enum poly_status (*tidy)(struct poly_relational *relational, struct poly_db *db,
                              struct poly_error *err);
+    /* Somebody else may have changed a table: looks, and publishes what it is now; soon, or not at
+     * all. NULL: whoever else changes a table is noticed otherwise. */
+    void (*refresh)(struct poly_relational *relational);
     /* A number that changes with the schema; 0: there is none. */
     enum poly_status (*version)(struct poly_db *db, int *version, struct poly_error *err);
 
@@ -133,7 +140,7 @@ struct poly_relational {
     _Atomic(struct poly_schema *) schema;
     struct poly_schema *schemas; /* all that there were; freed at close */
     struct poly_table *tables;   /* the same */
-    uint64_t read;               /* how often the schema was read; the writer's */
+    _Atomic uint64_t read;       /* how often the schema was read */
     pthread_mutex_t lock;        /* of the two lists above, and of publishing */
     struct poly_views *views;    /* NULL: none has ever been declared */
 };
@@ -156,17 +163,36 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
                                       const struct poly_table **table, struct poly_text *tenant,
                                       struct poly_error *err);
 
+enum poly_sync {
+    /* A repair is worth a word in the status, and a table that is not there may be a mistake in the
+     * configuration. */
+    POLY_SYNC_START,
+    /* A table that is not there any more was dropped: its records are deleted. */
+    POLY_SYNC_MIGRATION,
+    /* As at the start, while others use the schema that there is. What another instance may have
+     * meant so is left alone: triggers that stand on a table that has not changed, and those of
+     * domains that are not ours. */
+    POLY_SYNC_AGAIN
+};
+
+/* After a failure: is the domain's table another one by now? Then what failed is worth another
+ * try, of POLY_RELATIONAL_TRIES in all. table NULL: no. */
+enum { POLY_RELATIONAL_TRIES = 10 };
+bool poly_relational_moved(struct poly_session *session, const struct poly_table *table,
+                           enum poly_status status);
+
 /*
  * On the writer, in its transaction: reads the schema anew and puts every
  * table's triggers right. *schema is for poly_relational_swap() after the
- * commit, or poly_relational_drop() when it failed. start: a repair is worth a
- * word in the status, and a table that is not there may be a mistake in the
- * configuration. After a migration it was dropped: its records are deleted.
+ * commit, or poly_relational_drop() when it failed.
  */
 enum poly_status poly_relational_sync(struct poly_relational *relational, struct poly_db *db,
-                                      bool start, struct poly_schema **schema,
+                                      enum poly_sync sync, struct poly_schema **schema,
                                       struct poly_error *err);
 void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema);
+/* The same for one that nobody has waited for. false: another was published since it was begun,
+ * and it was dropped. */
+bool poly_relational_offer(struct poly_relational *relational, struct poly_schema *schema);
 void poly_relational_drop(struct poly_relational *relational, struct poly_schema *schema);
 
 /* migrate.c: the line, from 1, of a place in the text of a file. */
@@ -216,9 +242,10 @@ struct poly_record_operation {
     bool all; /* every column is given */
 };
 
-/* POLY_UNAVAILABLE: a migration has changed the table since the operation was staged. */
-enum poly_status poly_record_table(const struct poly_record_operation *operation,
-                                   struct poly_instance *instance, struct poly_error *err);
+/* Where the table was changed since the operation was staged, it is one on the new table, as it
+ * would be staged now. */
+enum poly_status poly_record_table(struct poly_record_operation *operation,
+                                   struct poly_write *write, struct poly_error *err);
 /* Does it have the version that the operation expects? */
 enum poly_status poly_record_expect(const struct poly_record_operation *operation, bool exists,
                                     uint64_t version, struct poly_error *err);

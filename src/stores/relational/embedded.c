@@ -306,7 +306,7 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     int64_t changed = 0;
     uint64_t version = 0;
     bool exists;
-    enum poly_status status = poly_record_table(op, write->instance, err);
+    enum poly_status status = poly_record_table(op, write, err);
 
     if (status != POLY_OK)
         return status;

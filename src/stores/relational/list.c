@@ -363,31 +363,50 @@ static enum poly_status check(struct poly_listing *l, struct poly_error *err)
     return query->cursor == NULL ? POLY_OK : read_cursor(l, err);
 }
 
+static enum poly_status list_once(struct poly_session *session, struct poly_listing *l,
+                                  struct poly_page *page, struct poly_error *err)
+{
+    const struct poly_relational_driver *driver =
+        poly_instance_relational(poly_session_instance(session))->driver;
+    struct poly_db *db;
+    enum poly_status status =
+        poly_relational_find(session, l->query->domain, &l->table, &l->tenant, err);
+
+    if (status == POLY_OK)
+        status = check(l, err);
+    if (status != POLY_OK)
+        return status;
+    poly_buffer_init(&l->sql, POLY_MAX_SQL);
+    status = poly_session_read(session, &db, err);
+    if (status == POLY_OK) {
+        status = driver->list(l, db, page, err);
+        poly_session_read_end(session);
+    }
+    poly_buffer_release(&l->sql);
+    return status;
+}
+
 enum poly_status poly_list(struct poly_session *session, const struct poly_list_query *query,
                            struct poly_page *page, struct poly_error *err)
 {
-    struct poly_listing l = {.query = query, .arena = poly_session_arena(session)};
-    const struct poly_relational_driver *driver =
-        poly_instance_relational(poly_session_instance(session))->driver;
+    const struct poly_listing begun = {
+        .query = query,
+        .arena = poly_session_arena(session),
+        .deadline =
+            poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(session) * 1000};
+    struct poly_listing l = begun;
     struct poly_error local;
-    struct poly_db *db;
     enum poly_status status;
 
     err = err == NULL ? &local : err;
     status = poly_session_require(session, POLY_RIGHT_READ, "listing", err);
-    if (status == POLY_OK)
-        status = poly_relational_find(session, query->domain, &l.table, &l.tenant, err);
-    if (status == POLY_OK)
-        status = check(&l, err);
     if (status != POLY_OK)
         return status;
-    l.deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(session) * 1000;
-    poly_buffer_init(&l.sql, POLY_MAX_SQL);
-    status = poly_session_read(session, &db, err);
-    if (status == POLY_OK) {
-        status = driver->list(&l, db, page, err);
-        poly_session_read_end(session);
+    for (int i = 0; i < POLY_RELATIONAL_TRIES; i++) {
+        l = begun;
+        status = list_once(session, &l, page, err);
+        if (!poly_relational_moved(session, l.table, status))
+            break;
     }
-    poly_buffer_release(&l.sql);
     return status;
 }

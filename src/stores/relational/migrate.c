@@ -444,7 +444,7 @@ static enum poly_status apply(struct poly_db *db, void *arg, struct poly_error *
     if (status == POLY_OK && !a->done_before)
         status = driver->migrate_run(relational, db, a->file->text, err);
     if (status == POLY_OK && !a->done_before)
-        status = poly_relational_sync(relational, db, false, &a->schema, err);
+        status = poly_relational_sync(relational, db, POLY_SYNC_MIGRATION, &a->schema, err);
     if (status == POLY_OK)
         status = driver->migrate_end(db, err);
     return status == POLY_OK && !a->done_before ? keep(a, db, err) : status;
@@ -492,6 +492,8 @@ static enum poly_status apply_file(struct migrating *m, struct file *file, struc
     }
     if (a.schema != NULL)
         poly_relational_swap(m->relational, a.schema);
+    if (a.schema != NULL && m->relational->driver->refresh != NULL)
+        m->relational->driver->refresh(m->relational);
     return POLY_OK;
 }
 

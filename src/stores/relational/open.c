@@ -23,24 +23,92 @@ const struct poly_table *poly_relational_table(struct poly_relational *relationa
     return schema != NULL && i < schema->count ? schema->tables[i] : NULL;
 }
 
+static bool same_shape(const struct poly_table *a, const struct poly_table *b)
+{
+    return a->signature != NULL && strcmp(a->signature, b->signature) == 0;
+}
+
 static enum poly_status sync_table(const struct poly_relational_driver *driver, struct poly_db *db,
-                                   bool start, struct poly_table **slot, struct poly_error *err)
+                                   struct poly_table **slot, struct poly_error *err)
 {
     struct poly_table *old = *slot, *table;
     enum poly_status status = driver->load(db, (*slot)->domain, &table, err);
 
     if (status != POLY_OK)
         return status;
-    if (old->signature != NULL && strcmp(old->signature, table->signature) == 0) {
+    if (same_shape(old, table)) {
         poly_table_free(table);
         table = old;
     }
     *slot = table;
     if (table->problem == NULL || table->status == POLY_OK)
-        return driver->repair(db, table, start, err);
-    if (!table->exists && old->exists && !start)
+        return driver->repair(db, table, false, err);
+    if (!table->exists && old->exists)
         return driver->gone(db, old, err);
     return POLY_OK;
+}
+
+static bool same_words(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Is there nothing about the table that the old one does not say? */
+static enum poly_status is_known(const struct poly_relational_driver *driver, struct poly_db *db,
+                                 const struct poly_table *old, const struct poly_table *table,
+                                 bool *known, struct poly_error *err)
+{
+    *known = false;
+    if (!same_shape(old, table))
+        return POLY_OK;
+    *known = table->problem != NULL;
+    return *known || old->status != POLY_OK ? POLY_OK : driver->standing(db, table, known, err);
+}
+
+/* Triggers and log; *again: the table is not any more what it was when it was loaded. */
+static enum poly_status repair(const struct poly_relational_driver *driver, struct poly_db *db,
+                               struct poly_table *table, bool *again, struct poly_error *err)
+{
+    struct poly_table *now;
+    enum poly_status status =
+        table->problem == NULL ? driver->repair(db, table, true, err) : POLY_OK;
+
+    *again = false;
+    if (status != POLY_OK || table->status == POLY_OK || !table->exists)
+        return status;
+    status = driver->load(db, table->domain, &now, err);
+    if (status != POLY_OK)
+        return status;
+    *again = !same_shape(table, now);
+    poly_table_free(now);
+    return POLY_OK;
+}
+
+/* While others read the old one, and may change the table: what is found out is noted in a new one,
+ * and that is kept if there is anything new to say. */
+static enum poly_status sync_alone(const struct poly_relational_driver *driver, struct poly_db *db,
+                                   struct poly_table **slot, struct poly_error *err)
+{
+    struct poly_table *old = *slot, *table = NULL;
+    bool known = false, again = false;
+    enum poly_status status;
+
+    do {
+        poly_table_free(table);
+        table = NULL;
+        status = driver->load(db, old->domain, &table, err);
+        if (status == POLY_OK)
+            status = is_known(driver, db, old, table, &known, err);
+        if (status == POLY_OK && !known)
+            status = repair(driver, db, table, &again, err);
+    } while (status == POLY_OK && !known && again);
+    if (status != POLY_OK || known ||
+        (same_shape(old, table) && old->status == table->status &&
+         same_words(old->problem, table->problem)))
+        poly_table_free(table);
+    else
+        *slot = table;
+    return status;
 }
 
 /* A copy of the current schema; before the first one, tables that nobody knows yet. */
@@ -54,6 +122,7 @@ static struct poly_schema *copy_schema(struct poly_relational *relational,
     if (schema == NULL)
         return NULL;
     schema->count = count;
+    schema->base = old;
     for (size_t i = 0; i < count; i++) {
         unknown[i].domain = &relational->config->domains[i];
         if (unknown[i].domain->table != NULL)
@@ -72,9 +141,10 @@ static void forget(struct poly_schema *schema, const struct poly_table *unknown)
 }
 
 enum poly_status poly_relational_sync(struct poly_relational *relational, struct poly_db *db,
-                                      bool start, struct poly_schema **schema,
+                                      enum poly_sync sync, struct poly_schema **schema,
                                       struct poly_error *err)
 {
+    const struct poly_relational_driver *driver = relational->driver;
     size_t count = relational->config->domain_count;
     struct poly_table *unknown = calloc(count + 1, sizeof(*unknown));
     struct poly_schema *next = unknown == NULL ? NULL : copy_schema(relational, unknown);
@@ -84,16 +154,17 @@ enum poly_status poly_relational_sync(struct poly_relational *relational, struct
         free(unknown);
         return poly_no_memory(err);
     }
-    next->number = ++relational->read;
-    status = relational->driver->tidy(relational, db, err);
+    next->number = atomic_fetch_add(&relational->read, 1) + 1;
+    status = sync == POLY_SYNC_AGAIN ? POLY_OK : driver->tidy(relational, db, err);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
         if (next->tables[i] != NULL)
-            status = sync_table(relational->driver, db, start, &next->tables[i], err);
+            status = sync == POLY_SYNC_MIGRATION ? sync_table(driver, db, &next->tables[i], err)
+                                                 : sync_alone(driver, db, &next->tables[i], err);
     }
     int version = 0;
 
     if (status == POLY_OK)
-        status = relational->driver->version(db, &version, err);
+        status = driver->version(db, &version, err);
     next->version = version;
     forget(next, unknown);
     free(unknown);
@@ -132,15 +203,12 @@ static void keep(struct poly_relational *relational, struct poly_schema *schema)
     relational->schemas = schema;
 }
 
-/* Two migrations may come here in the other order than they were committed. */
-void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema)
+/* With the lock. Two migrations may come here in the other order than they were committed. */
+static void publish(struct poly_relational *relational, struct poly_schema *schema)
 {
-    struct poly_schema *old;
-    bool same;
+    struct poly_schema *old = atomic_load(&relational->schema);
+    bool same = old != NULL;
 
-    pthread_mutex_lock(&relational->lock);
-    old = atomic_load(&relational->schema);
-    same = old != NULL;
     for (size_t i = 0; i < schema->count && same; i++)
         same = schema->tables[i] == old->tables[i];
     if (same) {
@@ -151,7 +219,27 @@ void poly_relational_swap(struct poly_relational *relational, struct poly_schema
         if (old == NULL || old->number < schema->number)
             atomic_store_explicit(&relational->schema, schema, memory_order_release);
     }
+}
+
+void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema)
+{
+    pthread_mutex_lock(&relational->lock);
+    publish(relational, schema);
     pthread_mutex_unlock(&relational->lock);
+}
+
+bool poly_relational_offer(struct poly_relational *relational, struct poly_schema *schema)
+{
+    bool newest;
+
+    pthread_mutex_lock(&relational->lock);
+    newest = schema->base == atomic_load(&relational->schema);
+    if (newest)
+        publish(relational, schema);
+    pthread_mutex_unlock(&relational->lock);
+    if (!newest)
+        poly_relational_drop(relational, schema);
+    return newest;
 }
 
 /* --- start and stop --- */

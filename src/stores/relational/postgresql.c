@@ -68,7 +68,7 @@ static enum poly_status read_row(const struct poly_table *table, const PGresult 
 static enum poly_status altered(const struct poly_table *table, const struct poly_pg *pg,
                                 enum poly_status status, struct poly_error *err)
 {
-    if (status == POLY_INVALID && strncmp(poly_pg_state(pg), "42", 2) == 0)
+    if (status == POLY_INVALID && poly_pg_unfit(pg))
         status = POLY_UNAVAILABLE;
     return poly_fail_in(err, status, "domain '%s'", table->domain->name);
 }
@@ -180,12 +180,20 @@ static enum poly_status explain(const struct poly_record_operation *op, const st
         return explain_version(op, pg, err);
     if (strcmp(state, "PL003") == 0)
         return explain_none(op, err);
-    if (strncmp(state, "42", 2) == 0)
+    if (poly_pg_unfit(pg))
         return altered(op->table, pg, status, err);
     return explain_constraint(op, pg, status, err);
 }
 
 /* --- writing --- */
+
+/* What did not fit the table runs again (transaction.c of the owner), on what it is now. */
+static enum poly_status refreshed(const struct poly_write *write, enum poly_status status)
+{
+    if (status == POLY_UNAVAILABLE && poly_pg_unfit(poly_pg_of(write->db)))
+        poly_postgresql_refresh(poly_instance_relational(write->instance));
+    return status;
+}
 
 static bool expects(const struct poly_record_operation *op)
 {
@@ -287,7 +295,7 @@ static enum poly_status queue(struct poly_operation *operation, struct poly_writ
 {
     struct poly_record_operation *op = (struct poly_record_operation *)operation;
     struct poly_pg *pg = poly_pg_of(write->db);
-    enum poly_status status = poly_record_table(op, write->instance, err);
+    enum poly_status status = poly_record_table(op, write, err);
 
     if (status != POLY_OK)
         return status;
@@ -299,7 +307,7 @@ static enum poly_status queue(struct poly_operation *operation, struct poly_writ
         status = queue_change(op, write, err);
     if (status == POLY_OK && op->verb != POLY_VERB_CHECK)
         status = queue_version(op, pg, err);
-    return status == POLY_OK ? POLY_OK : explain(op, pg, status, err);
+    return status == POLY_OK ? POLY_OK : refreshed(write, explain(op, pg, status, err));
 }
 
 /* The next result; its first column's text, when that is wanted. */
@@ -392,7 +400,7 @@ static enum poly_status take(struct poly_operation *operation, struct poly_write
     if (status == POLY_OK && op->verb != POLY_VERB_CHECK)
         status = take_version(op, write, &version, &count, err);
     if (status != POLY_OK)
-        return status;
+        return refreshed(write, status);
     operation->result.version = op->verb == POLY_VERB_DELETE ? 0 : version;
     operation->result.count = op->verb == POLY_VERB_DELETE ? 1 : count;
     operation->result.key.size = op->key.text.size;
@@ -436,16 +444,17 @@ static enum poly_status postgresql_open(struct poly_relational *relational, stru
     status = poly_postgresql_wall_open((struct poly_postgresql_relational *)relational,
                                        poly_pg_of(db), err);
     if (status == POLY_OK)
-        status = poly_relational_sync(relational, db, true, &schema, err);
+        status = poly_relational_sync(relational, db, POLY_SYNC_START, &schema, err);
     owner->driver->give(owner, db);
-    if (status == POLY_OK)
-        poly_relational_swap(relational, schema);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    poly_relational_swap(relational, schema);
+    return poly_postgresql_refresh_start(relational, err);
 }
 
 static void postgresql_close(struct poly_relational *relational)
 {
-    (void)relational; /* connections are the owner's */
+    poly_postgresql_refresh_stop(relational); /* connections are the owner's */
 }
 
 static enum poly_status postgresql_version(struct poly_db *db, int *version, struct poly_error *err)
@@ -479,8 +488,10 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .close = postgresql_close,
     .load = poly_postgresql_load,
     .repair = poly_postgresql_repair,
+    .standing = poly_postgresql_standing,
     .gone = poly_postgresql_gone,
     .tidy = poly_postgresql_tidy,
+    .refresh = poly_postgresql_refresh,
     .version = postgresql_version,
     .get = postgresql_get,
     .list = poly_postgresql_list,

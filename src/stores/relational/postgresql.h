@@ -63,9 +63,16 @@ poly_postgresql_table(const struct poly_table *table)
 
 enum poly_status poly_postgresql_load(struct poly_db *db, const struct poly_domain *domain,
                                       struct poly_table **table, struct poly_error *err);
+/* POLY_CONFLICT: the table is not any more what it was when it was loaded. */
+enum poly_status poly_postgresql_unchanged(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *table,
+                                           struct poly_error *err);
 /* t."column", in the form in which it is read. */
 void poly_postgresql_column(struct poly_buffer *b, const struct poly_postgresql_table *table,
                             const char *row, size_t column);
+/* true, as a condition; an error as soon as the table has more or fewer columns than it had. It is
+ * read with the statement, and costs nothing when that runs. */
+void poly_postgresql_same_shape(struct poly_buffer *b, const struct poly_postgresql_table *table);
 /* The column of a result that was read so. Texts are copied into the arena. */
 enum poly_status poly_postgresql_value(const PGresult *rows, int row, int column,
                                        struct poly_arena *arena, struct poly_value *value,
@@ -159,9 +166,12 @@ bool poly_postgresql_mentions(const char *text, const char *name);
 
 /* --- postgresql_wall.c --- */
 
+struct poly_refresher;
+
 struct poly_postgresql_relational {
     struct poly_relational base;
     char no_wall[256]; /* why tenants have no SQL; empty: they have */
+    struct poly_refresher *refresher;
 };
 
 /* Outside of a transaction. Failing is no failure: see no_wall. */
@@ -179,6 +189,22 @@ enum poly_status poly_postgresql_wall_enter(struct poly_relational *relational, 
                                             struct poly_error *err);
 /* Control. false: a tenant's SQL runs as our own role. */
 extern _Atomic bool poly_control_role;
+
+/* --- postgresql_refresh.c --- */
+
+enum poly_status poly_postgresql_refresh_start(struct poly_relational *relational,
+                                               struct poly_error *err);
+/* Also when it was never started. */
+void poly_postgresql_refresh_stop(struct poly_relational *relational);
+/* Returns when the tables were looked at after the call, or a while later. Not while a statement of
+ * the caller's holds a table. */
+void poly_postgresql_refresh(struct poly_relational *relational);
+enum poly_status poly_postgresql_standing(struct poly_db *db, const struct poly_table *table,
+                                          bool *standing, struct poly_error *err);
+/* Microseconds from one look to the next when nothing happens. */
+extern _Atomic int64_t poly_control_refresh;
+/* Control. false: whoever is told of a migration does not listen. */
+extern _Atomic bool poly_control_told;
 
 /* --- postgresql_alone.c --- */
 

@@ -328,11 +328,10 @@ static void add_head(struct poly_listing *l)
     poly_buffer_text(&l->sql, ", t.");
     poly_sql_name(&l->sql, key);
     poly_buffer_printf(&l->sql, "::text FROM %s AS t WHERE ", self->name);
-    if (self->tenant_sql == NULL) {
-        poly_buffer_text(&l->sql, "true");
+    poly_postgresql_same_shape(&l->sql, self);
+    if (self->tenant_sql == NULL)
         return;
-    }
-    poly_buffer_text(&l->sql, "t.");
+    poly_buffer_text(&l->sql, " AND t.");
     poly_sql_name(&l->sql, self->tenant_name);
     poly_buffer_printf(&l->sql, " = $%d::%s", poly_list_bind(l, &tenant), self->tenant_sql);
 }

@@ -144,7 +144,6 @@ enum poly_status poly_postgresql_migrate_run(struct poly_relational *relational,
 
 enum poly_status poly_postgresql_migrate_end(struct poly_db *db, struct poly_error *err)
 {
-    (void)db; /* the setting ends with the transaction */
-    (void)err;
-    return POLY_OK;
+    /* the setting ends with the transaction */
+    return poly_pg_done(poly_pg_of(db), poly_postgresql_tell_tables, NULL, NULL, err);
 }

@@ -131,6 +131,8 @@ static enum poly_status prepare(struct poly_pg *pg, void *arg, struct poly_error
     enum poly_status status = poly_pg_exec(pg, "SELECT pg_advisory_xact_lock(1886350460, 1)", err);
 
     if (status == POLY_OK)
+        status = poly_postgresql_unchanged(pg, a->self, err);
+    if (status == POLY_OK)
         status = poly_postgresql_fill_note(pg, a->self, a->known, err);
     return status == POLY_OK ? poly_postgresql_functions(pg, a->self, err) : status;
 }
@@ -218,8 +220,8 @@ static enum poly_status note_repair(struct poly_table *table, int present, int64
 {
     table->problem = poly_arena_printf(
         table->arena,
-        "the triggers %s table '%s' when Polystore started; they were made anew, and %lld changes "
-        "that the log had missed were written to it",
+        "the triggers %s table '%s'; they were made anew, and %lld changes that the log had missed "
+        "were written to it",
         present == 0 ? "were missing on" : "did not fit", table->domain->table, (long long)written);
     return table->problem == NULL ? poly_no_memory(err) : POLY_OK;
 }

@@ -357,6 +357,16 @@ static void add_where(struct poly_buffer *b, const struct poly_postgresql_table 
     poly_buffer_printf(b, " = $%d::%s", tenant, self->tenant_sql);
 }
 
+void poly_postgresql_same_shape(struct poly_buffer *b, const struct poly_postgresql_table *self)
+{
+    size_t count = self->base.column_count + (self->tenant_sql != NULL);
+
+    poly_buffer_text(b, "CASE WHEN false THEN ROW(NULL");
+    for (size_t i = 1; i < count; i++)
+        poly_buffer_text(b, ",NULL");
+    poly_buffer_printf(b, ")::%s IS NULL ELSE true END", self->name);
+}
+
 static void add_get(struct poly_buffer *b, const struct poly_postgresql_table *self)
 {
     poly_buffer_text(b, "SELECT ");
@@ -367,6 +377,8 @@ static void add_get(struct poly_buffer *b, const struct poly_postgresql_table *s
     }
     poly_buffer_printf(b, " FROM %s AS t", self->name);
     add_where(b, self, 1, 4);
+    poly_buffer_text(b, " AND ");
+    poly_postgresql_same_shape(b, self);
 }
 
 /* The version, when it is the expected one; raises PL001 when not. */
@@ -476,7 +488,8 @@ static void add_written(struct poly_buffer *b, const struct poly_postgresql_tabl
 
     poly_buffer_text(b, " RETURNING t.");
     poly_sql_name(b, table->columns[table->key].name);
-    poly_buffer_text(b, "::text AS k) SELECT poly.written((SELECT k FROM w))");
+    poly_buffer_text(b, "::text AS k) SELECT poly.written((SELECT k FROM w)) WHERE ");
+    poly_postgresql_same_shape(b, self);
 }
 
 static void add_put(struct poly_buffer *b, const struct poly_postgresql_table *self, bool some)
@@ -580,13 +593,13 @@ static enum poly_status load(struct reading *r, struct poly_error *err)
     return failed ? poly_no_memory(err) : POLY_OK;
 }
 
-enum poly_status poly_postgresql_load(struct poly_db *db, const struct poly_domain *domain,
-                                      struct poly_table **table, struct poly_error *err)
+static enum poly_status load_table(struct poly_pg *pg, const struct poly_domain *domain,
+                                   struct poly_table **table, struct poly_error *err)
 {
     struct poly_arena *arena = poly_arena_new(TABLE_MAX);
     struct poly_postgresql_table *self =
         arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*self));
-    struct reading r = {.pg = poly_pg_of(db), .self = self};
+    struct reading r = {.pg = pg, .self = self};
     enum poly_status status;
 
     if (self == NULL) {
@@ -606,4 +619,25 @@ enum poly_status poly_postgresql_load(struct poly_db *db, const struct poly_doma
     }
     *table = &self->base;
     return POLY_OK;
+}
+
+enum poly_status poly_postgresql_load(struct poly_db *db, const struct poly_domain *domain,
+                                      struct poly_table **table, struct poly_error *err)
+{
+    return load_table(poly_pg_of(db), domain, table, err);
+}
+
+enum poly_status poly_postgresql_unchanged(struct poly_pg *pg,
+                                           const struct poly_postgresql_table *self,
+                                           struct poly_error *err)
+{
+    struct poly_table *now;
+    enum poly_status status = load_table(pg, self->base.domain, &now, err);
+
+    if (status != POLY_OK)
+        return status;
+    if (strcmp(now->signature, self->base.signature) != 0)
+        status = poly_fail(err, POLY_CONFLICT, "it was changed meanwhile");
+    poly_table_free(now);
+    return status;
 }

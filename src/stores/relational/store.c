@@ -13,6 +13,29 @@
 
 /* --- which table, whose rows --- */
 
+static struct poly_relational *relational_of(struct poly_session *session)
+{
+    return poly_instance_relational(poly_session_instance(session));
+}
+
+/* What was read of the domain's table may be old: it is looked at again. */
+static const struct poly_table *look_again(struct poly_relational *relational,
+                                           const struct poly_domain *domain)
+{
+    if (relational->driver->refresh != NULL)
+        relational->driver->refresh(relational);
+    return poly_relational_table(relational, domain);
+}
+
+bool poly_relational_moved(struct poly_session *session, const struct poly_table *table,
+                           enum poly_status status)
+{
+    if (table == NULL || (status != POLY_INVALID && status != POLY_UNAVAILABLE))
+        return false;
+    return poly_relational_table(relational_of(session), table->domain) != table ||
+           look_again(relational_of(session), table->domain) != table;
+}
+
 enum poly_status poly_relational_find(struct poly_session *session, const char *name,
                                       const struct poly_table **table, struct poly_text *tenant,
                                       struct poly_error *err)
@@ -36,6 +59,8 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
     if (status != POLY_OK)
         return status;
     if (found->status != POLY_OK)
+        found = look_again(relational_of(session), domain);
+    if (found->status != POLY_OK)
         return poly_fail(err, found->status, "domain '%s': %s", name, found->problem);
     status = domain->tenant == NULL ? POLY_OK : poly_record_tenant(found, *tenant, err);
     if (status == POLY_OK)
@@ -47,7 +72,7 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
 
 static const struct poly_relational_driver *driver_of(struct poly_session *session)
 {
-    return poly_instance_relational(poly_session_instance(session))->driver;
+    return relational_of(session)->driver;
 }
 
 struct getting {
@@ -71,23 +96,35 @@ static enum poly_status prepare_get(struct poly_session *session, const char *do
     return status;
 }
 
+static enum poly_status get_once(struct poly_session *session, const char *domain, const char *key,
+                                 struct getting *get, struct poly_error *err)
+{
+    struct poly_db *db;
+    enum poly_status status = prepare_get(session, domain, key, get, err);
+
+    if (status == POLY_OK)
+        status = poly_session_read_one(session, &db, err);
+    if (status != POLY_OK)
+        return status;
+    status = driver_of(session)->get(db, get->table, get->tenant, &get->key, get->arena,
+                                     get->document, err);
+    poly_session_read_end(session);
+    return status;
+}
+
 enum poly_status poly_get(struct poly_session *session, const char *domain, const char *key,
                           struct poly_document *document, struct poly_error *err)
 {
     struct getting get = {.document = document};
     struct poly_error local;
-    struct poly_db *db;
-    enum poly_status status;
+    enum poly_status status = POLY_OK;
 
     err = err == NULL ? &local : err;
-    status = prepare_get(session, domain, key, &get, err);
-    if (status != POLY_OK)
-        return status;
-    status = poly_session_read_one(session, &db, err);
-    if (status != POLY_OK)
-        return status;
-    status = driver_of(session)->get(db, get.table, get.tenant, &get.key, get.arena, document, err);
-    poly_session_read_end(session);
+    for (int i = 0; i < POLY_RELATIONAL_TRIES; i++) {
+        status = get_once(session, domain, key, &get, err);
+        if (!poly_relational_moved(session, get.table, status))
+            break;
+    }
     return status;
 }
 
@@ -119,18 +156,6 @@ enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain, const ch
 /* --- for the drivers: what an operation finds --- */
 
 _Atomic bool poly_control_version = true;
-
-enum poly_status poly_record_table(const struct poly_record_operation *operation,
-                                   struct poly_instance *instance, struct poly_error *err)
-{
-    const struct poly_table *table = operation->table;
-
-    if (poly_relational_table(poly_instance_relational(instance), table->domain) == table)
-        return POLY_OK;
-    return poly_fail(err, POLY_UNAVAILABLE,
-                     "domain '%s': its table was changed by a migration meanwhile; try again",
-                     table->domain->name);
-}
 
 enum poly_status poly_record_none(const struct poly_table *table, const struct poly_record_key *key,
                                   struct poly_error *err)
@@ -193,10 +218,9 @@ static enum poly_status unknown_column(const struct poly_table *table, const cha
 }
 
 /* The fields of the row, each at its column, as stored. */
-static enum poly_status take_row(const struct writing *w, struct poly_arena *arena,
-                                 struct poly_error *err)
+static enum poly_status take_row(struct poly_record_operation *op, const struct poly_row *row,
+                                 struct poly_arena *arena, struct poly_error *err)
 {
-    struct poly_record_operation *op = w->op;
     const struct poly_table *table = op->table;
     enum poly_status status = POLY_OK;
 
@@ -204,8 +228,8 @@ static enum poly_status take_row(const struct writing *w, struct poly_arena *are
     op->given = poly_arena_array(arena, table->column_count, sizeof(*op->given));
     if (op->values == NULL || op->given == NULL)
         return poly_no_memory(err);
-    for (size_t i = 0; i < w->row->count && status == POLY_OK; i++) {
-        const struct poly_field *field = &w->row->fields[i];
+    for (size_t i = 0; i < row->count && status == POLY_OK; i++) {
+        const struct poly_field *field = &row->fields[i];
         size_t at = poly_table_find(table, field->name);
 
         if (at == table->column_count)
@@ -294,6 +318,50 @@ static void place_key(struct poly_record_operation *op)
         op->all = op->all && (op->given[i] || op->table->columns[i].generated);
 }
 
+/* What was given, with the names that the columns had. */
+static enum poly_status given_row(const struct poly_record_operation *op, struct poly_arena *arena,
+                                  struct poly_row *row, struct poly_error *err)
+{
+    const struct poly_table *table = op->table;
+    struct poly_field *fields = poly_arena_array(arena, table->column_count, sizeof(*fields));
+
+    if (fields == NULL)
+        return poly_no_memory(err);
+    *row = (struct poly_row){fields, 0};
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (op->given[i] && i != table->key)
+            fields[row->count++] = (struct poly_field){table->columns[i].name, op->values[i]};
+    }
+    return POLY_OK;
+}
+
+enum poly_status poly_record_table(struct poly_record_operation *op, struct poly_write *write,
+                                   struct poly_error *err)
+{
+    const struct poly_table *now =
+        poly_relational_table(poly_instance_relational(write->instance), op->table->domain);
+    struct poly_row row = {NULL, 0};
+    enum poly_status status = POLY_OK;
+
+    if (now == op->table)
+        return POLY_OK;
+    if (now->status != POLY_OK)
+        return poly_fail(err, now->status, "domain '%s': %s", now->domain->name, now->problem);
+    if (op->values != NULL)
+        status = given_row(op, write->arena, &row, err);
+    op->table = now;
+    if (status == POLY_OK && op->values != NULL)
+        status = take_row(op, &row, write->arena, err);
+    if (status == POLY_OK && !op->key_made)
+        status = poly_record_key(now, op->key.text, write->arena, &op->key, err);
+    else if (status == POLY_OK && !now->key_made)
+        status = poly_fail(err, POLY_INVALID, "domain '%s': the key ('%s') is missing",
+                           now->domain->name, now->columns[now->key].name);
+    if (status == POLY_OK)
+        place_key(op);
+    return status;
+}
+
 static void digest(const struct writing *w)
 {
     const char *name = w->op->base.type->name;
@@ -309,7 +377,8 @@ static void digest(const struct writing *w)
     }
 }
 
-static enum poly_status stage(struct writing *w, enum poly_record_verb verb, struct poly_error *err)
+static enum poly_status stage_once(struct writing *w, enum poly_record_verb verb,
+                                   struct poly_error *err)
 {
     struct poly_session *session = poly_txn_session(w->txn);
     struct poly_arena *arena = poly_txn_arena(w->txn);
@@ -329,7 +398,7 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb, str
     if (status == POLY_OK)
         status = poly_relational_find(session, w->domain, &op->table, &op->tenant, err);
     if (status == POLY_OK && w->row != NULL)
-        status = take_row(w, arena, err);
+        status = take_row(op, w->row, arena, err);
     if (status == POLY_OK)
         status = take_key(w, arena, err);
     if (status != POLY_OK)
@@ -338,8 +407,19 @@ static enum poly_status stage(struct writing *w, enum poly_record_verb verb, str
     if (op->tenant.data == NULL)
         return poly_no_memory(err);
     place_key(op);
+    return POLY_OK;
+}
+
+static enum poly_status stage(struct writing *w, enum poly_record_verb verb, struct poly_error *err)
+{
+    enum poly_status status = stage_once(w, verb, err);
+
+    if (w->op != NULL && poly_relational_moved(poly_txn_session(w->txn), w->op->table, status))
+        status = stage_once(w, verb, err);
+    if (status != POLY_OK)
+        return status;
     digest(w);
-    return poly_txn_add(w->txn, &op->base, err);
+    return poly_txn_add(w->txn, &w->op->base, err);
 }
 
 enum poly_status poly_put(struct poly_txn *txn, const char *domain, const char *key,

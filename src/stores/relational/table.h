@@ -46,7 +46,8 @@ struct poly_table {
 
 struct poly_schema {
     struct poly_schema *next;
-    uint64_t number; /* grows with every reading, on the writer */
+    const struct poly_schema *base; /* the one that was published when it was begun */
+    uint64_t number;                /* grows with every reading */
     _Atomic int
         version; /* the database's, when it was read: whoever changes the schema changes that */
     size_t count;
