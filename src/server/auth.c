@@ -302,8 +302,6 @@ static enum poly_status look_up_soon(struct server_auth *auth, const char *secre
     struct poly_session_options options = {.rights = POLY_RIGHT_READ, .deadline_ms = STATUS_MS};
     struct poly_session *asker;
 
-    if (!poly_reachable(auth->instance))
-        return poly_fail(err, POLY_UNAVAILABLE, "the log cannot be reached");
     enum poly_status status = poly_session_open(auth->instance, &options, &asker, err);
     if (status != POLY_OK)
         return status;
@@ -387,8 +385,13 @@ enum poly_status server_auth_enter(struct server_auth *auth,
     bool soon = credentials->status && was_good(identity);
     pthread_mutex_unlock(&auth->lock);
 
-    enum poly_status status = soon ? look_up_soon(auth, secret, tenant, &fresh, unknown, err)
-                                   : look_up(auth, secret, tenant, &fresh, unknown, err);
+    /* The threads that read requests must not all wait for a server that is known to be away. */
+    enum poly_status status =
+        !poly_reachable(auth->instance)
+            ? poly_fail(err, POLY_UNAVAILABLE, "API keys cannot be looked up: the server that "
+                        "keeps the log cannot be reached")
+        : soon ? look_up_soon(auth, secret, tenant, &fresh, unknown, err)
+               : look_up(auth, secret, tenant, &fresh, unknown, err);
     if (status != POLY_OK) {
         pthread_mutex_lock(&auth->lock);
         return take_remembered(auth, digest, soon, status, caller, err);

@@ -6,7 +6,8 @@
  * share a sync. Only when there is no other request, the body is small, and
  * syncs are quick, is the write done here: it is answered sooner by two
  * switches of threads. By a worker: what may take long (SQL, large bodies,
- * streams of rows, waits for a projection, administration). On a thread of its
+ * streams of rows, waits for a projection, administration), and what needs a
+ * server that is away, so that there are threads left to say so. On a thread of its
  * own: event streams, which last as long as their client.
  */
 #include <malloc.h>
@@ -60,6 +61,8 @@ static enum road choose(const struct server_request *request)
     if ((flags & API_STAGED) != 0)
         return BY_WRITER;
     if (strcmp(request->api.operation->method, "GET") != 0 || may_be_slow(request))
+        return BY_WORKER;
+    if ((flags & (API_STATUS | API_OPEN)) == 0 && !poly_reachable(request->server->instance))
         return BY_WORKER;
     return HERE;
 }
