@@ -40,6 +40,7 @@ static void follows_changes(void **state)
     view = settled(f, "per_day");
     assert_string_equal(query(f->admin, per_day), "a mon 2 zz | a tue 1 w | ");
     assert_int_equal(view.position, fixture_head(f));
+    settled(f, "totals");
     assert_string_equal(query(f->admin, "SELECT n FROM totals"), "3 | ");
     /* of which no column is read */
     put(f, "a", 4, "tue", "v");

@@ -205,7 +205,8 @@ def test_the_release_leaves_the_dump_as_it_was(real, admin):
     real.url = real.server.url(database=real.name, admin=admin)
     if not admin:
         real.sql('CREATE ROLE poly_tenant; GRANT poly_tenant TO app', True)
-    real.domains(TENANTS)
+    real.domains(TENANTS + 'views:\n  sizes: {query: "SELECT tenant_id, count(*) AS n'
+                 ' FROM shop.users GROUP BY 1", key: [tenant_id], tenant: tenant_id}\n')
     before = real.dump()
     for _ in range(2):  # … and again
         report = real.adopt()
@@ -218,6 +219,8 @@ def test_the_release_leaves_the_dump_as_it_was(real, admin):
         assert [d for d in json.loads(status.stdout)['domains'] if d.get('problem')] == []
         assert real.number("SELECT count(*) FROM pg_policy WHERE polname = 'poly_wall'") == 3
         assert all(table['logged'] == 0 for table in real.adopt()['tables'])
+        assert real.run('view', 'refresh', 'sizes').returncode == 0
+        assert real.sql('SELECT sum(n) FROM sizes', True) == '40'
         said = real.release()
         assert ('poly_tenant stays' in said) == (not admin)
         assert real.dump() == before

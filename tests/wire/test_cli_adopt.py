@@ -74,7 +74,8 @@ def test_there_and_back(world):
     with open(path) as file:
         text = file.read().replace('    # search', '    search')
     with open(path, 'w') as file:
-        file.write(text)
+        file.write(text + "\nviews:\n  totals: {query: 'SELECT 1 AS one, count(*) AS n FROM notes',"
+                   " key: [one]}\n")
     for _ in range(2):
         done = world.run('adopt', '--apply', '--json')
         assert done.returncode == 0, done.stderr
@@ -82,6 +83,8 @@ def test_there_and_back(world):
         hits = json.loads(world.run('search', 'first', '--json').stdout)['hits']
         assert [hit['key'] for hit in hits] == ['1']
         assert 'poly_log' in world.dump()
+        assert world.run('view', 'refresh', 'totals').returncode == 0
+        assert 'totals' in world.dump()
         refused = world.run('release')
         assert refused.returncode == INVALID and '--yes' in refused.stderr
         done = world.run('release', '--yes')
