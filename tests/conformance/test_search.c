@@ -583,14 +583,18 @@ static void *ask_on(void *arg)
     struct poly_search_query query = {.query = "pair", .count = true, .domains = documentation};
     struct poly_session *s = NULL;
     struct poly_hits hits;
+    struct poly_error why;
 
     if (poly_session_open(crowd->place->instance, NULL, &s, NULL) != POLY_OK) {
         atomic_fetch_add(&crowd->wrong, 1);
         return NULL;
     }
     while (!atomic_load(&crowd->stop)) {
-        if (poly_search(s, &query, &hits, NULL) != POLY_OK || hits.total % 2 != 0)
-            atomic_fetch_add(&crowd->wrong, 1);
+        bool answered = poly_search(s, &query, &hits, &why) == POLY_OK;
+
+        if ((!answered || hits.total % 2 != 0) && atomic_fetch_add(&crowd->wrong, 1) == 0)
+            fprintf(stderr, "the first wrong answer: %s\n",
+                    answered ? "half of a transaction" : why.message);
         poly_session_reset(s);
     }
     poly_session_close(s);
