@@ -53,11 +53,14 @@ static const char config[] = "domains:\n"
                              "  odd: {table: odd, tenant: none}\n"
                              "  orders: {stream: order}\n";
 
+static bool tenants_sql; /* the server lets them have it */
+
 static int setup(void **state)
 {
     static struct fixture f;
 
     fixture_make(&f);
+    tenants_sql = fixture_tenants_sql(&f);
     fixture_dialects(&f, "0001_tables", tables, tables_postgresql);
     fixture_open(&f, config);
     fixture_migrate(&f);
@@ -480,6 +483,43 @@ static void tenants_in_key(void **state)
     poly_session_close(odd);
 }
 
+static bool count_row(void *arg, const struct poly_row *row)
+{
+    (void)row;
+    ++*(int *)arg;
+    return true;
+}
+
+/* No tenant, no answer: SQL of a session without tenant reads what has none, unless it has ADMIN. */
+static void sql_without_tenant(void **state)
+{
+    struct fixture *f = *state;
+    struct poly_session *none = fixture_session(f, NULL, POLY_RIGHTS_ALL & ~POLY_RIGHT_ADMIN),
+                        *one = fixture_session(f, "1", POLY_RIGHTS_ALL);
+    struct poly_error err;
+    int rows = 0;
+
+    assert_ok(put_row(one, "incidents", "sql", ROW({"title", poly_str("x")}), POLY_ANY, NULL, &err));
+    assert_ok(put_row(f->admin, "ids", "00000000-0000-4000-8000-000000000001",
+                      ROW({"name", poly_str("x")}), POLY_ANY, NULL, &err));
+    if (tenants_sql) {
+        assert_fails(poly_sql_read(none, "SELECT title FROM noc_incidents", NULL, 0, count_row,
+                                   &rows, &err),
+                     POLY_DENIED);
+        assert_int_equal(rows, 0);
+        assert_ok(poly_sql_read(none, "SELECT name FROM ids", NULL, 0, count_row, &rows, &err));
+        assert_true(rows > 0);
+    }
+    assert_fails(run_sql(none, "UPDATE noc_incidents SET title = 'y'", &err), POLY_DENIED);
+    if (fixture_differs(f, "sql-that-writes"))
+        assert_fails(run_sql(none, "UPDATE ids SET name = 'y'", &err), POLY_DENIED);
+    else
+        assert_ok(run_sql(none, "UPDATE ids SET name = 'y'", &err));
+    assert_ok(run_sql(f->admin, "UPDATE noc_incidents SET title = 'y'", &err));
+    poly_session_close(none);
+    poly_session_close(one);
+}
+
 /* An interactive transaction sees its own writes; others do not. */
 static void inside(void **state)
 {
@@ -517,6 +557,7 @@ int main(void)
         cmocka_unit_test(keys_are_compared_byte_for_byte),
         cmocka_unit_test(tenants),
         cmocka_unit_test(tenants_in_key),
+        cmocka_unit_test(sql_without_tenant),
         cmocka_unit_test(inside),
         cmocka_unit_test(versions_unchecked),
         cmocka_unit_test(many_writers),

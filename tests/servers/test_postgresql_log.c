@@ -301,6 +301,111 @@ static void beside(void **state)
     poly_close(other);
 }
 
+/* --- whole transactions --- */
+
+static PGconn *stranger(void)
+{
+    PGconn *conn = PQconnectdb(url);
+
+    assert_int_equal(PQstatus(conn), CONNECTION_OK);
+    return conn;
+}
+
+static void say(PGconn *conn, const char *sql)
+{
+    PGresult *result = PQexec(conn, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    PQclear(result);
+}
+
+#define WRITE(key)                                                                                 \
+    "INSERT INTO poly.log(tenant, domain, key, type, data)"                                        \
+    " VALUES ('one', 'whole', '" key "', 'T', '{}')"
+
+static uint64_t ask_number(const char *sql)
+{
+    PGconn *conn = stranger();
+    PGresult *result = PQexec(conn, sql);
+    uint64_t number;
+
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    number = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    PQfinish(conn);
+    return number;
+}
+
+/*
+ * Two write at a time, so that the lock of the one stands between the records of the other: as long
+ * as the first is open, nothing of the second is seen, and then all of it at once.
+ */
+static void whole_transactions(void **state)
+{
+    struct poly_instance *instance = open_at("a");
+    struct poly_session *session = session_of(instance, "one");
+    struct poly_subscription_options options = {
+        .after = ask_number("SELECT max(position) FROM poly.log")};
+    struct poly_subscription *subscription;
+    const struct poly_record *records;
+    PGconn *mixed = stranger(), *open = stranger();
+    struct poly_error err;
+    char sql[100];
+    size_t count;
+
+    (void)state;
+    assert_ok(poly_subscribe(session, &options, &subscription, &err));
+    say(mixed, "BEGIN;" WRITE("mixed-1"));
+    say(open, "BEGIN;" WRITE("open-1"));
+    say(mixed, WRITE("mixed-2") ";COMMIT");
+    /* Without a place to go on from, the horizon cuts it in two: what this is a test of. */
+    assert_int_equal(ask_number("SELECT safe FROM poly.horizon()"), options.after + 1);
+    snprintf(sql, sizeof(sql), "SELECT safe FROM poly.horizon(%llu)",
+             (unsigned long long)options.after);
+    assert_int_equal(ask_number(sql), options.after);
+    assert_ok(poly_subscription_next(subscription, 300, &records, &count, &err));
+    assert_int_equal(count, 0);
+    say(open, WRITE("open-2") ";COMMIT");
+    assert_ok(poly_subscription_next(subscription, 60000, &records, &count, &err));
+    assert_int_equal(count, 4);
+    assert_string_equal(records[0].key.data, "mixed-1");
+    assert_string_equal(records[3].key.data, "open-2");
+    PQfinish(mixed);
+    PQfinish(open);
+    poly_subscription_close(subscription);
+    poly_session_close(session);
+    poly_close(instance);
+}
+
+/* Transactions that overlap without end do not stop the log. */
+static void never_whole(void **state)
+{
+    struct poly_instance *instance = open_at("a");
+    struct poly_session *session = session_of(instance, "one");
+    uint64_t begun = ask_number("SELECT max(position) FROM poly.log"), safe;
+    PGconn *chain[2] = {stranger(), stranger()};
+    char sql[100];
+
+    (void)state;
+    say(chain[0], "BEGIN;" WRITE("chain"));
+    for (int i = 1; i <= 30; i++) {
+        say(chain[i % 2], "BEGIN;" WRITE("chain"));
+        for (int row = 0; row < 50; row++)
+            say(chain[i % 2], WRITE("link"));
+        say(chain[(i + 1) % 2], WRITE("end") ";COMMIT");
+    }
+    snprintf(sql, sizeof(sql), "SELECT safe FROM poly.horizon(%llu)", (unsigned long long)begun);
+    safe = ask_number(sql);
+    assert_true(safe > begun + 1000);
+    say(chain[0], "COMMIT");
+    assert_int_equal(ask_number(sql), ask_number("SELECT max(position) FROM poly.log"));
+    PQfinish(chain[0]);
+    PQfinish(chain[1]);
+    poly_session_close(session);
+    poly_close(instance);
+}
+
 /* --- order --- */
 
 enum { WRITERS = 64, FOLLOWERS = 8 };
@@ -433,10 +538,12 @@ static void order_control(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(streams),      cmocka_unit_test(batches),
-                                       cmocka_unit_test(interactive),  cmocka_unit_test(followers),
-                                       cmocka_unit_test(beside),       cmocka_unit_test(order),
-                                       cmocka_unit_test(order_control)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(streams),      cmocka_unit_test(batches),
+        cmocka_unit_test(interactive),  cmocka_unit_test(followers),
+        cmocka_unit_test(beside),       cmocka_unit_test(whole_transactions),
+        cmocka_unit_test(never_whole),  cmocka_unit_test(order),
+        cmocka_unit_test(order_control)};
 
     url = control_url("POSTGRESQL_URL");
     if (url == NULL || mkdtemp(folder) == NULL) {

@@ -168,9 +168,10 @@ static const char *const attacks[] = {
 };
 
 /* How many attacks saw what they must not see. */
-static int run_attacks(struct fixture *f, int *answered)
+static int run_attacks(struct fixture *f, const char *tenant, int *answered)
 {
-    struct poly_session *one = fixture_session(f, "1", POLY_RIGHTS_ALL);
+    struct poly_session *one = fixture_session(
+        f, tenant, tenant == NULL ? POLY_RIGHTS_ALL & ~POLY_RIGHT_ADMIN : POLY_RIGHTS_ALL);
     int seen = 0;
 
     *answered = 0;
@@ -193,8 +194,26 @@ static void attacked(void **state)
 {
     int answered;
 
-    assert_int_equal(run_attacks(*state, &answered), 0);
+    assert_int_equal(run_attacks(*state, "1", &answered), 0);
     assert_int_equal(answered, 0);
+}
+
+/* Without tenant and without ADMIN, the same wall, and nobody's rows behind it. */
+static void nobody(void **state)
+{
+    struct poly_session *none = fixture_session(*state, NULL, POLY_RIGHTS_ALL & ~POLY_RIGHT_ADMIN);
+    enum poly_status status;
+    struct poly_error err = {0};
+    int answered;
+
+    assert_int_equal(run_attacks(*state, NULL, &answered), 0);
+    assert_string_equal(ask(none, "SELECT name FROM countries", &status, &err), "Switzerland ");
+    ask(none, "SELECT text FROM notes", &status, &err);
+    assert_int_equal(status, POLY_DENIED);
+    assert_message("a session without tenant reads nothing that has tenants");
+    ask(none, "SELECT count(*) FROM numbers", &status, &err);
+    assert_int_equal(status, POLY_DENIED);
+    poly_session_close(none);
 }
 
 /* Control: without the role the list above would see what is hidden. */
@@ -203,7 +222,8 @@ static void attacked_without_wall(void **state)
     int answered;
 
     atomic_store(&poly_control_role, false);
-    assert_true(run_attacks(*state, &answered) > 0);
+    assert_true(run_attacks(*state, "1", &answered) > 0);
+    assert_true(run_attacks(*state, NULL, &answered) > 0);
     atomic_store(&poly_control_role, true);
 }
 
@@ -243,9 +263,8 @@ static void holes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_rows),
-        cmocka_unit_test(attacked),
-        cmocka_unit_test(attacked_without_wall),
+        cmocka_unit_test(own_rows), cmocka_unit_test(attacked),
+        cmocka_unit_test(nobody),   cmocka_unit_test(attacked_without_wall),
         cmocka_unit_test(holes),
     };
 

@@ -162,14 +162,14 @@ enum poly_status poly_postgresql_attend(struct poly_postgresql *self, struct pol
 void poly_postgresql_unwatch(struct poly_postgresql *self);
 void poly_postgresql_wake(struct poly_postgresql *self);
 void poly_postgresql_await(struct poly_owner *owner, uint64_t position);
-/* Reads poly.horizon() on any connection. */
+/* Reads poly.horizon() on any connection; whole transactions beyond after. */
 struct poly_horizon {
     uint64_t safe, last, lsn;
     int64_t writing;
     int backend;
 };
-enum poly_status poly_postgresql_horizon(struct poly_pg *pg, struct poly_horizon *horizon,
-                                         struct poly_error *err);
+enum poly_status poly_postgresql_horizon(struct poly_pg *pg, uint64_t after,
+                                         struct poly_horizon *horizon, struct poly_error *err);
 
 /* log.c */
 enum poly_status poly_postgresql_scan(struct poly_db *db, struct poly_scan *scan,

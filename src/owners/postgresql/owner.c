@@ -106,7 +106,7 @@ static enum poly_status read_end(struct poly_pg *pg, struct poly_horizon *horizo
         return status;
     sealed = (uint64_t)poly_pg_int(result, 0, 0);
     PQclear(result);
-    status = poly_postgresql_horizon(pg, horizon, err);
+    status = poly_postgresql_horizon(pg, 0, horizon, err);
     if (status != POLY_OK || horizon->last >= sealed)
         return status;
     return poly_fail(err, POLY_CORRUPT,
@@ -219,7 +219,7 @@ static bool postgresql_reached(struct poly_owner *owner, uint64_t position)
     db = poly_postgresql_take(owner, &ignored);
     if (db == NULL)
         return true; /* whatever is asked next says why nothing can be had */
-    if (poly_postgresql_horizon(poly_pg_of(db), &horizon, &ignored) != POLY_OK)
+    if (poly_postgresql_horizon(poly_pg_of(db), position, &horizon, &ignored) != POLY_OK)
         horizon.last = UINT64_MAX;
     poly_postgresql_give(owner, db);
     return position <= horizon.last;

@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 7 };
+enum { FORMAT = 8 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -295,9 +295,61 @@ static const char views[] =
     " refreshes bigint NOT NULL, time bigint NOT NULL, duration bigint NOT NULL,"
     " relation text, shown text, walled boolean NOT NULL DEFAULT false);";
 
+/*
+ * Who follows the log sees whole transactions. Records of two that write at a time lie mixed, so
+ * the horizon can cut one in two: some of its records below a writer's lock, or below the last
+ * number that was read, and others above. So, going on from a_after, the horizon steps back until
+ * no committed transaction lies on both sides. Where they overlap without end, it gives up after
+ * a thousand positions: rather halves for a moment than to stand still.
+ */
+static const char whole[] =
+    "DROP FUNCTION poly.horizon();"
+    "CREATE FUNCTION poly.horizon(a_after bigint DEFAULT NULL, OUT safe bigint, OUT last bigint,"
+    " OUT writing bigint, OUT backend int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$"
+    "DECLARE cut bigint; top bigint; low bigint; begun bigint; BEGIN"
+    " SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO last FROM poly.log_position;"
+    " SELECT count(*), min(last - d), (array_agg(pid ORDER BY d DESC))[1]"
+    "  INTO writing, top, backend"
+    "  FROM (SELECT pid, (last - (objid::bigint)) & 4294967295 AS d FROM pg_locks"
+    "   WHERE locktype = 'advisory' AND classid = 1886350457 AND objsubid = 2"
+    "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    "   AND granted) AS l WHERE d < 2147483648;"
+    " top := least(coalesce(top, last), last);"
+    " cut := top;"
+    " IF a_after < top THEN"
+    "  low := greatest(a_after, top - 1000);"
+    "  FOR i IN 1 .. 20 LOOP"
+    "   SELECT min(t.lo) INTO begun FROM (SELECT min(position) AS lo, max(position) AS hi"
+    "    FROM poly.log WHERE position > low AND position <= top + 1000 GROUP BY txn) AS t"
+    "    WHERE t.lo <= cut AND t.hi > cut;"
+    "   EXIT WHEN begun IS NULL;"
+    "   cut := begun - 1;"
+    "  END LOOP;"
+    "  IF begun IS NOT NULL OR (cut <= low AND cut < top) THEN"
+    "   cut := CASE WHEN top - a_after < 1000 THEN a_after ELSE top END;"
+    "  END IF;"
+    "  IF cut < top THEN writing := greatest(writing, 1); END IF;"
+    " END IF;"
+    " safe := greatest(coalesce((SELECT max(position) FROM poly.log WHERE position <= cut), 0),"
+    "  (last >> 40) << 40);"
+    " END$$;";
+
+/* A session without tenant is none of them: what has tenants is an error there, not empty. */
+static const char nobody[] =
+    "CREATE OR REPLACE FUNCTION poly.tenant() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER"
+    " SET search_path = pg_catalog, pg_temp AS $$"
+    "DECLARE s text := current_setting('poly.tenant', true); BEGIN"
+    " IF s = 'nobody' THEN"
+    "  RAISE EXCEPTION 'a session without tenant reads nothing that has tenants'"
+    "   USING ERRCODE = 'insufficient_privilege';"
+    " END IF;"
+    " IF left(s, 64) = poly.sign(substr(s, 66)) THEN RETURN substr(s, 66); END IF;"
+    " RETURN NULL;"
+    " END$$;";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views}};
+    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views}, {whole, nobody}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =

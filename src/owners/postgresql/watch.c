@@ -31,7 +31,7 @@ enum {
 
 /* The place in the WAL is read after the horizon was: it has all that is below that. */
 static const char horizon_get[] = "SELECT safe, last, writing, backend, lsn"
-                                  " FROM poly.horizon(), LATERAL (SELECT CASE"
+                                  " FROM poly.horizon($1), LATERAL (SELECT CASE"
                                   " WHEN safe IS NULL OR pg_is_in_recovery() THEN NULL"
                                   " ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END::bigint"
                                   " AS lsn) AS wal";
@@ -40,12 +40,16 @@ static const char holder_get[] =
     " date_trunc('second', xact_start))"
     " FROM pg_stat_activity WHERE pid = $1";
 
-enum poly_status poly_postgresql_horizon(struct poly_pg *pg, struct poly_horizon *horizon,
-                                         struct poly_error *err)
+enum poly_status poly_postgresql_horizon(struct poly_pg *pg, uint64_t after,
+                                         struct poly_horizon *horizon, struct poly_error *err)
 {
+    struct poly_pg_params params;
     PGresult *result;
-    enum poly_status status = poly_pg_run(pg, horizon_get, NULL, &result, err);
+    enum poly_status status;
 
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)after);
+    status = poly_pg_run(pg, horizon_get, &params, &result, err);
     if (status != POLY_OK)
         return status;
     horizon->safe = (uint64_t)poly_pg_int(result, 0, 0);
@@ -164,7 +168,8 @@ static enum poly_status look(struct poly_postgresql *self, struct poly_pg *pg, i
                              struct poly_error *err)
 {
     struct poly_horizon horizon;
-    enum poly_status status = poly_postgresql_horizon(pg, &horizon, err);
+    enum poly_status status =
+        poly_postgresql_horizon(pg, atomic_load(&self->base.durable), &horizon, err);
 
     if (status != POLY_OK)
         return status;

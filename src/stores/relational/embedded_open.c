@@ -200,6 +200,8 @@ static const struct poly_capability capabilities[] = {
     {"two-changes-in-a-migration", true, "a row that a file changes and reshapes has one record"},
     {"view-across-a-migration", true, "one whose query no longer runs keeps its rows"},
     {"parameters-that-stand-alone", true, "have the type of their value in SQL"},
+    {"views-without-tenants", true, "are read without `ADMIN` where they read `tenant: none` only"},
+    {"sql-that-writes", true, "without `ADMIN` into domains with `tenant: none`"},
     {NULL, false, NULL},
 };
 

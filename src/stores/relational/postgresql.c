@@ -476,6 +476,8 @@ static const struct poly_capability capabilities[] = {
      "one that reads what a file alters or drops is taken down, and built again after it"},
     {"parameters-that-stand-alone", true,
      "are text where nothing says otherwise: `CAST(?1 AS bigint)`"},
+    {"views-without-tenants", false, "need the right `ADMIN`"},
+    {"sql-that-writes", true, "with the right `ADMIN`"},
     {NULL, false, NULL},
 };
 

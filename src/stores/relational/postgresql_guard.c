@@ -382,7 +382,7 @@ static bool in_catalog(const char *name)
 /* Names of ours and of the server's. */
 static enum poly_status check_name(const struct looking *l)
 {
-    bool admin = l->kind == POLY_GUARD_ADMIN || l->kind == POLY_GUARD_WRITE_ADMIN;
+    bool admin = l->kind != POLY_GUARD_READ;
     char name[80];
 
     word_of(&l->token, name, sizeof(name));
@@ -405,9 +405,7 @@ static enum poly_status check_name(const struct looking *l)
 /* SELECT INTO makes a table: that is not reading. */
 static enum poly_status check_word(const struct looking *l)
 {
-    bool writes = l->kind == POLY_GUARD_WRITE || l->kind == POLY_GUARD_WRITE_ADMIN;
-
-    if (!writes && poly_word_is(&l->token, "INTO"))
+    if (l->kind != POLY_GUARD_WRITE && poly_word_is(&l->token, "INTO"))
         return denied(l, &l->token, "is not allowed outside of a transaction");
     return POLY_OK;
 }
@@ -454,7 +452,7 @@ static enum poly_status check_first(const struct looking *l)
     for (size_t i = 0; writes[i] != NULL; i++) {
         if (!poly_word_is(&l->token, writes[i]))
             continue;
-        if (l->kind == POLY_GUARD_WRITE || l->kind == POLY_GUARD_WRITE_ADMIN)
+        if (l->kind == POLY_GUARD_WRITE)
             return POLY_OK;
         return poly_fail(l->err, POLY_DENIED,
                          "SQL: outside of a transaction it only reads; write in one");

@@ -6,9 +6,8 @@
 
 enum poly_guard_kind {
     POLY_GUARD_READ,  /* a tenant's, or of a session without the right ADMIN */
-    POLY_GUARD_ADMIN, /* reads */
-    POLY_GUARD_WRITE, /* in a transaction */
-    POLY_GUARD_WRITE_ADMIN
+    POLY_GUARD_ADMIN, /* reads, without tenant */
+    POLY_GUARD_WRITE  /* in a transaction, with the right ADMIN */
 };
 
 /* POLY_INVALID, POLY_DENIED. out: the statement with ?1 as $1, in strlen(sql) + 1 bytes;

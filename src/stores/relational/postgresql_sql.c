@@ -196,7 +196,7 @@ enum poly_status poly_postgresql_sql_read(struct poly_sql_reading *r, struct pol
         return poly_failed(err);
     poly_pg_deadline(poly_pg_of(db), deadline);
     status = poly_pg_begin(poly_pg_of(db), POLY_PG_SNAPSHOT, true, err);
-    if (status == POLY_OK && tenant.size > 0)
+    if (status == POLY_OK && kind_of(r->session) != POLY_GUARD_ADMIN)
         status =
             poly_postgresql_wall_enter(poly_instance_relational(poly_session_instance(r->session)),
                                        poly_pg_of(db), tenant, arena, err);
@@ -210,16 +210,21 @@ enum poly_status poly_postgresql_sql_read(struct poly_sql_reading *r, struct pol
 
 /* --- in a transaction --- */
 
+/* The role of the wall only reads, and ours would read everything. */
 enum poly_status poly_postgresql_sql_check(const char *sql, bool admin, struct poly_error *err)
 {
     size_t size = strlen(sql) + 1;
+
+    if (!admin)
+        return poly_fail(err, POLY_DENIED,
+                         "SQL in a transaction needs the right ADMIN on PostgreSQL");
+
     struct poly_arena *arena = poly_arena_new(size + 65536);
     char *out = arena == NULL ? NULL : poly_arena_alloc(arena, size);
     int wanted;
-    enum poly_status status =
-        out == NULL ? poly_no_memory(err)
-                    : poly_guard_postgresql(sql, admin ? POLY_GUARD_WRITE_ADMIN : POLY_GUARD_WRITE,
-                                            out, &wanted, err);
+    enum poly_status status = out == NULL
+                                  ? poly_no_memory(err)
+                                  : poly_guard_postgresql(sql, POLY_GUARD_WRITE, out, &wanted, err);
 
     poly_arena_free(arena);
     return status;
@@ -279,8 +284,7 @@ enum poly_status poly_postgresql_sql_run(struct poly_sql_operation *op, struct p
     if (sql == NULL)
         return poly_no_memory(err);
     op->rows.visited = 0;
-    status = poly_guard_postgresql(op->sql, op->admin ? POLY_GUARD_WRITE_ADMIN : POLY_GUARD_WRITE,
-                                   sql, &wanted, err);
+    status = poly_guard_postgresql(op->sql, POLY_GUARD_WRITE, sql, &wanted, err);
     if (status == POLY_OK)
         status = check_count(wanted, op->value_count, err);
     if (status == POLY_OK)

@@ -57,6 +57,7 @@ static const char wall_check[] =
     "  AND NOT polpermissive AND polroles = ARRAY['poly_tenant'::regrole::oid])) LIMIT 1";
 
 static const char become[] = "SELECT poly.be($1)";
+static const char become_nobody[] = "SELECT set_config('poly.tenant', 'nobody', true)";
 
 /* --- the role --- */
 
@@ -173,7 +174,7 @@ enum poly_status poly_postgresql_wall_table(struct poly_pg *pg,
     return status;
 }
 
-/* --- before a tenant's statement --- */
+/* --- before a statement of who may not read everything --- */
 
 _Atomic bool poly_control_role = true;
 
@@ -224,14 +225,17 @@ enum poly_status poly_postgresql_wall_enter(struct poly_relational *relational, 
     enum poly_status status;
 
     if (self->no_wall[0] != '\0')
-        return poly_fail(err, POLY_UNSUPPORTED, "SQL: a session with a tenant has none, for %s",
-                         self->no_wall);
+        return poly_fail(
+            err, POLY_UNSUPPORTED,
+            "SQL: a session with a tenant, or without the right ADMIN, has none, for %s",
+            self->no_wall);
     status = check_wall(atomic_load(&relational->schema), pg, arena, err);
     if (status != POLY_OK)
         return status;
     poly_pg_params(&params);
     poly_pg_add_text(&params, tenant);
-    status = poly_pg_done(pg, become, &params, NULL, err);
+    status = tenant.size > 0 ? poly_pg_done(pg, become, &params, NULL, err)
+                             : poly_pg_done(pg, become_nobody, NULL, NULL, err);
     if (status == POLY_OK && poly_control_role)
         status = poly_pg_exec(pg, "SET LOCAL ROLE poly_tenant", err);
     return status;
