@@ -45,7 +45,8 @@ POLY_API enum poly_status poly_log_read(struct poly_session *session,
                                         void *arg, uint64_t *last,
                                         struct poly_error *err) POLY_MUST_USE;
 
-/* Position of the last record; 0: none. */
+/* Position of the last record that can be read: on a server a moment behind the last commit. 0:
+ * none. */
 POLY_API uint64_t poly_log_head(struct poly_instance *instance);
 
 struct poly_verification {

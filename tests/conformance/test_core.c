@@ -87,7 +87,7 @@ static void several_streams_in_one_transaction(void **state)
     assert_int_equal(lab_stream_version(p->session, "order-1"), 2);
     assert_int_equal(lab_stream_version(p->session, "order-2"), 0);
     assert_int_equal(lab_stream_version(p->session, "stock-9"), 1);
-    assert_int_equal(poly_log_head(p->instance), 3);
+    assert_int_equal(fixture_head(&p->f), 3);
     assert_ok(lab_append(p->session, "order-1", 2, 3, &commit, &err));
     if (fixture_differs(&p->f, "positions-have-gaps"))
         assert_true(commit.position > 4);
@@ -126,7 +126,7 @@ static void the_log_is_one_order(void **state)
     }
     assert_ok(poly_log_read(p->session, &query, see, &forwards, &last, &err));
     assert_int_equal(forwards.count, 20);
-    assert_int_equal(last, poly_log_head(p->instance));
+    assert_int_equal(last, fixture_head(&p->f));
     query.backwards = true;
     assert_ok(poly_log_read(p->session, &query, see, &backwards, NULL, &err));
     for (size_t i = 0; i < 20; i++) {

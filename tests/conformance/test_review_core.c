@@ -111,7 +111,7 @@ static void a_subscription_does_not_begin_beyond_the_log(void **state)
 
     assert_fails(poly_subscribe(f->admin, &options, &subscription, &err), POLY_INVALID);
     options.name = "mine";
-    options.after = poly_log_head(f->instance) + 1;
+    options.after = fixture_head(f) + 1;
     assert_fails(poly_subscribe(f->admin, &options, &subscription, &err), POLY_INVALID);
 }
 

@@ -286,6 +286,7 @@ static void a_name_keeps_its_position(void **state)
 
     for (int i = 0; i < 20; i++)
         assert_ok(lab_append(p->session, "order-1", i, i, NULL, &err));
+    assert_int_equal(fixture_head(&p->f), 20);
     assert_fails(poly_subscribe(p->session, &same, &second, &err), POLY_EXISTS);
     assert_ok(poly_subscription_next(subscription, 1000, &records, &count, &err));
     assert_int_equal(records[count - 1].position, 7);
@@ -317,6 +318,7 @@ static void a_name_is_forgotten(void **state)
 
     for (int i = 0; i < 3; i++)
         assert_ok(lab_append(p->session, "order-1", i, i, NULL, &err));
+    assert_int_equal(fixture_head(&p->f), 3);
     poly_subscription_close(subscribe(p->acme, "mail", 0));
     assert_ok(poly_acknowledge(p->acme, "mail", 2, &err));
     assert_ok(poly_subscription_ack(subscription, 3, &err));
