@@ -490,7 +490,8 @@ static bool count_row(void *arg, const struct poly_row *row)
     return true;
 }
 
-/* No tenant, no answer: SQL of a session without tenant reads what has none, unless it has ADMIN. */
+/* No tenant, no answer: SQL of a session without tenant reads what has none, unless it has ADMIN.
+ */
 static void sql_without_tenant(void **state)
 {
     struct fixture *f = *state;
@@ -499,13 +500,14 @@ static void sql_without_tenant(void **state)
     struct poly_error err;
     int rows = 0;
 
-    assert_ok(put_row(one, "incidents", "sql", ROW({"title", poly_str("x")}), POLY_ANY, NULL, &err));
+    assert_ok(
+        put_row(one, "incidents", "sql", ROW({"title", poly_str("x")}), POLY_ANY, NULL, &err));
     assert_ok(put_row(f->admin, "ids", "00000000-0000-4000-8000-000000000001",
                       ROW({"name", poly_str("x")}), POLY_ANY, NULL, &err));
     if (tenants_sql) {
-        assert_fails(poly_sql_read(none, "SELECT title FROM noc_incidents", NULL, 0, count_row,
-                                   &rows, &err),
-                     POLY_DENIED);
+        assert_fails(
+            poly_sql_read(none, "SELECT title FROM noc_incidents", NULL, 0, count_row, &rows, &err),
+            POLY_DENIED);
         assert_int_equal(rows, 0);
         assert_ok(poly_sql_read(none, "SELECT name FROM ids", NULL, 0, count_row, &rows, &err));
         assert_true(rows > 0);
