@@ -54,9 +54,10 @@ def test_the_status_answers_while_the_server_is_away(make, make_postgresql, leav
     assert said.returncode == 9, said
     for words in ('state     unreachable', 'cannot be reached since', 'refuses   writes'):
         assert words in said.stdout, said.stdout
-    for path in ('/v1/streams/order-1', '/v1/status'):  # refused, without asking
-        refused = daemon.get(path, key=never_used)
-        assert refused.status_code == 503 and 'cannot be reached' in refused.text, refused.text
+    for path in ('/v1/streams/order-1', '/v1/status'):  # refused, without asking, once that is known
+        wire.wait_for(lambda: 'keeps the log cannot be reached' in daemon.get(
+            path, key=never_used).text, 10)
+        assert daemon.get(path, key=never_used).status_code == 503
     assert daemon.get('/v1/status', key=revoked[0]).status_code in (401, 503)
 
     # Nobody asks the server that is away: each of these would take a connection, or several.
