@@ -5,7 +5,8 @@
  *
  *   bench-daemons CLIENTS SECONDS KEY PORT...     requests a second; wrong answers
  *
- * KEY: of the API. The records are items/client-N of a table items(id, stock).
+ * KEY: of the API. The records are new ones of a table items(id, stock): what a run before has left
+ * in flight may still be written.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,6 +27,7 @@ struct client {
 };
 
 static const char *key;
+static unsigned long run_number;
 static unsigned port_count;
 
 static void ask(struct client *client, const char *request, int size)
@@ -40,10 +42,10 @@ static void send_write(struct client *client)
 
     client->reads = false;
     size = snprintf(request, sizeof(request),
-                    "PUT /v1/records/items/client-%u HTTP/1.1\r\nHost: localhost\r\n"
+                    "PUT /v1/records/items/run-%lu-%u HTTP/1.1\r\nHost: localhost\r\n"
                     "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
                     "Content-Length: %d\r\n\r\n%s",
-                    client->number, key, size, body);
+                    run_number, client->number, key, size, body);
     ask(client, request, size);
 }
 
@@ -51,9 +53,9 @@ static void send_read(struct client *client, const char *token, int token_size)
 {
     char request[600];
     int size = snprintf(request, sizeof(request),
-                        "GET /v1/records/items/client-%u HTTP/1.1\r\nHost: localhost\r\n"
+                        "GET /v1/records/items/run-%lu-%u HTTP/1.1\r\nHost: localhost\r\n"
                         "Authorization: Bearer %s\r\nPolystore-Token: %.*s\r\n\r\n",
-                        client->number, key, token_size, token);
+                        run_number, client->number, key, token_size, token);
 
     client->reads = true;
     ask(client, request, size);
@@ -133,6 +135,7 @@ int main(int argc, char **argv)
     if (count == 0 || port_count > PORTS_MAX)
         BENCH_DIE("bench-daemons CLIENTS SECONDS KEY PORT...");
     key = argv[3];
+    run_number = (unsigned long)time(NULL);
     clients = calloc(count, sizeof(*clients));
     if (clients == NULL)
         BENCH_DIE("out of memory");
