@@ -283,6 +283,7 @@ struct addresses {
     int count;
     const char *trouble; /* why a name gave none */
     char name[80];
+    bool no_memory;
 };
 
 static void add_address(struct addresses *to, const char *host, const char *hostaddr,
@@ -308,6 +309,7 @@ static void resolve(struct addresses *to, const char *host, const char *port)
     char text[NI_MAXHOST];
     int code = getaddrinfo(host, NULL, &hints, &found);
 
+    to->no_memory = to->no_memory || code == EAI_MEMORY;
     if (code != 0) {
         to->trouble = gai_strerror(code);
         snprintf(to->name, sizeof(to->name), "%s", host);
@@ -320,16 +322,19 @@ static void resolve(struct addresses *to, const char *host, const char *port)
                         NI_NUMERICHOST) != 0)
             continue;
         copied = poly_arena_copy(to->arena, text, strlen(text));
-        if (copied != NULL)
+        if (copied == NULL)
+            to->no_memory = true;
+        else
             add_address(to, host, copied, port);
     }
     freeaddrinfo(found);
 }
 
-/* The nth of a list with commas; NULL: it is empty. *last: there are no more. */
-static const char *part(struct poly_arena *arena, const char *list, int index, bool *last)
+/* The nth of a list with commas; NULL: it is empty, or there is no memory, which is remembered: what
+ * is taken for empty would lead to another server. *last: there are no more. */
+static const char *part(struct addresses *to, const char *list, int index, bool *last)
 {
-    const char *from = list, *end;
+    const char *from = list, *end, *copied;
 
     *last = true;
     if (list == NULL)
@@ -342,15 +347,19 @@ static const char *part(struct poly_arena *arena, const char *list, int index, b
     }
     end = strchrnul(from, ',');
     *last = *end == '\0';
-    return end == from ? NULL : poly_arena_copy(arena, from, (size_t)(end - from));
+    if (end == from)
+        return NULL;
+    copied = poly_arena_copy(to->arena, from, (size_t)(end - from));
+    to->no_memory = to->no_memory || copied == NULL;
+    return copied;
 }
 
 /* One port stands for all hosts. */
-static const char *port_of(const struct poly_pg_target *target, struct poly_arena *arena, int index)
+static const char *port_of(const struct poly_pg_target *target, struct addresses *to, int index)
 {
     bool last, single = target->ports == NULL || strchr(target->ports, ',') == NULL;
 
-    return part(arena, target->ports, single ? 0 : index, &last);
+    return part(to, target->ports, single ? 0 : index, &last);
 }
 
 enum poly_status poly_pg_target_addresses(const struct poly_pg_target *target,
@@ -365,15 +374,19 @@ enum poly_status poly_pg_target_addresses(const struct poly_pg_target *target,
     if (to.all == NULL)
         return poly_no_memory(err);
     for (int i = 0; i < LISTED && !(last_host && last_addr); i++) {
-        const char *host = part(arena, target->hosts, i, &last_host);
-        const char *hostaddr = part(arena, target->hostaddrs, i, &last_addr);
-        const char *port = port_of(target, arena, i);
+        const char *host = part(&to, target->hosts, i, &last_host);
+        const char *hostaddr = part(&to, target->hostaddrs, i, &last_addr);
+        const char *port = port_of(target, &to, i);
 
+        if (to.no_memory)
+            return poly_no_memory(err);
         if (hostaddr != NULL || host == NULL || *host == '/' || *host == '@')
             add_address(&to, host, hostaddr, port);
         else
             resolve(&to, host, port);
     }
+    if (to.no_memory)
+        return poly_no_memory(err);
     if (to.count == 0)
         return poly_fail(err, POLY_UNAVAILABLE, "PostgreSQL's host '%s' cannot be found: %s",
                          to.name, to.trouble == NULL ? "no address" : to.trouble);
