@@ -330,8 +330,8 @@ static void resolve(struct addresses *to, const char *host, const char *port)
     freeaddrinfo(found);
 }
 
-/* The nth of a list with commas; NULL: it is empty, or there is no memory, which is remembered: what
- * is taken for empty would lead to another server. *last: there are no more. */
+/* The nth of a list with commas; NULL: it is empty, or there is no memory, which is remembered:
+ * what is taken for empty would lead to another server. *last: there are no more. */
 static const char *part(struct addresses *to, const char *list, int index, bool *last)
 {
     const char *from = list, *end, *copied;
