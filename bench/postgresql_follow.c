@@ -11,14 +11,11 @@
  *
  * The table and the log are made anew by each run.
  */
-#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "common.h"
-#include "polystore.h"
+#include "stranger.h"
 
 enum { WRITERS = 8, SAMPLES = 100000, BATCH = 4096 };
 
@@ -31,6 +28,8 @@ static const char insert_note[] = "INSERT INTO notes(text) VALUES ($1)";
 static const char fill_text[] =
     "INSERT INTO notes(text) SELECT 'word' || n || ' kept beside the window, away from the sun'"
     " FROM generate_series(1, $1::bigint) AS n";
+
+static const char domains[] = "notes: {table: notes, tenant: none, search: {fields: [text]}}";
 
 static atomic_bool over;
 static atomic_ulong written;
@@ -51,43 +50,6 @@ struct sample {
 };
 static struct sample newest;
 static pthread_mutex_t newest_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void must(PGconn *conn, bool good)
-{
-    if (!good)
-        BENCH_DIE("libpq: %s", PQerrorMessage(conn));
-}
-
-static PGconn *connect_bare(const char *url)
-{
-    PGconn *conn = PQconnectdb(url);
-
-    must(conn, PQstatus(conn) == CONNECTION_OK);
-    return conn;
-}
-
-static void finish(PGconn *conn, PGresult *result)
-{
-    must(conn, PQresultStatus(result) == PGRES_COMMAND_OK);
-    PQclear(result);
-}
-
-static struct poly_instance *open_instance(const char *folder, const char *url)
-{
-    char config[1024], data[4096];
-    struct poly_options options = {.config_text = config, .data = data};
-    struct poly_instance *opened;
-    struct poly_error err;
-
-    snprintf(config, sizeof(config),
-             "stores: {relational: {driver: postgresql, url: \"%s\"}}\n"
-             "domains: {notes: {table: notes, tenant: none, search: {fields: [text]}}}\n",
-             url);
-    mkdir(folder, 0755);
-    snprintf(data, sizeof(data), "%s/data", folder);
-    BENCH_OK(poly_open(&options, &opened, &err));
-    return opened;
-}
 
 static bool found(struct poly_session *session, const char *word)
 {
@@ -231,7 +193,7 @@ static void measure_catch_up(const char *records, const char *folder, const char
     finish(conn, PQexecParams(conn, fill_text, 1, NULL, &records, NULL, NULL, 0));
     PQfinish(conn);
     begin = bench_now();
-    instance = open_instance(folder, url);
+    instance = open_instance(folder, url, domains);
     session = open_session();
     snprintf(last, sizeof(last), "word%s", records);
     wait_for(session, last);
@@ -252,7 +214,7 @@ int main(int argc, char **argv)
     conn = connect_bare(argv[argc - 1]);
     finish(conn, PQexec(conn, prepare_text));
     PQfinish(conn);
-    instance = open_instance(argv[argc - 2], argv[argc - 1]);
+    instance = open_instance(argv[argc - 2], argv[argc - 1], domains);
     if (lag) {
         pause_each = WRITERS / strtod(argv[2], NULL);
         measure_lag((unsigned)strtoul(argv[3], NULL, 10), argv[5]);

@@ -6,14 +6,11 @@
  *
  *   bench-postgresql-write ours|pipeline|hand CLIENTS SECONDS FOLDER URL     writes a second
  */
-#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "common.h"
-#include "polystore.h"
+#include "stranger.h"
 
 static const char prepare_text[] =
     "SET client_min_messages = warning;"
@@ -79,12 +76,6 @@ static void write_ours(struct client *client)
 
 /* --- by hand --- */
 
-static void must(PGconn *conn, bool good)
-{
-    if (!good)
-        BENCH_DIE("libpq: %s", PQerrorMessage(conn));
-}
-
 static void send(struct client *client, const char *name, int count, const char *const *values)
 {
     must(client->conn, PQsendQueryPrepared(client->conn, name, count, values, NULL, NULL, 0));
@@ -138,14 +129,6 @@ static void write_by_hand(struct client *client)
     }
 }
 
-static PGconn *connect_bare(const char *url)
-{
-    PGconn *conn = PQconnectdb(url);
-
-    must(conn, PQstatus(conn) == CONNECTION_OK);
-    return conn;
-}
-
 static void open_by_hand(struct client *client, const char *url)
 {
     static const char *const texts[][2] = {
@@ -196,30 +179,11 @@ static double measure(struct client *clients, unsigned count, unsigned seconds)
     return (double)done / (bench_now() - begun);
 }
 
-static struct poly_instance *open_ours(const char *folder, const char *url)
-{
-    char config[1024], data[4096];
-    struct poly_options options = {.config_text = config, .data = data};
-    struct poly_instance *instance;
-    struct poly_error err;
-
-    snprintf(config, sizeof(config),
-             "stores: {relational: {driver: postgresql, url: \"%s\"}}\n"
-             "domains: {items: {table: items, tenant: none}}\n",
-             url);
-    mkdir(folder, 0755);
-    snprintf(data, sizeof(data), "%s/data", folder);
-    BENCH_OK(poly_open(&options, &instance, &err));
-    return instance;
-}
-
 static void prepare(const char *url)
 {
     PGconn *conn = connect_bare(url);
-    PGresult *result = PQexec(conn, prepare_text);
 
-    must(conn, PQresultStatus(result) == PGRES_COMMAND_OK);
-    PQclear(result);
+    finish(conn, PQexec(conn, prepare_text));
     PQfinish(conn);
 }
 
@@ -236,7 +200,7 @@ int main(int argc, char **argv)
     run_number = (unsigned long)time(NULL);
     prepare(argv[5]);
     if (ours)
-        instance = open_ours(argv[4], argv[5]);
+        instance = open_instance(argv[4], argv[5], "items: {table: items, tenant: none}");
     clients = calloc(count, sizeof(*clients));
     if (clients == NULL)
         BENCH_DIE("out of memory");
