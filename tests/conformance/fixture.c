@@ -217,6 +217,14 @@ void fixture_migrate(struct fixture *f)
     assert_ok(poly_migrate_up(f->admin, NULL, &migrations, &err));
 }
 
+void fixture_begin(struct fixture *f, const char *sql, const char *config)
+{
+    fixture_make(f);
+    fixture_migration(f, "0001_tables.sql", sql);
+    fixture_open(f, config);
+    fixture_migrate(f);
+}
+
 void fixture_remove(struct fixture *f)
 {
     if (f->instance != NULL)

@@ -46,6 +46,8 @@ enum poly_status fixture_try_open(struct fixture *f, const char *config,
 void fixture_close(struct fixture *f);
 /* Applies what is in the migrations folder. */
 void fixture_migrate(struct fixture *f);
+/* All of these: with tables made by one migration of plain SQL. */
+void fixture_begin(struct fixture *f, const char *sql, const char *config);
 /* Closes, removes the folder. */
 void fixture_remove(struct fixture *f);
 

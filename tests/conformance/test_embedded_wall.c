@@ -40,10 +40,7 @@ static int setup(void **state)
     static struct fixture f;
     struct poly_error err;
 
-    fixture_make(&f);
-    fixture_migration(&f, "0001_tables.sql", tables);
-    fixture_open(&f, config);
-    fixture_migrate(&f);
+    fixture_begin(&f, tables, config);
     add(&f, "mine", "m1", "My one");
     add(&f, "mine", "m2", "My two");
     add(&f, "yours", "y1", "SECRET one");

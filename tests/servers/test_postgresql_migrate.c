@@ -21,10 +21,7 @@ static int setup(void **state)
 {
     static struct fixture f;
 
-    fixture_make(&f);
-    fixture_migration(&f, "0001_chats.sql", chats);
-    fixture_open(&f, config);
-    fixture_migrate(&f);
+    fixture_begin(&f, chats, config);
     *state = &f;
     return 0;
 }

@@ -33,10 +33,7 @@ static int setup(void **state)
 {
     static struct fixture f;
 
-    fixture_make(&f);
-    fixture_migration(&f, "0001_tables.sql", tables);
-    fixture_open(&f, config);
-    fixture_migrate(&f);
+    fixture_begin(&f, tables, config);
     *state = &f;
     return 0;
 }
