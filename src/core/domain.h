@@ -22,6 +22,19 @@ struct poly_domain_search {
     const char *language;  /* "english" (Porter stemmer) or "none" */
 };
 
+/* One vector of a domain's records. */
+struct poly_domain_vector {
+    const char *name;  /* tells it from the domain's others; "" where there is one */
+    const char *field; /* column, or name in the event's data */
+    uint32_t dimensions;
+    const char *metric;  /* "cosine", "inner", "l2" or "hamming" */
+    const char *element; /* "f32", "f16", "int8" or "binary" */
+    uint32_t m, ef_construction, ef;
+    const char *model;          /* that makes the vectors; NULL: not said */
+    const char *const *filters; /* columns that a search may filter by */
+    size_t filter_count;
+};
+
 /* Exactly one of table and stream is set: it is the owner. */
 struct poly_domain {
     const char *name;
@@ -29,6 +42,8 @@ struct poly_domain {
     const char *stream; /* event category */
     const char *tenant; /* tenant column; NULL: "none". A stream: "session" or NULL */
     struct poly_domain_search search;
+    const struct poly_domain_vector *vectors;
+    size_t vector_count; /* 0: the domain has none */
 };
 
 /* A materialised view of the relational store. */

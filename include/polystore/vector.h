@@ -1,0 +1,154 @@
+/*
+ * Vectors: the records whose embedding is nearest to one that is given.
+ *
+ * A domain says in polystore.yaml which of its columns holds a vector, and of how many dimensions.
+ * The vector is written with its record (a column's value is a JSON array of numbers, or bytes:
+ * little-endian IEEE 754 singles) and follows the log like every other store, so a search that
+ * carries the write's token, and on the embedded default every search after its acknowledgement,
+ * sees it.
+ *
+ * Filters and tenant apply before the k nearest are chosen: k come back whenever k match.
+ */
+#ifndef POLYSTORE_VECTOR_H
+#define POLYSTORE_VECTOR_H
+
+#include "polystore/relational.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * How near two vectors are. Answers come in order of distance, the least first.
+ *
+ *             distance             similarity
+ *   COSINE    1 - cos(a, b)        1 - distance, -1 to 1
+ *   INNER     -(a . b)             a . b
+ *   L2        |a - b|              1 / (1 + distance), 0 to 1
+ *   HAMMING   bits that differ     1 - distance / dimensions; of binary vectors only
+ */
+enum poly_metric { POLY_COSINE, POLY_INNER, POLY_L2, POLY_HAMMING };
+
+/* A condition on a record: a comparison of one of the domain's vector filters, or several
+ * conditions together. */
+enum poly_where_kind { POLY_WHERE_COMPARE, POLY_WHERE_AND, POLY_WHERE_OR, POLY_WHERE_NOT };
+
+struct poly_where {
+    enum poly_where_kind kind;
+    const struct poly_filter *compare;     /* COMPARE */
+    const struct poly_where *const *parts; /* AND, OR: any number; NOT: one */
+    size_t part_count;
+};
+
+/*
+ * From JSON, into the session's arena. {"status": "open"} compares; {"severity": {">=": 3}} names
+ * the operator: = <> < <= > >= in prefix null ({"null": true} or false); several names in one
+ * object must all hold; {"and": [...]}, {"or": [...]}, {"not": {...}}; "meta.$.a.b" is a path
+ * inside a column that holds JSON. POLY_INVALID names what is wrong; docs/vectors.md has the
+ * grammar.
+ */
+POLY_API enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
+                                           const struct poly_where **where,
+                                           struct poly_error *err) POLY_MUST_USE;
+
+enum poly_fusion {
+    POLY_FUSION_RANK,    /* reciprocal rank fusion: sum of weight / (60 + rank) */
+    POLY_FUSION_WEIGHTED /* weight * (score scaled to 0..1 over the candidates) */
+};
+
+/* With full text: the domain must be searchable. */
+struct poly_hybrid {
+    const char *query; /* as for poly_search(); NULL: vectors only */
+    enum poly_fusion fusion;
+    double weight; /* of the vector's side, 0 to 1; the text's has the rest; 0 with .query: 0.5 */
+};
+
+struct poly_vector_query {
+    const char *const *domains; /* NULL-terminated; each with a vector of that shape */
+    const char *name;           /* which of a record's vectors; NULL: its only one */
+    const float *vector;        /* exactly one of vector, like */
+    size_t dimensions;
+    const char *like; /* key of a record (of the first domain) whose vector is meant; it is itself
+                       * left out of the answer */
+    const char
+        *model; /* that made vector; NULL: not said. Another than the domain's: POLY_INVALID */
+    const struct poly_where *where; /* NULL: none */
+    uint32_t limit;                 /* 0: 10; at most 1,000 */
+    uint32_t offset;                /* at most 10,000 */
+    bool has_threshold;
+    double threshold;     /* least similarity of an answer */
+    uint32_t ef;          /* candidates kept while searching; 0: the domain's; at most 10,000 */
+    bool exact;           /* look at every vector that matches */
+    bool vectors;         /* give the vectors back, too */
+    bool rows;            /* … and the records themselves */
+    const char *group;    /* a filter column: at most .group_limit answers for each of its values */
+    uint32_t group_limit; /* 0: 1 */
+    struct poly_hybrid hybrid;
+};
+
+struct poly_match {
+    struct poly_text domain;
+    struct poly_text key;
+    uint64_t version; /* of the record whose vector it is */
+    double distance;  /* NaN: found by its text only */
+    double similarity;
+    double score;        /* what the answer is ordered by, higher is better: the similarity; hybrid:
+                          * of the fusion */
+    const float *vector; /* with .vectors, else NULL; cosine: of length 1 */
+    struct poly_row row; /* with .rows; empty when the record has gone since */
+};
+
+struct poly_matches {
+    const struct poly_match *matches;
+    size_t count;
+    uint64_t generation; /* every match is from this one */
+    size_t dimensions;   /* of the vectors */
+    /* how it was found, over all domains */
+    const char *plan;    /* "exact", "graph", "filtered exact", "filtered graph"; "mixed" */
+    uint64_t candidates; /* records that filter and tenant let through; 0: not counted */
+    uint64_t visited;    /* distances computed */
+};
+
+/*
+ * Nearest first, equal ones by domain and key. POLY_INVALID: a domain without such a vector, wrong
+ * dimensions, NaN or infinity, a zero vector under cosine, a filter that is none of the domain's.
+ * POLY_NOT_FOUND: .like names no record with a vector. POLY_UNAVAILABLE: the index is stopped or
+ * being filled, and no stale answer was asked for with a token.
+ */
+POLY_API enum poly_status poly_vector_search(struct poly_session *session,
+                                             const struct poly_vector_query *query,
+                                             struct poly_matches *matches,
+                                             struct poly_error *err) POLY_MUST_USE;
+
+/* Several at once, in order; all must hold the same snapshot of the index. At most 256. */
+POLY_API enum poly_status poly_vector_search_all(struct poly_session *session,
+                                                 const struct poly_vector_query *queries,
+                                                 size_t count, struct poly_matches *matches,
+                                                 struct poly_error *err) POLY_MUST_USE;
+
+struct poly_vector_stats {
+    struct poly_text domain, name, model;
+    size_t dimensions;
+    enum poly_metric metric;
+    const char *element; /* "f32", "f16", "int8", "binary" */
+    uint32_t m, ef_construction, ef;
+    uint64_t vectors; /* that can be found */
+    uint64_t dead;    /* replaced or deleted, not yet given back */
+    uint64_t linked;  /* of all, in the graph; the rest is scanned */
+    uint64_t memory_bytes, file_bytes;
+    uint64_t saved_position;    /* of the log: what the saved index holds; 0: none is saved */
+    uint64_t searches, visited; /* since the start */
+    double recall; /* of the last live samples against exact, at their k; NaN: none yet */
+    uint64_t samples;
+};
+
+/* Those of the domains that the session may see. A tenant's session: POLY_DENIED without ADMIN,
+ * for the counts are of all tenants. */
+POLY_API enum poly_status poly_vector_stats(struct poly_session *session,
+                                            const struct poly_vector_stats **stats, size_t *count,
+                                            struct poly_error *err) POLY_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,110 @@
+/*
+ * An index and the catalog of its slots, as one thing: put, remove, find, keep on disk. A search
+ * sees the state of one publish(), in vectors, keys and filter values alike.
+ *
+ * On disk a folder: "originals", and for each save N "index.N" and "catalog.N"; "head" names N and
+ * the position, and is renamed into place last, so that a crash leaves the save before. What comes
+ * after the position is not there after a restart: whoever feeds the collection has it and gives it
+ * again.
+ *
+ * Too many dead slots, or a graph made in an order that is bad for the cache, and the collection
+ * writes its live slots into a new index beside the old one (compaction), which answers until then.
+ *
+ * Threads: one at a time puts, removes, publishes, reverts. Any number find. One works and saves.
+ */
+#ifndef POLY_STORES_VECTOR_ENGINE_COLLECTION_H
+#define POLY_STORES_VECTOR_ENGINE_COLLECTION_H
+
+#include "stores/vector/engine/catalog.h"
+
+struct poly_collection;
+
+struct poly_collection_options {
+    struct poly_index_options index; /* .originals is not looked at */
+    const char *const *columns;      /* that one may filter by */
+    size_t column_count;
+    const char *folder; /* made when missing, its parent is there; NULL: in memory only */
+};
+
+/* *position: of the save that was found; 0: none, or it was damaged (and was thrown away, *damaged
+ * says so): the collection is empty. POLY_UNAVAILABLE: the folder cannot be read or made. */
+enum poly_status poly_collection_open(const struct poly_collection_options *options,
+                                      struct poly_collection **collection, uint64_t *position,
+                                      bool *damaged, struct poly_error *err);
+void poly_collection_close(
+    struct poly_collection *collection); /* NULL is accepted; saves nothing */
+/* Removes what poly_collection_open() has made. No effect when it is not there. */
+enum poly_status poly_collection_destroy(const char *folder, struct poly_error *err);
+
+/* Replaces what the key has. vector: of the options' dimensions; refused as poly_vector_pack()
+ * says. */
+enum poly_status poly_collection_put(struct poly_collection *collection,
+                                     const struct poly_catalog_entry *entry, const float *vector,
+                                     struct poly_error *err);
+/* No effect when the key is not there. */
+enum poly_status poly_collection_remove(struct poly_collection *collection, struct poly_text owner,
+                                        struct poly_text key, struct poly_error *err);
+/* position: everything up to there is in. */
+void poly_collection_publish(struct poly_collection *collection, uint64_t position);
+void poly_collection_revert(struct poly_collection *collection);
+
+struct poly_find {
+    const float *vector;           /* or NULL: of like */
+    struct poly_text like;         /* key, of the owner; itself left out */
+    const struct poly_text *owner; /* NULL: of all */
+    const struct poly_where *where;
+    uint32_t limit; /* with offset at most 11,000 */
+    uint32_t offset;
+    float farthest; /* INFINITY: no bound */
+    uint32_t ef;    /* 0: a default by k */
+    bool exact;
+    bool vectors;      /* give them back */
+    const char *group; /* column; NULL: none */
+    uint32_t group_limit;
+    int64_t deadline; /* poly_clock_monotonic(); 0: none */
+};
+
+struct poly_found {
+    struct poly_text owner, key;
+    uint64_t version;
+    float distance;
+    const float *vector; /* NULL when not asked for */
+};
+
+struct poly_finding {
+    const struct poly_found *found; /* nearest first, equal ones by key */
+    size_t count;
+    enum poly_index_plan plan;
+    uint64_t candidates, visited;
+};
+
+/* The answer is in the arena. POLY_NOT_FOUND: no vector under like. Other errors as in index.h and
+ * catalog.h. */
+enum poly_status poly_collection_find(struct poly_collection *collection,
+                                      const struct poly_find *find, struct poly_arena *arena,
+                                      struct poly_finding *finding, struct poly_error *err);
+
+/*
+ * Does what there is to do in the background, until nothing is or *stop: links, compacts.
+ * *more: there is more (it stops after a part of a second, so that the caller can look around).
+ * threads: how many link at a time.
+ */
+enum poly_status poly_collection_work(struct poly_collection *collection, unsigned threads,
+                                      const atomic_bool *stop, bool *more, struct poly_error *err);
+
+/* Makes the published state durable, with its position. No effect when that is saved. */
+enum poly_status poly_collection_save(struct poly_collection *collection, struct poly_error *err);
+/* Position of the last save; any thread. */
+uint64_t poly_collection_saved(const struct poly_collection *collection);
+
+struct poly_collection_numbers {
+    struct poly_index_numbers index;
+    uint64_t live;
+    uint64_t position, saved;
+    uint64_t catalog_bytes, file_bytes;
+    bool compacting;
+};
+void poly_collection_measure(struct poly_collection *collection,
+                             struct poly_collection_numbers *numbers);
+
+#endif
