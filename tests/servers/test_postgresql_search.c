@@ -229,7 +229,7 @@ static void who_was_followed_writes_nothing(void **state)
     struct poly_ts *first = (struct poly_ts *)p->store;
     struct poly_store *second;
     bool leads = true;
-    int64_t fence = atomic_load(&first->fence);
+    int64_t fence = atomic_load(&first->base.fence);
 
     put(p, 1, "", "packages", "a", "{\"name\":\"early\"}");
     second = open_second(p, &leads);
@@ -252,10 +252,10 @@ static void who_was_followed_writes_nothing(void **state)
     }
     assert_false(leads);
     /* The control: it is the fence that kept it from writing. */
-    atomic_store(&first->fence, fence);
+    atomic_store(&first->base.fence, fence);
     on_server(p, "UPDATE poly_search.store SET fence = fence - 1");
     assert_ok(apply_to(p, 1, &late, 1, 2));
-    atomic_store(&first->fence, 0);
+    atomic_store(&first->base.fence, 0);
     driver->close(second);
 }
 

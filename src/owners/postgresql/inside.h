@@ -18,9 +18,9 @@
  *   …60  upgrades
  *   …61  who seals the log
  *   …62  an idempotency key, by hash
- *   …64  and …65 are those of stores/search/postgresql.h
- *   …70  how many connections a process may open: poly_pg_promise()
+ *   …64  and …65: upgrades of the schema poly_search, who applies there: followers/postgresql.h
  *   …66  who refreshes a materialised view, by hash: stores/relational/postgresql_view.c
+ *   …70  how many connections a process may open: poly_pg_promise()
  */
 enum {
     POLY_LOCK_POSITION = 1886350457,

@@ -1,8 +1,6 @@
 /*
  * A batch becomes one statement: lists of documents, which the server joins
- * with what it has. All of it, with the position, is one transaction, which
- * begins by holding two rows: the store's, so that nobody becomes the one who
- * applies in the middle, and the generation's position.
+ * with what it has.
  *
  * Only the last change of a document in a batch is sent: what comes before it
  * would be seen by nobody.
@@ -15,12 +13,6 @@
 #include "stores/search/postgresql.h"
 
 enum { VECTORS_MAX = 1 << 30 };
-
-static const char hold[] = "SELECT fence FROM poly_search.store FOR SHARE";
-static const char hold_position[] =
-    "SELECT applied FROM poly_search.generation WHERE number = $1 FOR UPDATE";
-static const char set_applied[] =
-    "UPDATE poly_search.generation SET applied = $2 WHERE number = $1";
 
 struct change {
     const struct poly_ts_index *index;
@@ -283,29 +275,6 @@ static enum poly_status queue_documents(struct work *w, const struct lists *l)
     return poly_pg_queue(w->pg, w->generation->put, &params, w->err);
 }
 
-static enum poly_status queue_position(struct work *w)
-{
-    struct poly_pg_params params;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)w->generation->number);
-    poly_pg_add_int(&params, (int64_t)w->batch->last);
-    return poly_pg_queue(w->pg, set_applied, &params, w->err);
-}
-
-static enum poly_status take_all(struct work *w)
-{
-    enum poly_status status = POLY_OK;
-
-    while (status == POLY_OK && poly_pg_queued(w->pg) > 0) {
-        PGresult *result = NULL;
-
-        status = poly_pg_next(w->pg, &result, w->err);
-        PQclear(result);
-    }
-    return status;
-}
-
 /* Effects, position and COMMIT in one round trip. */
 static enum poly_status write_all(struct work *w)
 {
@@ -317,80 +286,35 @@ static enum poly_status write_all(struct work *w)
     status = fill_lists(w, &lists);
     if (status == POLY_OK)
         status = queue_documents(w, &lists);
-    if (status == POLY_OK)
-        status = queue_position(w);
-    if (status == POLY_OK)
-        status = poly_pg_queue_commit(w->pg, w->err);
-    return status == POLY_OK ? take_all(w) : status;
+    return status == POLY_OK ? poly_follower_finish(&w->self->base, w->pg,
+                                                    w->generation->base.number, w->batch, w->err)
+                             : status;
 }
 
 /* --- all of it --- */
 
-static enum poly_status check_held(struct work *w, const PGresult *fence, const PGresult *position,
-                                   uint64_t *applied)
-{
-    int64_t ours = atomic_load(&w->self->fence);
-
-    if (PQntuples(fence) == 0 || poly_pg_int(fence, 0, 0) != ours || ours == 0)
-        return poly_fail(w->err, POLY_UNAVAILABLE, "search: another daemon has taken over");
-    if (PQntuples(position) == 0)
-        return poly_fail(w->err, POLY_NOT_FOUND, "search: there is no generation %llu",
-                         (unsigned long long)w->generation->number);
-    *applied = (uint64_t)poly_pg_int(position, 0, 0);
-    return POLY_OK;
-}
-
-/* BEGIN, and the two rows, in one round trip. */
-static enum poly_status begin(struct work *w, uint64_t *applied)
-{
-    PGresult *results[3] = {NULL};
-    struct poly_pg_params params;
-    enum poly_status status =
-        poly_pg_queue(w->pg, poly_pg_begin_text(POLY_PG_COMMITTED, false), NULL, w->err);
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)w->generation->number);
-    if (status == POLY_OK)
-        status = poly_pg_queue(w->pg, hold, NULL, w->err);
-    if (status == POLY_OK)
-        status = poly_pg_queue(w->pg, hold_position, &params, w->err);
-    for (int i = 0; i < 3 && status == POLY_OK; i++)
-        status = poly_pg_next(w->pg, &results[i], w->err);
-    if (status == POLY_OK)
-        status = check_held(w, results[1], results[2], applied);
-    for (int i = 0; i < 3; i++)
-        PQclear(results[i]);
-    return status;
-}
-
-enum poly_status poly_ts_apply(struct poly_ts *self, const struct poly_ts_generation *generation,
+enum poly_status poly_ts_apply(struct poly_follower *self,
+                               const struct poly_follower_generation *generation,
                                struct poly_pg *pg, struct poly_batch *batch, struct poly_error *err)
 {
     struct poly_error own;
-    struct work w = {.self = self,
-                     .generation = generation,
+    struct work w = {.self = (struct poly_ts *)self,
+                     .generation = (const struct poly_ts_generation *)generation,
                      .pg = pg,
                      .batch = batch,
                      .arena = self->arena,
                      .err = err == NULL ? &own : err};
     uint64_t applied = 0;
-    enum poly_status status = begin(&w, &applied);
+    enum poly_status status =
+        poly_follower_begin(self, pg, generation->number, batch, &applied, w.err);
 
-    if (status == POLY_OK && batch->after > applied)
-        status =
-            poly_fail(w.err, POLY_UNAVAILABLE, "search: the server has gone back from %llu to %llu",
-                      (unsigned long long)batch->after, (unsigned long long)applied);
+    if (status != POLY_OK || batch->last <= applied)
+        return status;
     poly_buffer_init(&w.text, VECTORS_MAX);
-    if (status == POLY_OK && batch->last > applied) {
-        status = collect(&w, applied);
-        keep_last(&w);
-        if (status == POLY_OK)
-            status = write_all(&w);
-    }
+    status = collect(&w, applied);
+    keep_last(&w);
+    if (status == POLY_OK)
+        status = write_all(&w);
     poly_buffer_release(&w.text);
-    status = poly_ts_gone(pg, generation->number, status, w.err);
-    if (poly_pg_queued(pg) > 0)
-        poly_pg_drop(pg);
-    poly_pg_roll_back(pg);
     return status;
 }

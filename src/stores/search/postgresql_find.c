@@ -257,7 +257,7 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
 {
     const struct poly_search_request *r = f->request;
     const struct scope *scope = &f->scopes[place];
-    unsigned long long number = (unsigned long long)f->generation->number;
+    unsigned long long number = (unsigned long long)f->generation->base.number;
     int first = params->count + 1;
 
     poly_pg_add_text(params, scope->match);
@@ -308,7 +308,7 @@ static void print_page(struct find *f, struct poly_buffer *sql, struct poly_pg_p
                        " LEFT JOIN document ON true ORDER BY score DESC, scope, key",
                        params->count - 1, params->count,
                        r->highlight ? "array_to_json(d.fields)::text" : "NULL::text",
-                       (unsigned long long)f->generation->number);
+                       (unsigned long long)f->generation->base.number);
 }
 
 static enum poly_status print_all(struct find *f, struct poly_buffer *sql,
@@ -394,7 +394,7 @@ static enum poly_status fill_page(struct find *f, const PGresult *rows, struct p
         status = fill_hit(f, rows, (int)i, &list[i]);
     if (status == POLY_OK)
         *hits = (struct poly_hits){list, count, (uint64_t)poly_pg_int(rows, 0, 0),
-                                   f->generation->number};
+                                   f->generation->base.number};
     return status;
 }
 
@@ -425,8 +425,8 @@ static enum poly_status ask(struct find *f, struct poly_hits *hits)
     poly_buffer_init(&sql, POLY_MAX_SQL);
     status = print_all(f, &sql, &params);
     if (status == POLY_OK)
-        status =
-            poly_ts_gone(f->pg, f->generation->number, run(f, sql.data, &params, &rows), f->err);
+        status = poly_follower_gone(&f->self->base, f->pg, f->generation->base.number,
+                                    run(f, sql.data, &params, &rows), f->err);
     poly_buffer_release(&sql);
     if (status == POLY_OK)
         status = fill_page(f, rows, hits);
@@ -459,6 +459,6 @@ enum poly_status poly_ts_find(struct poly_ts *self, const struct poly_ts_generat
         return status;
     if (any)
         return ask(&f, hits);
-    *hits = (struct poly_hits){.generation = generation->number};
+    *hits = (struct poly_hits){.generation = generation->base.number};
     return POLY_OK;
 }

@@ -1,7 +1,6 @@
 /*
  * A generation is one table, poly_search.documents_NUMBER, beside what it says
- * of itself: which domains it indexes, and how. So an index always fits its own
- * words, whatever polystore.yaml says by now.
+ * of itself.
  *
  * A document's tsvector has, beside its words, one that stands for its domain
  * and tenant, and every query asks for it: a tenant's documents are found by
@@ -16,27 +15,12 @@
 #include "core/config.h"
 #include "stores/search/postgresql.h"
 
-enum { ARENA_MAX = 64 * 1024 * 1024, FORMAT = 1 };
-
-static const char upgrade_lock[] = "SELECT pg_advisory_xact_lock(1886350464, 0)";
 static const char tables[] =
-    "CREATE SCHEMA IF NOT EXISTS poly_search;"
-    /* one row: who applies, and since which of those who did */
-    "CREATE TABLE IF NOT EXISTS poly_search.store(one bool PRIMARY KEY DEFAULT true CHECK (one),"
-    " format int NOT NULL, instance bytea NOT NULL, fence bigint NOT NULL DEFAULT 0,"
-    " holder text NOT NULL DEFAULT '', backend int NOT NULL DEFAULT 0,"
-    " seen timestamptz NOT NULL DEFAULT now(), wanted text NOT NULL DEFAULT '',"
-    " wanted_at timestamptz NOT NULL DEFAULT now());"
-    "CREATE TABLE IF NOT EXISTS poly_search.generation(number bigint PRIMARY KEY,"
-    " applied bigint NOT NULL);"
     "CREATE TABLE IF NOT EXISTS poly_search.domain(generation bigint, number int,"
     " name text NOT NULL, source text NOT NULL, stream bool NOT NULL, tenants bool NOT NULL,"
     " tokenizer text NOT NULL, language text NOT NULL, fields text[] NOT NULL,"
     " letters text NOT NULL, filters text[] NOT NULL, PRIMARY KEY (generation, number));";
-static const char claim[] = "INSERT INTO poly_search.store(format, instance) VALUES ($1, $2)"
-                            " ON CONFLICT DO NOTHING";
-static const char whose[] =
-    "SELECT format, instance, current_setting('server_encoding') FROM poly_search.store";
+static const char *const parts[] = {"documents", "stats", NULL};
 
 /* deleted: the row stays, so that a late change finds it and stops. */
 static const char make[] =
@@ -48,14 +32,6 @@ static const char make[] =
     "ALTER TABLE poly_search.documents_@ ALTER COLUMN words SET STATISTICS 1000;"
     "CREATE TABLE poly_search.stats_@(domain int, tenant text COLLATE \"C\","
     " documents bigint NOT NULL, words bigint NOT NULL, PRIMARY KEY (domain, tenant));";
-static const char remove_tables[] = "DROP TABLE IF EXISTS poly_search.documents_@;"
-                                    "DROP TABLE IF EXISTS poly_search.stats_@;";
-static const char add[] = "INSERT INTO poly_search.generation VALUES ($1, 0)";
-static const char remove_row[] = "DELETE FROM poly_search.generation WHERE number = $1";
-static const char remove_domains[] = "DELETE FROM poly_search.domain WHERE generation = $1";
-static const char exists[] = "SELECT number FROM poly_search.generation WHERE number = $1"
-                             " AND to_regclass('poly_search.documents_' || number) IS NOT NULL"
-                             " AND to_regclass('poly_search.stats_' || number) IS NOT NULL";
 static const char add_domain[] =
     "INSERT INTO poly_search.domain VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 static const char domains[] =
@@ -94,118 +70,7 @@ static const char positions[] = "SELECT DISTINCT position FROM poly_search.docum
                                 " WHERE position > $1 ORDER BY position LIMIT $2";
 static const char count[] = "SELECT coalesce(sum(documents), 0)::bigint FROM poly_search.stats_@";
 
-/* --- SQL from templates --- */
-
-static void expand(struct poly_buffer *out, const char *template, uint64_t generation)
-{
-    for (const char *s = template; *s != '\0'; s++) {
-        if (*s == '@')
-            poly_buffer_printf(out, "%llu", (unsigned long long)generation);
-        else
-            poly_buffer_char(out, *s);
-    }
-}
-
-static enum poly_status exec(struct poly_pg *pg, const char *template, uint64_t generation,
-                             struct poly_error *err)
-{
-    struct poly_buffer sql;
-    enum poly_status status;
-
-    poly_buffer_init(&sql, POLY_MAX_SQL);
-    expand(&sql, template, generation);
-    status = poly_buffer_ok(&sql) ? poly_pg_exec(pg, sql.data, err) : poly_no_memory(err);
-    poly_buffer_release(&sql);
-    return status;
-}
-
-static const char *build(struct poly_ts_generation *g, const char *template)
-{
-    struct poly_buffer out;
-    const char *sql = NULL;
-
-    poly_buffer_init(&out, POLY_MAX_SQL);
-    expand(&out, template, g->number);
-    if (poly_buffer_ok(&out))
-        sql = poly_arena_copy(g->arena, out.data, out.size);
-    poly_buffer_release(&out);
-    return sql;
-}
-
-/* --- the schema --- */
-
-static enum poly_status check_schema(const struct poly_ts *self, const PGresult *row,
-                                     struct poly_error *err)
-{
-    struct poly_text id = poly_pg_bytes(row, 0, 1);
-
-    if (strcmp(poly_pg_text(row, 0, 2).data, "UTF8") != 0)
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "search: the database has the encoding %.40s; it must be UTF8",
-                         poly_pg_text(row, 0, 2).data);
-    if (poly_pg_int(row, 0, 0) != FORMAT)
-        return poly_fail(err, POLY_CORRUPT,
-                         "search: schema poly_search has format %lld, this version knows %d",
-                         (long long)poly_pg_int(row, 0, 0), FORMAT);
-    if (id.size != sizeof(self->instance) || memcmp(id.data, self->instance, id.size) != 0)
-        return poly_fail(err, POLY_CONFLICT,
-                         "search: schema poly_search of this database is another instance's; name "
-                         "a database of its own in stores.search.url, or drop the schema");
-    return POLY_OK;
-}
-
-static enum poly_status make_schema(struct poly_ts *self, struct poly_pg *pg,
-                                    struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *row = NULL;
-    enum poly_status status = poly_pg_exec(pg, upgrade_lock, err);
-
-    if (status == POLY_OK)
-        status = poly_pg_exec(pg, tables, err);
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, FORMAT);
-    poly_pg_add_bytes(&params, self->instance, sizeof(self->instance));
-    if (status == POLY_OK)
-        status = poly_pg_done(pg, claim, &params, NULL, err);
-    if (status == POLY_OK)
-        status = poly_pg_run(pg, whose, NULL, &row, err);
-    if (status == POLY_OK)
-        status = check_schema(self, row, err);
-    PQclear(row);
-    return status;
-}
-
-enum poly_status poly_ts_schema(struct poly_ts *self, struct poly_pg *pg, struct poly_error *err)
-{
-    enum poly_status status = poly_pg_begin(pg, POLY_PG_COMMITTED, false, err);
-
-    if (status == POLY_OK)
-        status = make_schema(self, pg, err);
-    if (status == POLY_OK)
-        return poly_pg_commit(pg, err);
-    poly_pg_roll_back(pg);
-    return status;
-}
-
-/* --- making and dropping --- */
-
-static enum poly_status is_there(struct poly_pg *pg, uint64_t number, bool *there,
-                                 struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)number);
-    status = poly_pg_run(pg, exists, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    *there = PQntuples(rows) > 0;
-    PQclear(rows);
-    return POLY_OK;
-}
+/* --- writing down what a generation is --- */
 
 /*
  * A letter for each field. Up to four fields have one of their own; of more, those that weigh most,
@@ -252,84 +117,19 @@ static enum poly_status add_index(struct poly_pg *pg, uint64_t generation, int64
     return poly_pg_done(pg, add_domain, &params, NULL, err);
 }
 
-/* Forgets what is known of a generation, without giving its texts back. */
-static void retire(struct poly_ts *self, uint64_t number)
-{
-    pthread_mutex_lock(&self->lock);
-    for (struct poly_ts_generation *g = self->generations; g != NULL; g = g->next)
-        g->dropped = g->dropped || g->number == number;
-    pthread_mutex_unlock(&self->lock);
-}
-
-static enum poly_status on_number(struct poly_pg *pg, const char *sql, uint64_t number,
-                                  struct poly_error *err)
-{
-    struct poly_pg_params params;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)number);
-    return poly_pg_done(pg, sql, &params, NULL, err);
-}
-
-enum poly_status poly_ts_make(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
-                              struct poly_error *err)
+static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                 struct poly_error *err)
 {
     const struct poly_config *config = self->config;
-    bool there = false;
-    enum poly_status status = is_there(pg, number, &there, err);
+    enum poly_status status = POLY_OK;
 
-    if (status != POLY_OK || there)
-        return status;
-    status = poly_ts_drop(self, pg, number, err); /* what somebody has left of it */
-    if (status == POLY_OK)
-        status = exec(pg, make, number, err);
-    if (status == POLY_OK)
-        status = on_number(pg, add, number, err);
     for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
         if (config->domains[i].search.field_count > 0)
             status = add_index(pg, number, (int64_t)i + 1, &config->domains[i], err);
     return status;
 }
 
-enum poly_status poly_ts_drop(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
-                              struct poly_error *err)
-{
-    enum poly_status status = exec(pg, remove_tables, number, err);
-
-    if (status == POLY_OK)
-        status = on_number(pg, remove_domains, number, err);
-    if (status == POLY_OK)
-        status = on_number(pg, remove_row, number, err);
-    if (status == POLY_OK)
-        retire(self, number);
-    return status;
-}
-
 /* --- loading --- */
-
-/* A JSON array of texts, into the arena. */
-static enum poly_status load_names(struct poly_arena *arena, struct poly_text json,
-                                   const char *const **names, size_t *size, struct poly_error *err)
-{
-    json_t *array;
-    const char **list;
-    enum poly_status status = poly_json_parse(json.data, json.size, &array, err);
-
-    if (status != POLY_OK)
-        return status;
-    list = poly_arena_array(arena, json_array_size(array) + 1, sizeof(*list));
-    for (size_t i = 0; list != NULL && i < json_array_size(array) && status == POLY_OK; i++) {
-        json_t *name = json_array_get(array, i);
-
-        list[i] = poly_arena_copy(arena, json_string_value(name), json_string_length(name));
-        if (list[i] == NULL)
-            status = poly_no_memory(err);
-    }
-    *names = list;
-    *size = json_array_size(array);
-    json_decref(array);
-    return list == NULL ? poly_no_memory(err) : status;
-}
 
 static double weight_of(const struct poly_config *config, const char *domain, const char *field)
 {
@@ -371,18 +171,19 @@ static bool sound(const struct poly_ts_index *index)
     return true;
 }
 
-static enum poly_status load_index(struct poly_ts *self, struct poly_ts_generation *g,
+static enum poly_status load_index(struct poly_follower *self, struct poly_ts_generation *g,
                                    const PGresult *rows, int row, struct poly_error *err)
 {
     struct poly_ts_index *index = &g->indexes[row];
+    struct poly_arena *arena = g->base.arena;
     struct poly_text name = poly_pg_text(rows, row, 1), source = poly_pg_text(rows, row, 2);
     struct poly_text letters = poly_pg_text(rows, row, 7);
     enum poly_status status;
 
     index->number = poly_pg_int(rows, row, 0);
-    index->name = poly_arena_copy(g->arena, name.data, name.size);
-    index->source = poly_arena_copy(g->arena, source.data, source.size);
-    index->letters = poly_arena_copy(g->arena, letters.data, letters.size);
+    index->name = poly_arena_copy(arena, name.data, name.size);
+    index->source = poly_arena_copy(arena, source.data, source.size);
+    index->letters = poly_arena_copy(arena, letters.data, letters.size);
     index->stream = poly_pg_bool(rows, row, 3);
     index->tenants = poly_pg_bool(rows, row, 4);
     index->kind = strcmp(poly_pg_text(rows, row, 5).data, "trigram") == 0   ? POLY_WORDS_TRIGRAM
@@ -390,11 +191,11 @@ static enum poly_status load_index(struct poly_ts *self, struct poly_ts_generati
                                                                             : POLY_WORDS_PLAIN;
     if (index->name == NULL || index->source == NULL || index->letters == NULL)
         return poly_no_memory(err);
-    status = load_names(g->arena, poly_pg_text(rows, row, 8), &index->names.fields,
-                        &index->names.field_count, err);
+    status = poly_follower_names(arena, poly_pg_text(rows, row, 8), &index->names.fields,
+                                 &index->names.field_count, err);
     if (status == POLY_OK)
-        status = load_names(g->arena, poly_pg_text(rows, row, 9), &index->names.filters,
-                            &index->names.filter_count, err);
+        status = poly_follower_names(arena, poly_pg_text(rows, row, 9), &index->names.filters,
+                                     &index->names.filter_count, err);
     if (status == POLY_OK && !sound(index))
         return poly_fail(err, POLY_CORRUPT, "search: poly_search.domain has been changed");
     if (status == POLY_OK)
@@ -402,7 +203,7 @@ static enum poly_status load_index(struct poly_ts *self, struct poly_ts_generati
     return status;
 }
 
-static enum poly_status load_indexes(struct poly_ts *self, struct poly_pg *pg,
+static enum poly_status load_indexes(struct poly_follower *self, struct poly_pg *pg,
                                      struct poly_ts_generation *g, struct poly_error *err)
 {
     struct poly_pg_params params;
@@ -410,12 +211,12 @@ static enum poly_status load_indexes(struct poly_ts *self, struct poly_pg *pg,
     enum poly_status status;
 
     poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)g->number);
+    poly_pg_add_int(&params, (int64_t)g->base.number);
     status = poly_pg_run(pg, domains, &params, &rows, err);
     if (status != POLY_OK)
         return status;
     g->index_count = (size_t)PQntuples(rows);
-    g->indexes = poly_arena_array(g->arena, g->index_count + 1, sizeof(*g->indexes));
+    g->indexes = poly_arena_array(g->base.arena, g->index_count + 1, sizeof(*g->indexes));
     if (g->indexes == NULL)
         status = poly_no_memory(err);
     for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
@@ -424,74 +225,22 @@ static enum poly_status load_indexes(struct poly_ts *self, struct poly_pg *pg,
     return status;
 }
 
-/* The generation's own memory holds the generation too: one free gives all back. */
-static enum poly_status load(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
-                             struct poly_ts_generation **generation, struct poly_error *err)
+static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
+                             struct poly_follower_generation *generation, struct poly_error *err)
 {
-    struct poly_arena *arena = poly_arena_new(ARENA_MAX);
-    struct poly_ts_generation *g = arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*g));
-    bool there = false;
-    enum poly_status status;
+    struct poly_ts_generation *g = (struct poly_ts_generation *)generation;
+    struct poly_arena *arena = g->base.arena;
 
-    if (g == NULL) {
-        poly_arena_free(arena);
-        return poly_no_memory(err);
-    }
-    g->arena = arena;
-    g->number = number;
     g->forms = poly_arena_alloc(arena, sizeof(*g->forms));
-    if (g->forms == NULL) {
-        poly_arena_free(arena);
+    g->put = poly_follower_text(self, arena, g->base.number, put);
+    g->count = poly_follower_text(self, arena, g->base.number, count);
+    g->positions = poly_follower_text(self, arena, g->base.number, positions);
+    if (g->forms == NULL || g->put == NULL || g->count == NULL || g->positions == NULL)
         return poly_no_memory(err);
-    }
-    status = is_there(pg, number, &there, err);
-    if (status == POLY_OK && !there)
-        status = poly_fail(err, POLY_NOT_FOUND, "search: there is no generation %llu",
-                           (unsigned long long)number);
-    g->put = build(g, put);
-    g->count = build(g, count);
-    g->positions = build(g, positions);
-    if (status == POLY_OK && (g->put == NULL || g->count == NULL || g->positions == NULL))
-        status = poly_no_memory(err);
-    if (status == POLY_OK)
-        status = load_indexes(self, pg, g, err);
-    if (status == POLY_OK)
-        *generation = g;
-    else
-        poly_arena_free(arena);
-    return status;
+    return load_indexes(self, pg, g, err);
 }
 
-static struct poly_ts_generation *known(struct poly_ts *self, uint64_t number)
-{
-    struct poly_ts_generation *g = self->generations;
-
-    while (g != NULL && (g->number != number || g->dropped))
-        g = g->next;
-    return g;
-}
-
-enum poly_status poly_ts_find_generation(struct poly_ts *self, struct poly_pg *pg, uint64_t number,
-                                         const struct poly_ts_generation **generation,
-                                         struct poly_error *err)
-{
-    struct poly_ts_generation *g;
-    enum poly_status status = POLY_OK;
-
-    pthread_mutex_lock(&self->lock);
-    g = known(self, number);
-    if (g == NULL) {
-        status = load(self, pg, number, &g, err);
-        if (status == POLY_OK) {
-            g->next = self->generations;
-            self->generations = g;
-        }
-    }
-    pthread_mutex_unlock(&self->lock);
-    if (status == POLY_OK)
-        *generation = g;
-    return status;
-}
+/* --- asking --- */
 
 const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *generation,
                          const char *sql)
@@ -499,26 +248,17 @@ const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *
     struct poly_ts_forms *forms = generation->forms;
     const char *text = NULL;
 
-    pthread_mutex_lock(&self->lock);
+    pthread_mutex_lock(&self->base.lock);
     for (size_t i = 0; i < forms->count && text == NULL; i++)
         if (strcmp(forms->texts[i], sql) == 0)
             text = forms->texts[i];
     if (text == NULL && forms->count < POLY_TS_FORMS) {
-        text = poly_arena_copy(generation->arena, sql, strlen(sql));
+        text = poly_arena_copy(generation->base.arena, sql, strlen(sql));
         if (text != NULL)
             forms->texts[forms->count++] = text;
     }
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_unlock(&self->base.lock);
     return text;
-}
-
-enum poly_status poly_ts_gone(const struct poly_pg *pg, uint64_t number, enum poly_status status,
-                              struct poly_error *err)
-{
-    if (status == POLY_OK || strcmp(poly_pg_state(pg), "42P01") != 0)
-        return status;
-    return poly_fail(err, POLY_NOT_FOUND, "search: there is no generation %llu",
-                     (unsigned long long)number);
 }
 
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
@@ -530,12 +270,19 @@ const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *gener
     return NULL;
 }
 
-void poly_ts_generations_free(struct poly_ts *self)
-{
-    while (self->generations != NULL) {
-        struct poly_ts_generation *next = self->generations->next;
-
-        poly_arena_free(self->generations->arena);
-        self->generations = next;
-    }
-}
+/* How many documents have a word decides how they are best found: each search is planned for its
+ * own. */
+const struct poly_follower_kind poly_ts_kind = {
+    .driver = &poly_search_postgresql.base,
+    .schema = "poly_search",
+    .format = 1,
+    .lock = 1886350464,
+    .session = "SET plan_cache_mode = force_custom_plan",
+    .tables = tables,
+    .parts = parts,
+    .make = make,
+    .size = sizeof(struct poly_ts_generation),
+    .describe = describe,
+    .load = load,
+    .apply = poly_ts_apply,
+};

@@ -11,32 +11,12 @@
  * A command (rebuild, skip …) may come to any daemon. It is run by the one that
  * applies: the other says that it wants to be it, and is let.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "base/clock.h"
-#include "stores/search/postgresql.h"
+#include "followers/postgresql.h"
 
 enum { LOOK_US = 500000, WAIT_US = 2000000 };
 
-/* The lock; else, whether the holder has not been heard of, and another one is waiting. */
-static const char try_lock[] = "SELECT pg_try_advisory_lock(1886350465, 0) FROM poly_search.store"
-                               " WHERE wanted IN ('', $1) OR wanted_at < now() - interval '5 s'";
-static const char take[] =
-    "UPDATE poly_search.store SET fence = fence + 1, holder = $1, backend = pg_backend_pid(),"
-    " seen = clock_timestamp(), wanted = '' RETURNING fence";
-static const char still[] =
-    "UPDATE poly_search.store SET seen = clock_timestamp() WHERE fence = $1 RETURNING"
-    " wanted NOT IN ('', $2) AND wanted_at > now() - interval '5 s'";
-static const char want[] =
-    "UPDATE poly_search.store SET wanted = $1, wanted_at = clock_timestamp()";
-static const char follow_lost[] =
-    "SELECT pg_terminate_backend(l.pid) FROM poly_search.store AS s JOIN pg_locks AS l"
-    " ON l.locktype = 'advisory' AND l.classid = 1886350465 AND l.objid = 0 AND l.objsubid = 2"
-    " AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname ="
-    " current_database()) WHERE s.seen < clock_timestamp() - interval '5 s'";
-
-void poly_ts_resign(struct poly_ts *self)
+void poly_follower_resign(struct poly_follower *self)
 {
     atomic_store(&self->fence, 0);
     poly_pg_close(self->leader); /* and with it goes the lock */
@@ -44,8 +24,8 @@ void poly_ts_resign(struct poly_ts *self)
 }
 
 /* A first row's first column, if there is one. */
-static enum poly_status ask(struct poly_ts *self, const char *sql, int64_t number, bool *row,
-                            int64_t *value, struct poly_error *err)
+static enum poly_status ask(struct poly_follower *self, enum poly_follower_sql sql, int64_t number,
+                            bool *row, int64_t *value, struct poly_error *err)
 {
     struct poly_pg_params params;
     PGresult *result;
@@ -55,7 +35,7 @@ static enum poly_status ask(struct poly_ts *self, const char *sql, int64_t numbe
     if (number > 0)
         poly_pg_add_int(&params, number);
     poly_pg_add_text(&params, poly_text(self->name));
-    status = poly_pg_run(self->leader, sql, &params, &result, err);
+    status = poly_pg_run(self->leader, self->sql[sql], &params, &result, err);
     if (status != POLY_OK)
         return status;
     *row = PQntuples(result) > 0;
@@ -64,46 +44,48 @@ static enum poly_status ask(struct poly_ts *self, const char *sql, int64_t numbe
     return POLY_OK;
 }
 
-static enum poly_status keep(struct poly_ts *self, struct poly_error *err)
+static enum poly_status keep(struct poly_follower *self, struct poly_error *err)
 {
     int64_t wanted = 0;
     bool row = false;
-    enum poly_status status = ask(self, still, atomic_load(&self->fence), &row, &wanted, err);
+    enum poly_status status =
+        ask(self, POLY_FOLLOWER_STILL, atomic_load(&self->fence), &row, &wanted, err);
 
     if (status != POLY_OK || !row || wanted != 0)
-        poly_ts_resign(self);
+        poly_follower_resign(self);
     return status;
 }
 
-static enum poly_status take_over(struct poly_ts *self, bool wanted, struct poly_error *err)
+static enum poly_status take_over(struct poly_follower *self, bool wanted, struct poly_error *err)
 {
     int64_t got = 0, fence = 0;
     bool row = false;
     enum poly_status status = POLY_OK;
 
     if (wanted)
-        status = ask(self, want, 0, &row, &got, err);
+        status = ask(self, POLY_FOLLOWER_WANT, 0, &row, &got, err);
     if (status == POLY_OK)
-        status = poly_pg_done(self->leader, follow_lost, NULL, NULL, err);
+        status = poly_pg_done(self->leader, self->sql[POLY_FOLLOWER_END_LOST], NULL, NULL, err);
     if (status == POLY_OK)
-        status = ask(self, try_lock, 0, &row, &got, err);
+        status = ask(self, POLY_FOLLOWER_TRY, 0, &row, &got, err);
     if (status == POLY_OK && got != 0)
-        status = ask(self, take, 0, &row, &fence, err);
+        status = ask(self, POLY_FOLLOWER_TAKE, 0, &row, &fence, err);
     if (status == POLY_OK)
         atomic_store(&self->fence, fence);
     return status;
 }
 
-static enum poly_status promise(struct poly_ts *self, int64_t deadline, struct poly_error *err)
+static enum poly_status promise(struct poly_follower *self, int64_t deadline,
+                                struct poly_error *err)
 {
     poly_pg_deadline(self->leader, deadline);
     return poly_pg_promise(self->leader, self->connections, err);
 }
 
-enum poly_status poly_ts_lead(struct poly_store *store, bool wanted, bool *leads,
-                              struct poly_error *err)
+enum poly_status poly_follower_lead(struct poly_store *store, bool wanted, bool *leads,
+                                    struct poly_error *err)
 {
-    struct poly_ts *self = poly_ts_of(store);
+    struct poly_follower *self = poly_follower_of(store);
     int64_t now = poly_clock_monotonic();
     enum poly_status status = POLY_OK;
 
@@ -111,7 +93,7 @@ enum poly_status poly_ts_lead(struct poly_store *store, bool wanted, bool *leads
     if (now - self->looked < LOOK_US && (*leads || !wanted))
         return POLY_OK;
     if (self->leader != NULL && poly_pg_lost(self->leader))
-        poly_ts_resign(self);
+        poly_follower_resign(self);
     if (self->leader == NULL) {
         status = poly_pg_open(self->target, now + WAIT_US, &self->leader, err);
         if (status == POLY_OK)
@@ -123,7 +105,7 @@ enum poly_status poly_ts_lead(struct poly_store *store, bool wanted, bool *leads
     }
     self->looked = now;
     if (status != POLY_OK)
-        poly_ts_resign(self);
+        poly_follower_resign(self);
     *leads = atomic_load(&self->fence) != 0;
     return status;
 }
