@@ -4,7 +4,7 @@
 #include "base/assert.h"
 #include "base/json.h"
 #include "fuzz.h"
-#include "stores/search/extract.h"
+#include "followers/extract.h"
 
 static const char *const fields[] = {"a", "title"};
 static const char *const filters[] = {"a", "n"};

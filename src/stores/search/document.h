@@ -1,31 +1,10 @@
-/* From a record of the log to a document: what every search engine does alike. */
+/* Which records search is about. */
 #ifndef POLY_STORES_SEARCH_DOCUMENT_H
 #define POLY_STORES_SEARCH_DOCUMENT_H
 
-#include "base/arena.h"
 #include "core/driver.h"
 
 /* Is it the name of a domain that is searched, or the category of its streams? */
 bool poly_document_wants(const struct poly_config *config, struct poly_text domain);
-/* Does a record make or remove a document of an index? source: the domain's name, or a stream's
- * category. Changes belong to the domain of their name, events to those that follow their category.
- */
-bool poly_document_concerns(const char *source, bool stream, const struct poly_record *record);
-bool poly_document_removes(const struct poly_record *record);
-/* Has it text to index? Else the document is empty. */
-bool poly_document_has_json(const struct poly_record *record);
-
-/* The document's key: the record's; an event is a document of its own: "order-42@7". A view, or in
- * the arena. */
-enum poly_status poly_document_key(const struct poly_record *record, bool stream,
-                                   struct poly_arena *arena, struct poly_text *key,
-                                   struct poly_error *err);
-
-/* The batch stops at this record; puts its name before the message that is there. */
-enum poly_status poly_document_poison(struct poly_batch *batch, const struct poly_record *record,
-                                      enum poly_status status, struct poly_error *err);
-/* Poisons a record whose data is no JSON. */
-enum poly_status poly_document_check(struct poly_batch *batch, const struct poly_record *record,
-                                     struct poly_error *err);
 
 #endif

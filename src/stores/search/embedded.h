@@ -6,7 +6,7 @@
 
 #include "base/sqlite.h"
 #include "stores/search/driver.h"
-#include "stores/search/extract.h"
+#include "followers/extract.h"
 
 /*
  * One domain in one generation. What it indexes, and how, was written down when

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "stores/search/document.h"
+#include "followers/document.h"
 #include "stores/search/embedded.h"
 
 struct change {
@@ -75,7 +75,7 @@ static enum poly_status collect(struct work *w, uint64_t applied)
             if (poly_document_concerns(g->indexes[j].source, g->indexes[j].stream, record))
                 w->changes[w->count++] = (struct change){.index = &g->indexes[j], .record = record};
         if (w->count > before)
-            status = poly_document_check(w->batch, record, w->err);
+            status = poly_document_check("search", w->batch, record, w->err);
         if (status != POLY_OK)
             return status;
     }
@@ -405,7 +405,7 @@ static enum poly_status write_document(struct work *w, const struct change *firs
         status = put_text(w, last);
     poly_arena_rewind(w->arena, mark);
     if (status == POLY_INVALID || status == POLY_LIMIT)
-        return poly_document_poison(w->batch, last->record, status, w->err);
+        return poly_document_poison("search", w->batch, last->record, status, w->err);
     return status;
 }
 

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "followers/postgresql.h"
 #include "stores/search/driver.h"
-#include "stores/search/extract.h"
+#include "followers/extract.h"
 #include "stores/search/postgresql_words.h"
 
 /* One domain in one generation, as it was when the generation was made. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "stores/search/document.h"
+#include "followers/document.h"
 #include "stores/search/postgresql.h"
 
 enum { VECTORS_MAX = 1 << 30 };
@@ -53,7 +53,7 @@ static enum poly_status collect_one(struct work *w, const struct poly_record *re
         if (!poly_document_concerns(index->source, index->stream, record))
             continue;
         if (!checked)
-            status = poly_document_check(w->batch, record, w->err);
+            status = poly_document_check("search", w->batch, record, w->err);
         checked = true;
         *change = (struct change){.index = index, .record = record, .sequence = w->count};
         change->tenant = index->tenants ? record->tenant : poly_text("");
@@ -181,7 +181,7 @@ static enum poly_status print_document(struct work *w, const struct change *chan
     enum poly_status status = poly_extract(json, &index->names, w->arena, texts, filters, w->err);
 
     if (status != POLY_OK)
-        return poly_document_poison(w->batch, change->record, status, w->err);
+        return poly_document_poison("search", w->batch, change->record, status, w->err);
     piece->words = out->size;
     status = print_words(w, change, texts, &words);
     piece->words_size = out->size - piece->words;

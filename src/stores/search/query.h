@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/status.h"
-#include "stores/search/extract.h"
+#include "followers/extract.h"
 
 enum poly_query_type {
     POLY_QUERY_TERM, /* a word or a phrase */

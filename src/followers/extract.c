@@ -4,7 +4,7 @@
  * without escapes is a view into it. The text has been checked before, yet
  * every step looks at the end: nothing here can run over it.
  */
-#include "stores/search/extract.h"
+#include "followers/extract.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Fields of a JSON object, without a tree: what an index takes of a document. */
-#ifndef POLY_STORES_SEARCH_EXTRACT_H
-#define POLY_STORES_SEARCH_EXTRACT_H
+#ifndef POLY_FOLLOWERS_EXTRACT_H
+#define POLY_FOLLOWERS_EXTRACT_H
 
 #include <stdbool.h>
 
