@@ -37,14 +37,14 @@ void poly_collection_close(
 enum poly_status poly_collection_destroy(const char *folder, struct poly_error *err);
 
 /* Replaces what the key has. vector: of the options' dimensions; refused as poly_vector_pack()
- * says. */
+ * says, with no effect. After any other error put, remove and publish are refused until revert. */
 enum poly_status poly_collection_put(struct poly_collection *collection,
                                      const struct poly_catalog_entry *entry, const float *vector,
                                      struct poly_error *err);
-/* No effect when the key is not there. */
+/* No effect when the key is not there. Errors: as of put. */
 enum poly_status poly_collection_remove(struct poly_collection *collection, struct poly_text owner,
                                         struct poly_text key, struct poly_error *err);
-/* position: everything up to there is in. */
+/* position: everything up to there is in. Not after an error: that is a bug of the caller. */
 void poly_collection_publish(struct poly_collection *collection, uint64_t position);
 void poly_collection_revert(struct poly_collection *collection);
 
@@ -87,13 +87,21 @@ enum poly_status poly_collection_find(struct poly_collection *collection,
 /*
  * Does what there is to do in the background, until nothing is or *stop: links, compacts.
  * *more: there is more (it stops after a part of a second, so that the caller can look around).
- * threads: how many link at a time.
+ * threads: how many link at a time. An error leaves the collection as it was; a compaction that
+ * failed is tried again after a minute.
  */
 enum poly_status poly_collection_work(struct poly_collection *collection, unsigned threads,
                                       const atomic_bool *stop, bool *more, struct poly_error *err);
 
-/* Makes the published state durable, with its position. No effect when that is saved. */
+/*
+ * Makes the published state durable, with its position. No effect when that is saved, or the
+ * position is 0. POLY_UNAVAILABLE: the disk is full, or fails; the save before is still good, and a
+ * later one may work. Files that are not needed any more go with a save: it is worth one after a
+ * compaction, too, as poly_collection_unsaved() says.
+ */
 enum poly_status poly_collection_save(struct poly_collection *collection, struct poly_error *err);
+/* Would a save write anything? Any thread. */
+bool poly_collection_unsaved(struct poly_collection *collection);
 /* Position of the last save; any thread. */
 uint64_t poly_collection_saved(const struct poly_collection *collection);
 
@@ -102,7 +110,7 @@ struct poly_collection_numbers {
     uint64_t live;
     uint64_t position, saved;
     uint64_t catalog_bytes, file_bytes;
-    bool compacting;
+    bool compacting; /* memory and bytes count both parts */
 };
 void poly_collection_measure(struct poly_collection *collection,
                              struct poly_collection_numbers *numbers);
