@@ -1,7 +1,9 @@
 /*
- * Distances, and the codes that they are computed on: plain loops, compiled for several processors
- * at once (target_clones). Every variant gives the same integers for the same codes; floating
- * point sums differ in their order of addition only.
+ * Distances, and the codes that they are computed on.
+ *
+ * The loops are plain C, compiled several times, each for other processors (kernel_loops.h). Every
+ * variant gives the same integers for the same codes; floating point sums differ in their order of
+ * addition only.
  */
 #ifndef POLY_STORES_VECTOR_ENGINE_KERNEL_H
 #define POLY_STORES_VECTOR_ENGINE_KERNEL_H
@@ -15,6 +17,10 @@
 
 enum poly_element { POLY_F32, POLY_F16, POLY_INT8, POLY_BINARY };
 
+/* Of a vector that is not compared by its direction alone: longer ones would not leave the range of
+ * single precision room for their squares. */
+#define POLY_VECTOR_LENGTH_MAX 1e18
+
 /* Bytes of one original: 4, 2, 1 a dimension; binary: a bit a dimension, whole bytes. */
 size_t poly_element_size(enum poly_element element, size_t dimensions);
 
@@ -22,53 +28,66 @@ size_t poly_element_size(enum poly_element element, size_t dimensions);
  * Checks a vector and brings it into the form in which originals are kept: cosine vectors of length
  * 1; f16 and int8 rounded (int8: values of -127 to 127 as they stand, others are refused; under
  * cosine, scaled by the vector's largest value). POLY_INVALID: NaN or infinity (named with its
- * place), a zero vector under cosine, binary with other values than 0 and 1.
+ * place), a zero vector under cosine, binary with other values than 0 and 1, beyond f16's range
+ * (65504) or POLY_VECTOR_LENGTH_MAX, hamming of anything but binary, binary under another metric.
  */
 enum poly_status poly_vector_pack(enum poly_element element, enum poly_metric metric,
                                   const float *vector, size_t dimensions, void *original,
                                   struct poly_error *err);
+/* Cosine: of length 1, whatever the element. original: aligned as its element wants it, here and
+ * below. */
 void poly_vector_unpack(enum poly_element element, enum poly_metric metric, const void *original,
                         size_t dimensions, float *vector);
 
 /* The distance of poly_vector.h between a query (unpacked: what poly_vector_unpack gives of its
- * packed form) and an original. */
+ * packed form) and an original. Never NaN. */
 float poly_vector_distance(enum poly_element element, enum poly_metric metric, const float *query,
                            const void *original, size_t dimensions);
 
 /*
- * Codes: what graph and scans compare. One row for each vector, of .stride bytes (a multiple of 32,
- * or of 64 from 64 on, so that a row touches as few cache lines as can be), padded with what does
- * not change a distance; the last bytes may hold a norm. A coder is fixed for the life of an index:
- * it is trained once on a sample, and saved with it.
+ * Codes: what graph and scans compare. One row for each vector, of .stride bytes, a multiple of 32:
+ * when the first begins at a multiple of 64, each touches as few cache lines as can be.
  *
- * Source of the technique: scalar quantisation to 8 bits with a clipped range (the 99.95th
- * percentile of |x|), the query as signed, the codes as unsigned bytes, so that VNNI multiplies
- * them; what is left of the query's sum is one constant a query. From POLY_ROTATE_DIMENSIONS on,
- * codes may be fewer bits after a random rotation.
+ * A row is a byte a dimension (the value in steps of 1/127 of that vector's largest, plus 128) and
+ * three floats at its end: the step, the square of the length of what the code stands for, and how
+ * far that is from the vector. Queries are signed bytes in steps of their own, so that VNNI
+ * multiplies them with the unsigned codes; what the 128 adds is one constant a query. Each vector
+ * has its own step, so nothing is trained on data that may change later, no value is cut off, and
+ * int8 originals are coded exactly. Binary: the bits, as they are.
  */
 struct poly_coder {
     enum poly_element element;
     enum poly_metric metric;
     uint32_t dimensions;
     uint32_t stride; /* bytes of a code */
-    float scale;     /* of one step */
-    uint64_t seed;   /* of the rotation; 0: none */
 };
 
-/* sample: count originals, one after the other; count 0: a range that fits vectors of length 1. */
-void poly_coder_train(struct poly_coder *coder, const void *sample, size_t count);
+/* dimensions: 1 to 16,000. */
+void poly_coder_init(struct poly_coder *coder, enum poly_element element, enum poly_metric metric,
+                     uint32_t dimensions);
+/* code: aligned to 4. Fills the whole row. */
 void poly_coder_encode(const struct poly_coder *coder, const void *original, uint8_t *code);
 
 /* A query in the form that the code kernels want. buffer: poly_coder_query_size() bytes, aligned
  * to 64. */
 size_t poly_coder_query_size(const struct poly_coder *coder);
 void poly_coder_query(const struct poly_coder *coder, const float *query, void *buffer);
+/* The same of what a code stands for: cheap, for comparing one code with many. */
+void poly_coder_query_code(const struct poly_coder *coder, const uint8_t *code, void *buffer);
 
-/* Approximate distance: orders as the true one does, less the rounding. */
+/*
+ * Approximate distance: orders as the true one does, less the rounding. Cosine and inner: as in
+ * polystore/vector.h; L2: its square; hamming: exact.
+ */
 float poly_code_distance(const struct poly_coder *coder, const void *query, const uint8_t *code);
 /* Of many: codes at base + slots[i] * stride (slots NULL: 0, 1, 2 …); prefetches by itself. */
 void poly_code_distances(const struct poly_coder *coder, const void *query, const uint8_t *base,
                          const uint32_t *slots, size_t count, float *distances);
+/* Of many, of what poly_vector_distance() gives for their originals (so L2: not its square) a value
+ * that it is certainly not below. Not of a query by poly_coder_query_code(), for that has forgotten
+ * its vector. A little dearer than the distance. */
+void poly_code_bounds(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                      const uint32_t *slots, size_t count, float *bounds);
 /* Between two codes, while the graph is built. */
 float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b);
 

@@ -1,0 +1,278 @@
+/*
+ * Codes of a byte a dimension. A vector's own step, its largest value / 127, bounds what rounding
+ * takes from it without looking at any other vector: an index needs no training, and an outlier
+ * costs itself precision only. The row says how much was lost, so a search can tell which originals
+ * it need not look at (Cauchy, Schwarz, and the triangle inequality).
+ *
+ * The distance of two codes is that of the points that they stand for (not the inner product of
+ * these), also under cosine: its error shrinks with the distance, and the nearest count most.
+ */
+#include "stores/vector/engine/kernel.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "stores/vector/engine/kernel_inside.h"
+#include "stores/vector/engine/kernel_loops.h"
+
+#define STEPS 127       /* on either side of zero */
+#define ZERO 128        /* as a code */
+#define ROW 32          /* rows are a multiple of this */
+#define ALIGNED 64      /* of a query */
+#define PART 256        /* values that are unpacked at a time */
+#define CODED_MAX 16384 /* bytes of a row, at most */
+
+/* What a float sum or product may be wrong by, relative to what is added. */
+#define ROUNDING 0x1p-24f
+
+void poly_coder_init(struct poly_coder *coder, enum poly_element element, enum poly_metric metric,
+                     uint32_t dimensions)
+{
+    size_t bytes = element == POLY_BINARY ? poly_element_size(element, dimensions)
+                                          : dimensions + sizeof(struct poly_code_tail);
+
+    *coder = (struct poly_coder){.element = element,
+                                 .metric = metric,
+                                 .dimensions = dimensions,
+                                 .stride = (uint32_t)((bytes + ROW - 1) / ROW * ROW)};
+    poly_assert(dimensions > 0 && coder->stride <= CODED_MAX);
+}
+
+/* What a vector is rounded to, and what that takes from it. */
+struct rounding {
+    double step, square, lost, whole; /* lengths, squared: code in steps, lost, the vector */
+    int32_t sum;                      /* of the signed code */
+};
+
+/* A float, as it is kept: what is lost is measured against that. */
+static float step_of(const struct poly_coder *coder, const struct poly_vector_source *source)
+{
+    float part[PART], most = 0;
+
+    if (coder->element == POLY_INT8 && coder->metric != POLY_COSINE)
+        return 1;
+    for (size_t from = 0; from < coder->dimensions; from += PART) {
+        size_t count = coder->dimensions - from < PART ? coder->dimensions - from : PART;
+
+        poly_vector_part(source, from, count, part);
+        for (size_t i = 0; i < count; i++)
+            most = fmaxf(most, fabsf(part[i]));
+    }
+    return most / STEPS;
+}
+
+static void round_part(const float *part, size_t count, struct rounding *rounding, int8_t *values)
+{
+    double inverse = rounding->step > 0 ? 1 / rounding->step : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        double value = fmin(fmax(rint(part[i] * inverse), -STEPS), STEPS);
+        double lost = part[i] - value * rounding->step;
+
+        values[i] = (int8_t)value;
+        rounding->sum += (int32_t)value;
+        rounding->square += value * value;
+        rounding->lost += lost * lost;
+        rounding->whole += (double)part[i] * part[i];
+    }
+}
+
+static struct rounding round_vector(const struct poly_coder *coder,
+                                    const struct poly_vector_source *source, int8_t *values)
+{
+    struct rounding rounding = {.step = step_of(coder, source)};
+    float part[PART];
+
+    for (size_t from = 0; from < coder->dimensions; from += PART) {
+        size_t count = coder->dimensions - from < PART ? coder->dimensions - from : PART;
+
+        poly_vector_part(source, from, count, part);
+        round_part(part, count, &rounding, values + from);
+    }
+    return rounding;
+}
+
+/* Not below the value. */
+static float upwards(double value)
+{
+    return value > 0 ? nextafterf((float)value, INFINITY) : 0;
+}
+
+static float square_of(const struct rounding *rounding)
+{
+    return (float)(rounding->square * rounding->step * rounding->step);
+}
+
+void poly_coder_encode(const struct poly_coder *coder, const void *original, uint8_t *code)
+{
+    struct poly_vector_source source;
+    struct poly_code_tail tail;
+    struct rounding rounding;
+
+    if (coder->element == POLY_BINARY) {
+        size_t bytes = poly_element_size(POLY_BINARY, coder->dimensions);
+
+        memcpy(code, original, bytes);
+        memset(code + bytes, 0, coder->stride - bytes);
+        return;
+    }
+    poly_vector_source(&source, coder->element, coder->metric, original, coder->dimensions);
+    rounding = round_vector(coder, &source, (int8_t *)code);
+    memset(code + coder->dimensions, 0, coder->stride - coder->dimensions);
+    for (size_t i = 0; i < coder->dimensions; i++)
+        code[i] ^= ZERO; /* two's complement plus 128 */
+    tail = (struct poly_code_tail){.step = (float)rounding.step,
+                                   .square = square_of(&rounding),
+                                   .residual = upwards(sqrt(rounding.lost))};
+    memcpy(code + coder->stride - sizeof(tail), &tail, sizeof(tail));
+}
+
+size_t poly_coder_query_size(const struct poly_coder *coder)
+{
+    size_t bytes = sizeof(struct poly_code_query) + coder->stride;
+
+    return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+static void weigh(const struct poly_coder *coder, struct poly_code_query *coded)
+{
+    /* Cosine is half the square of the distance between vectors of length 1. */
+    float part = coder->metric == POLY_L2 ? 1 : 0.5F;
+
+    coded->by_product = -coded->step;
+    if (coder->metric == POLY_INNER)
+        return;
+    coded->base = part * coded->square;
+    coded->by_product = -2 * part * coded->step;
+    coded->by_square = part;
+}
+
+static void query_bits(const struct poly_coder *coder, const float *query, uint8_t *bits)
+{
+    for (size_t i = 0; i < coder->dimensions; i++)
+        if (query[i] != 0)
+            bits[i / 8] |= (uint8_t)(1U << i % 8);
+}
+
+void poly_coder_query(const struct poly_coder *coder, const float *query, void *buffer)
+{
+    struct poly_code_query *coded = buffer;
+    struct poly_vector_source source = {POLY_F32, query, 1};
+    struct rounding rounding;
+
+    memset(buffer, 0, poly_coder_query_size(coder));
+    if (coder->element == POLY_BINARY) {
+        query_bits(coder, query, (uint8_t *)coded->values);
+        return;
+    }
+    rounding = round_vector(coder, &source, coded->values);
+    coded->shift = ZERO * rounding.sum;
+    coded->step = (float)rounding.step;
+    coded->square = square_of(&rounding);
+    coded->length = upwards(sqrt(rounding.whole));
+    coded->residual = upwards(sqrt(rounding.lost));
+    weigh(coder, coded);
+}
+
+void poly_coder_query_code(const struct poly_coder *coder, const uint8_t *code, void *buffer)
+{
+    struct poly_code_query *coded = buffer;
+    struct poly_code_tail tail;
+    int32_t sum = 0;
+
+    memset(coded, 0, sizeof(*coded));
+    if (coder->element == POLY_BINARY) {
+        memcpy(coded->values, code, coder->stride);
+        return;
+    }
+    memset(coded->values + coder->dimensions, 0, coder->stride - coder->dimensions);
+    for (size_t i = 0; i < coder->dimensions; i++) {
+        coded->values[i] = (int8_t)(code[i] ^ ZERO);
+        sum += coded->values[i];
+    }
+    memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
+    coded->shift = ZERO * sum;
+    coded->step = tail.step;
+    coded->square = tail.square;
+    weigh(coder, coded);
+}
+
+float poly_code_distance(const struct poly_coder *coder, const void *query, const uint8_t *code)
+{
+    float distance;
+
+    poly_code_distances(coder, query, code, NULL, 1, &distance);
+    return distance;
+}
+
+void poly_code_distances(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                         const uint32_t *slots, size_t count, float *distances)
+{
+    const struct poly_loops *loops = poly_loops_now();
+    const struct poly_code_rows rows = {base, slots, coder->stride};
+
+    if (coder->element == POLY_BINARY)
+        loops->scan_bits(query, &rows, count, distances);
+    else
+        loops->scan_codes(query, &rows, count, distances);
+}
+
+/* |q - x| >= |q' - x'| - |q - q'| - |x - x'|, and what floats are wrong by. */
+static float bound_apart(const struct poly_code_query *query, const struct poly_code_tail *tail,
+                         float square)
+{
+    float least = square - 32 * ROUNDING * (query->square + tail->square);
+
+    least = least > 0 ? sqrtf(least) * (1 - 4 * ROUNDING) : 0;
+    /* Squares of the least numbers are zero. */
+    return fmaxf(least - (query->residual + tail->residual) - 1e-18F, 0);
+}
+
+/* |q . x - q' . x'| <= |q - q'| |x'| + |q| |x - x'|. */
+static float bound_product(const struct poly_code_query *query, const struct poly_code_tail *tail,
+                           float distance, float rounding)
+{
+    float length = sqrtf(tail->square) + 1e-18F;
+    float lost = query->residual * length + query->length * tail->residual;
+    float most = (query->length + query->residual) * (length + tail->residual);
+
+    return distance - lost - most * (rounding + 32 * ROUNDING) - 1e-37F;
+}
+
+static float bound(const struct poly_coder *coder, const struct poly_code_query *query,
+                   const uint8_t *code, float distance)
+{
+    /* Of the sum that makes the true distance, in whatever order. */
+    float rounding = (float)(coder->dimensions + 8) * ROUNDING, least;
+    struct poly_code_tail tail;
+
+    memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
+    if (coder->metric == POLY_INNER)
+        return bound_product(query, &tail, distance, rounding);
+    if (coder->metric == POLY_L2)
+        return bound_apart(query, &tail, distance) * (1 - rounding);
+    least = bound_apart(query, &tail, 2 * distance);
+    return fmaxf(least * least / 2 - 2 * rounding, 0);
+}
+
+void poly_code_bounds(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                      const uint32_t *slots, size_t count, float *bounds)
+{
+    poly_code_distances(coder, query, base, slots, count, bounds);
+    if (coder->element == POLY_BINARY)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        size_t slot = slots != NULL ? slots[i] : i;
+
+        bounds[i] = bound(coder, query, base + slot * coder->stride, bounds[i]);
+    }
+}
+
+float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b)
+{
+    _Alignas(ALIGNED) uint8_t query[sizeof(struct poly_code_query) + CODED_MAX];
+
+    poly_coder_query_code(coder, a, query);
+    return poly_code_distance(coder, query, b);
+}
