@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "followers/filter.h"
 
 static const char sql_path[] = "SELECT json_extract('{}', ?1)";
 
@@ -31,30 +32,6 @@ static enum poly_status check_path(struct poly_db *db, const struct poly_filter 
     return status;
 }
 
-enum poly_status poly_filter_check_values(const struct poly_filter *filter, struct poly_error *err)
-{
-    bool none = filter->compare == POLY_IS_NULL || filter->compare == POLY_NOT_NULL;
-
-    if (filter->compare == POLY_IN ? filter->value_count == 0
-                                   : filter->value_count != (none ? 0u : 1u))
-        return poly_fail(err, POLY_INVALID, "filter on '%s': %zu values; it takes %s",
-                         filter->column, filter->value_count,
-                         none                         ? "none"
-                         : filter->compare == POLY_IN ? "one or more"
-                                                      : "one");
-    if (filter->value_count > POLY_MAX_IN)
-        return poly_fail(err, POLY_LIMIT, "filter on '%s': more than %d values", filter->column,
-                         POLY_MAX_IN);
-    if (filter->compare == POLY_PREFIX && filter->values[0].type != POLY_TEXT)
-        return poly_fail(err, POLY_INVALID, "filter on '%s': a prefix is text", filter->column);
-    for (size_t i = 0; i < filter->value_count; i++)
-        if (filter->values[i].type == POLY_NULL)
-            return poly_fail(err, POLY_INVALID,
-                             "filter on '%s': null equals nothing; ask for 'is null'",
-                             filter->column);
-    return POLY_OK;
-}
-
 enum poly_status poly_filter_check(struct poly_db *db, const struct poly_filter *filters,
                                    size_t count, struct poly_error *err)
 {
@@ -75,10 +52,7 @@ enum poly_status poly_filter_check(struct poly_db *db, const struct poly_filter 
 
 static int column_of(const struct poly_search_index *index, const char *name)
 {
-    for (size_t i = 0; i < index->names.filter_count; i++)
-        if (strcmp(index->names.filters[i], name) == 0)
-            return (int)i;
-    return -1;
+    return poly_filter_place(index->names.filters, index->names.filter_count, name);
 }
 
 bool poly_filter_fits(const struct poly_search_index *index, const struct poly_filter *filters,

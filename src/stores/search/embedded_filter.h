@@ -9,9 +9,6 @@
 enum poly_status poly_filter_check(struct poly_db *db, const struct poly_filter *filters,
                                    size_t count, struct poly_error *err);
 
-/* The same of one filter's values alone. */
-enum poly_status poly_filter_check_values(const struct poly_filter *filter, struct poly_error *err);
-
 /* Does the index keep all columns that the filters ask for? */
 bool poly_filter_fits(const struct poly_search_index *index, const struct poly_filter *filters,
                       size_t count);

@@ -4,9 +4,9 @@
 #define POLY_STORES_SEARCH_POSTGRESQL_H
 
 #include "base/limits.h"
+#include "followers/extract.h"
 #include "followers/postgresql.h"
 #include "stores/search/driver.h"
-#include "followers/extract.h"
 #include "stores/search/postgresql_words.h"
 
 /* One domain in one generation, as it was when the generation was made. */
@@ -66,28 +66,6 @@ enum poly_status poly_ts_find(struct poly_ts *self, const struct poly_ts_generat
                               struct poly_pg *pg, const struct poly_search_request *request,
                               struct poly_arena *arena, struct poly_hits *hits,
                               struct poly_error *err);
-
-/* --- postgresql_filter.c --- */
-
-/* A document's values to filter by, as one JSON array: each as it stands, then each text that is a
- * JSON object or array of its own, or null. */
-void poly_ts_print_filters(struct poly_buffer *out, const struct poly_value *values, size_t count);
-bool poly_ts_filter_fits(const struct poly_ts_index *index, const struct poly_filter *filters,
-                         size_t count);
-enum poly_status poly_ts_filter_check(const struct poly_filter *filters, size_t count,
-                                      struct poly_error *err);
-struct poly_ts_filtering {
-    const struct poly_ts_index *index;
-    const struct poly_filter *filters;
-    size_t count;
-    bool time_as_number; /* how the index's documents have times */
-    struct poly_arena *arena;
-    struct poly_pg_params *params;
-};
-
-/* Adds " AND …" over d.filters, and its parameters. */
-enum poly_status poly_ts_filter_print(const struct poly_ts_filtering *filtering,
-                                      struct poly_buffer *out, struct poly_error *err);
 
 /* --- postgresql_mark.c --- */
 

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "followers/document.h"
+#include "followers/postgresql_filter.h"
 #include "stores/search/postgresql.h"
 
 enum { VECTORS_MAX = 1 << 30 };
@@ -187,7 +188,7 @@ static enum poly_status print_document(struct work *w, const struct change *chan
     piece->words_size = out->size - piece->words;
     *length = words;
     piece->filters = out->size;
-    poly_ts_print_filters(out, filters, index->names.filter_count);
+    poly_follower_print_values(out, filters, index->names.filter_count);
     piece->filters_size = out->size - piece->filters;
     piece->fields = out->size;
     print_fields(out, texts, index->names.field_count);

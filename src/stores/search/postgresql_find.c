@@ -14,6 +14,8 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "followers/filter.h"
+#include "followers/postgresql_filter.h"
 #include "stores/search/postgresql.h"
 
 /* One domain of the request. */
@@ -116,6 +118,15 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
     return word ? POLY_OK : poly_query_no_word(term, trigram, f->err);
 }
 
+static bool fits(const struct poly_ts_index *index, const struct poly_filter *filters, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (poly_filter_place(index->names.filters, index->names.filter_count, filters[i].column) <
+            0)
+            return false;
+    return true;
+}
+
 static enum poly_status place_all(struct find *f)
 {
     const struct poly_search_request *r = f->request;
@@ -123,13 +134,13 @@ static enum poly_status place_all(struct find *f)
 
     for (size_t i = 0; i < r->query->term_count && status == POLY_OK; i++)
         status = place_term(f, r->query->terms[i]);
-    if (status == POLY_OK)
-        status = poly_ts_filter_check(r->filters, r->filter_count, f->err);
+    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++)
+        status = poly_follower_filter_check("search", &r->filters[i], f->err);
     for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++) {
         bool known = false;
 
         for (size_t j = 0; j < f->scope_count; j++)
-            known = known || poly_ts_filter_fits(f->scopes[j].index, &r->filters[i], 1);
+            known = known || fits(f->scopes[j].index, &r->filters[i], 1);
         if (!known)
             status = poly_fail(f->err, POLY_INVALID,
                                "filter on '%s': no domain asked lists it under search: filters",
@@ -223,7 +234,7 @@ static enum poly_status print_queries(struct find *f, struct scope *scope)
     bool kept;
 
     if (!poly_query_alive(r->query->root, scope->columns) ||
-        !poly_ts_filter_fits(scope->index, r->filters, r->filter_count))
+        !fits(scope->index, r->filters, r->filter_count))
         return POLY_OK;
     poly_buffer_init(&out, POLY_MAX_SQL);
     poly_words_quote_scope(&out, scope->index->number, scope->tenant);
@@ -281,15 +292,19 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
                        first + 1, number, (long long)scope->index->number, first + 2, first,
                        (long long)scope->index->number, first + 2);
 
-    struct poly_ts_filtering filtering = {.index = scope->index,
-                                          .filters = r->filters,
-                                          .count = r->filter_count,
-                                          .time_as_number =
-                                              f->self->time_as_number && !scope->index->stream,
-                                          .arena = f->arena,
-                                          .params = params};
+    struct poly_follower_filtering filtering = {.names = scope->index->names.filters,
+                                                .name_count = scope->index->names.filter_count,
+                                                .time_as_number = f->self->time_as_number &&
+                                                                  !scope->index->stream,
+                                                .arena = f->arena,
+                                                .params = params};
+    enum poly_status status = POLY_OK;
 
-    return poly_ts_filter_print(&filtering, sql, f->err);
+    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++) {
+        poly_buffer_text(sql, " AND ");
+        status = poly_follower_filter_print(&filtering, &r->filters[i], sql, f->err);
+    }
+    return status;
 }
 
 /* The page is looked up by the rows' places, which stay as long as the statement's snapshot. */

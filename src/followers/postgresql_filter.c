@@ -1,16 +1,18 @@
 /*
- * Filters over d.filters, a JSON array of what the document held: numbers are
+ * Filters over d.filters, a JSON array of what the record held: numbers are
  * compared with numbers, text with text by its bytes, and null with nothing, as
  * on SQLite. Places are ours and values are parameters, so no text of the caller
  * becomes SQL.
  */
+#include "followers/postgresql_filter.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "stores/search/embedded_filter.h"
-#include "stores/search/postgresql.h"
+#include "base/limits.h"
+#include "followers/filter.h"
 
 enum { PATH_MAX_STEPS = 64 };
 
@@ -46,7 +48,8 @@ static bool is_container(const struct poly_value *value)
            poly_json_check(value->text.data, value->text.size, NULL) == POLY_OK;
 }
 
-void poly_ts_print_filters(struct poly_buffer *out, const struct poly_value *values, size_t count)
+void poly_follower_print_values(struct poly_buffer *out, const struct poly_value *values,
+                                size_t count)
 {
     poly_buffer_char(out, '[');
     for (size_t i = 0; i < 2 * count; i++) {
@@ -102,48 +105,26 @@ static bool read_path(const char *path, struct poly_text *steps, size_t *count)
     return true;
 }
 
-enum poly_status poly_ts_filter_check(const struct poly_filter *filters, size_t count,
-                                      struct poly_error *err)
+enum poly_status poly_follower_filter_check(const char *store, const struct poly_filter *filter,
+                                            struct poly_error *err)
 {
     struct poly_text steps[PATH_MAX_STEPS];
     size_t step_count;
-    enum poly_status status = POLY_OK;
+    enum poly_status status;
 
-    for (size_t i = 0; i < count && status == POLY_OK; i++) {
-        if (filters[i].column == NULL || filters[i].compare > POLY_NOT_NULL)
-            return poly_fail(err, POLY_INVALID, "search: filter %zu has no column or comparison",
-                             i + 1);
-        status = poly_filter_check_values(&filters[i], err);
-        if (status == POLY_OK && filters[i].path != NULL &&
-            !read_path(filters[i].path, steps, &step_count))
-            return poly_fail(err, POLY_INVALID,
-                             "filter on '%s': '%.64s' is no JSON path, '$.a.b' is",
-                             filters[i].column, filters[i].path);
-    }
+    if (filter->column == NULL || filter->compare > POLY_NOT_NULL)
+        return poly_fail(err, POLY_INVALID, "%s: a filter has no column or comparison", store);
+    status = poly_filter_check_values(filter, err);
+    if (status == POLY_OK && filter->path != NULL && !read_path(filter->path, steps, &step_count))
+        return poly_fail(err, POLY_INVALID, "filter on '%s': '%.64s' is no JSON path, '$.a.b' is",
+                         filter->column, filter->path);
     return status;
-}
-
-static int place_of(const struct poly_ts_index *index, const char *name)
-{
-    for (size_t i = 0; i < index->names.filter_count; i++)
-        if (strcmp(index->names.filters[i], name) == 0)
-            return (int)i;
-    return -1;
-}
-
-bool poly_ts_filter_fits(const struct poly_ts_index *index, const struct poly_filter *filters,
-                         size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (place_of(index, filters[i].column) < 0)
-            return false;
-    return true;
 }
 
 /* --- SQL --- */
 
 struct printer {
-    const struct poly_ts_filtering *in;
+    const struct poly_follower_filtering *in;
     const struct poly_filter *filter;
     struct poly_buffer *out;
     const char *operand;
@@ -152,7 +133,7 @@ struct printer {
 /* What is compared, as jsonb; SQL's null where there is none. */
 static bool make_operand(struct printer *p)
 {
-    int place = place_of(p->in->index, p->filter->column);
+    int place = poly_filter_place(p->in->names, p->in->name_count, p->filter->column);
     struct poly_text *steps;
     size_t count;
 
@@ -167,7 +148,7 @@ static bool make_operand(struct printer *p)
     p->operand = poly_arena_printf(
         p->in->arena,
         "nullif(coalesce(nullif(d.filters->%d, 'null'), d.filters->%d) #> $%d::text[], 'null')",
-        place + (int)p->in->index->names.filter_count, place, p->in->params->count);
+        place + (int)p->in->name_count, place, p->in->params->count);
     return p->operand != NULL;
 }
 
@@ -193,7 +174,7 @@ static bool print_equal(struct printer *p)
         if (list == NULL || !json_of(p, &p->filter->values[i], &list[i]))
             return false;
     poly_pg_add_texts(p->in->params, list, (int)count);
-    poly_buffer_printf(p->out, " AND %s %s ($%d::text[]::jsonb[])", p->operand,
+    poly_buffer_printf(p->out, "%s %s ($%d::text[]::jsonb[])", p->operand,
                        p->filter->compare == POLY_NE ? "<> ALL" : "= ANY", p->in->params->count);
     return true;
 }
@@ -214,13 +195,13 @@ static bool print_order(struct printer *p)
     poly_pg_add_text(p->in->params, json);
     if (number)
         poly_buffer_printf(p->out,
-                           " AND CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s)::numeric %s"
+                           "CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s)::numeric %s"
                            " $%d::text::numeric END",
                            p->operand, p->operand, operators[p->filter->compare],
                            p->in->params->count);
     else
         poly_buffer_printf(p->out,
-                           " AND CASE WHEN jsonb_typeof(%s) = '%s' THEN (%s #>> '%s') COLLATE"
+                           "CASE WHEN jsonb_typeof(%s) = '%s' THEN (%s #>> '%s') COLLATE"
                            " \"C\" %s (($%d::text::jsonb) #>> '%s') END",
                            p->operand, bytes ? "object" : "string", p->operand,
                            bytes ? "{$bytes}" : "{}", operators[p->filter->compare],
@@ -239,15 +220,14 @@ static bool print_one(struct printer *p)
         return print_equal(p);
     case POLY_PREFIX:
         poly_pg_add_text(p->in->params, p->filter->values[0].text);
-        poly_buffer_printf(p->out,
-                           " AND jsonb_typeof(%s) = 'string' AND starts_with(%s #>> '{}', $%d)",
+        poly_buffer_printf(p->out, "jsonb_typeof(%s) = 'string' AND starts_with(%s #>> '{}', $%d)",
                            p->operand, p->operand, p->in->params->count);
         return true;
     case POLY_IS_NULL:
-        poly_buffer_printf(p->out, " AND %s IS NULL", p->operand);
+        poly_buffer_printf(p->out, "%s IS NULL", p->operand);
         return true;
     case POLY_NOT_NULL:
-        poly_buffer_printf(p->out, " AND %s IS NOT NULL", p->operand);
+        poly_buffer_printf(p->out, "%s IS NOT NULL", p->operand);
         return true;
     case POLY_LT:
     case POLY_LE:
@@ -258,14 +238,11 @@ static bool print_one(struct printer *p)
     return true;
 }
 
-enum poly_status poly_ts_filter_print(const struct poly_ts_filtering *filtering,
-                                      struct poly_buffer *out, struct poly_error *err)
+enum poly_status poly_follower_filter_print(const struct poly_follower_filtering *filtering,
+                                            const struct poly_filter *filter,
+                                            struct poly_buffer *out, struct poly_error *err)
 {
-    for (size_t i = 0; i < filtering->count; i++) {
-        struct printer p = {filtering, &filtering->filters[i], out, NULL};
+    struct printer p = {filtering, filter, out, NULL};
 
-        if (!print_one(&p))
-            return poly_no_memory(err);
-    }
-    return POLY_OK;
+    return print_one(&p) ? POLY_OK : poly_no_memory(err);
 }

@@ -1,0 +1,31 @@
+/* Filters as SQL over a jsonb column "d.filters" that has the values which a record held. */
+#ifndef POLY_FOLLOWERS_POSTGRESQL_FILTER_H
+#define POLY_FOLLOWERS_POSTGRESQL_FILTER_H
+
+#include "base/buffer.h"
+#include "base/postgres.h"
+#include "polystore/relational.h"
+
+/* A record's values to filter by, as one JSON array: each as it stands, then each text that is a
+ * JSON object or array of its own, or null. */
+void poly_follower_print_values(struct poly_buffer *out, const struct poly_value *values,
+                                size_t count);
+
+/* POLY_INVALID: it cannot mean anything: no column, values, path. */
+enum poly_status poly_follower_filter_check(const char *store, const struct poly_filter *filter,
+                                            struct poly_error *err);
+
+struct poly_follower_filtering {
+    const char *const *names; /* of the values, in their order */
+    size_t name_count;
+    bool time_as_number; /* how the records have times */
+    struct poly_arena *arena;
+    struct poly_pg_params *params;
+};
+
+/* Adds the condition, and its parameters (two at the most). The column is one of the names. */
+enum poly_status poly_follower_filter_print(const struct poly_follower_filtering *filtering,
+                                            const struct poly_filter *filter,
+                                            struct poly_buffer *out, struct poly_error *err);
+
+#endif
