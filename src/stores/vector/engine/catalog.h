@@ -28,12 +28,14 @@ enum poly_status poly_catalog_new(const char *const *columns, size_t column_coun
                                   struct poly_catalog **catalog, struct poly_error *err);
 void poly_catalog_free(struct poly_catalog *catalog);
 
-/* The next slot's. slot: as the index has given it, one after the other. */
+/* Of a new slot. slot: as the index has given it: ascending, with gaps where it has used up a slot
+ * itself. A gap has no entry, fits no condition, and is asked for nothing; the end of a state may
+ * lie behind one. */
 enum poly_status poly_catalog_append(struct poly_catalog *catalog, uint32_t slot,
                                      const struct poly_catalog_entry *entry,
                                      struct poly_error *err);
 /* The live slot of a key, changes that are not published included; POLY_NO_SLOT: none. Appending a
- * key that has one gives the key to the new slot. */
+ * key that has one gives the key to the new slot. Any thread. */
 uint32_t poly_catalog_slot(const struct poly_catalog *catalog, struct poly_text owner,
                            struct poly_text key);
 /* The key has no slot any more. */
@@ -42,7 +44,8 @@ enum poly_status poly_catalog_remove(struct poly_catalog *catalog, struct poly_t
 void poly_catalog_publish(struct poly_catalog *catalog);
 void poly_catalog_revert(struct poly_catalog *catalog);
 
-/* Of a published slot; texts live as long as the catalog. .values is NULL. */
+/* Of a slot that the index has said is alive, or has been; texts live as long as the catalog.
+ * .values is NULL. */
 void poly_catalog_entry(const struct poly_catalog *catalog, uint32_t slot,
                         struct poly_catalog_entry *entry);
 /* Value of a column, for grouping. */
