@@ -23,9 +23,6 @@
 #define PART 256        /* values that are unpacked at a time */
 #define CODED_MAX 16384 /* bytes of a row, at most */
 
-/* What a float sum or product may be wrong by, relative to what is added. */
-#define ROUNDING 0x1p-24f
-
 void poly_coder_init(struct poly_coder *coder, enum poly_element element, enum poly_metric metric,
                      uint32_t dimensions)
 {
@@ -140,6 +137,8 @@ static void weigh(const struct poly_coder *coder, struct poly_code_query *coded)
     /* Cosine is half the square of the distance between vectors of length 1. */
     float part = coder->metric == POLY_L2 ? 1 : 0.5F;
 
+    coded->metric = coder->metric;
+    coded->rounding = (float)(coder->dimensions + 8) * 0x1p-24F;
     coded->by_product = -coded->step;
     if (coder->metric == POLY_INNER)
         return;
@@ -218,55 +217,16 @@ void poly_code_distances(const struct poly_coder *coder, const void *query, cons
         loops->scan_codes(query, &rows, count, distances);
 }
 
-/* |q - x| >= |q' - x'| - |q - q'| - |x - x'|, and what floats are wrong by. */
-static float bound_apart(const struct poly_code_query *query, const struct poly_code_tail *tail,
-                         float square)
-{
-    float least = square - 32 * ROUNDING * (query->square + tail->square);
-
-    least = least > 0 ? sqrtf(least) * (1 - 4 * ROUNDING) : 0;
-    /* Squares of the least numbers are zero. */
-    return fmaxf(least - (query->residual + tail->residual) - 1e-18F, 0);
-}
-
-/* |q . x - q' . x'| <= |q - q'| |x'| + |q| |x - x'|. */
-static float bound_product(const struct poly_code_query *query, const struct poly_code_tail *tail,
-                           float distance, float rounding)
-{
-    float length = sqrtf(tail->square) + 1e-18F;
-    float lost = query->residual * length + query->length * tail->residual;
-    float most = (query->length + query->residual) * (length + tail->residual);
-
-    return distance - lost - most * (rounding + 32 * ROUNDING) - 1e-37F;
-}
-
-static float bound(const struct poly_coder *coder, const struct poly_code_query *query,
-                   const uint8_t *code, float distance)
-{
-    /* Of the sum that makes the true distance, in whatever order. */
-    float rounding = (float)(coder->dimensions + 8) * ROUNDING, least;
-    struct poly_code_tail tail;
-
-    memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
-    if (coder->metric == POLY_INNER)
-        return bound_product(query, &tail, distance, rounding);
-    if (coder->metric == POLY_L2)
-        return bound_apart(query, &tail, distance) * (1 - rounding);
-    least = bound_apart(query, &tail, 2 * distance);
-    return fmaxf(least * least / 2 - 2 * rounding, 0);
-}
-
 void poly_code_bounds(const struct poly_coder *coder, const void *query, const uint8_t *base,
                       const uint32_t *slots, size_t count, float *bounds)
 {
-    poly_code_distances(coder, query, base, slots, count, bounds);
-    if (coder->element == POLY_BINARY)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        size_t slot = slots != NULL ? slots[i] : i;
+    const struct poly_loops *loops = poly_loops_now();
+    const struct poly_code_rows rows = {base, slots, coder->stride};
 
-        bounds[i] = bound(coder, query, base + slot * coder->stride, bounds[i]);
-    }
+    if (coder->element == POLY_BINARY)
+        loops->scan_bits(query, &rows, count, bounds);
+    else
+        loops->scan_bounds(query, &rows, count, bounds);
 }
 
 float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b)

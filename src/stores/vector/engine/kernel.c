@@ -219,26 +219,26 @@ static float differing(const float *query, const uint8_t *bits, size_t dimension
 static float product(enum poly_element element, const float *query, const void *original,
                      size_t dimensions, float *square)
 {
-    const struct poly_loops *loops = poly_loops_now();
+    const struct poly_sums *sums = poly_loops_now()->sums;
 
     *square = 1;
     if (element == POLY_F32)
-        return loops->dot_f32(query, original, dimensions);
+        return sums->dot_f32(query, original, dimensions);
     if (element == POLY_F16)
-        return loops->dot_f16(query, original, dimensions, square);
-    return loops->dot_int8(query, original, dimensions, square);
+        return sums->dot_f16(query, original, dimensions, square);
+    return sums->dot_int8(query, original, dimensions, square);
 }
 
 static float apart(enum poly_element element, const float *query, const void *original,
                    size_t dimensions)
 {
-    const struct poly_loops *loops = poly_loops_now();
+    const struct poly_sums *sums = poly_loops_now()->sums;
 
     if (element == POLY_F32)
-        return loops->square_f32(query, original, dimensions);
+        return sums->square_f32(query, original, dimensions);
     if (element == POLY_F16)
-        return loops->square_f16(query, original, dimensions);
-    return loops->square_int8(query, original, dimensions);
+        return sums->square_f16(query, original, dimensions);
+    return sums->square_int8(query, original, dimensions);
 }
 
 float poly_vector_distance(enum poly_element element, enum poly_metric metric, const float *query,

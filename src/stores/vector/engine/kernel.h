@@ -2,8 +2,8 @@
  * Distances, and the codes that they are computed on.
  *
  * The loops are plain C, compiled several times, each for other processors (kernel_loops.h). Every
- * variant gives the same integers for the same codes; floating point sums differ in their order of
- * addition only.
+ * variant gives the same distances of codes, to the last bit; those of originals differ in the
+ * order of addition only.
  */
 #ifndef POLY_STORES_VECTOR_ENGINE_KERNEL_H
 #define POLY_STORES_VECTOR_ENGINE_KERNEL_H

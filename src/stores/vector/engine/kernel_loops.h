@@ -6,8 +6,11 @@
 #ifndef POLY_STORES_VECTOR_ENGINE_KERNEL_LOOPS_H
 #define POLY_STORES_VECTOR_ENGINE_KERNEL_LOOPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "polystore/vector.h"
 
 /* A query against many codes: signed bytes, zero from the dimensions on to the end of the row, so
  * that it does not matter what is in the row there. Aligned to 64. */
@@ -20,7 +23,9 @@ struct poly_code_query {
     float square;   /* of the length of what the query's code stands for */
     float length;   /* of the query itself, not less */
     float residual; /* not less than the distance between the two */
-    float reserved[8];
+    float rounding; /* what a float sum over the dimensions may be wrong by, relatively */
+    enum poly_metric metric;
+    float reserved[6];
     int8_t values[]; /* of the row's size; binary: bits */
 };
 
@@ -37,8 +42,8 @@ struct poly_code_rows {
     size_t stride;         /* a multiple of 32 */
 };
 
-struct poly_loops {
-    const char *name;
+/* kernel_sums.c */
+struct poly_sums {
     float (*dot_f32)(const float *a, const float *b, size_t count);
     float (*square_f32)(const float *a, const float *b, size_t count); /* of the distance */
     /* square: of the second vector's length */
@@ -46,12 +51,21 @@ struct poly_loops {
     float (*square_f16)(const float *a, const uint16_t *b, size_t count);
     float (*dot_int8)(const float *a, const int8_t *b, size_t count, float *square);
     float (*square_int8)(const float *a, const int8_t *b, size_t count);
+};
+
+/* kernel_scan.c */
+struct poly_loops {
+    const char *name;
+    const struct poly_sums *sums;
     /* Exact; count: a multiple of 32. */
     int32_t (*dot_codes)(const uint8_t *code, const int8_t *query, size_t count);
     uint32_t (*differ)(const uint8_t *a, const uint8_t *b, size_t count); /* bits */
     /* distances[i] of row i */
     void (*scan_codes)(const struct poly_code_query *query, const struct poly_code_rows *rows,
                        size_t count, float *distances);
+    /* Not above the true distance, of vectors: for bounds that exclude. */
+    void (*scan_bounds)(const struct poly_code_query *query, const struct poly_code_rows *rows,
+                        size_t count, float *bounds);
     void (*scan_bits)(const struct poly_code_query *query, const struct poly_code_rows *rows,
                       size_t count, float *distances);
 };
