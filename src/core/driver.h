@@ -8,6 +8,11 @@
  * file or server: apply() runs on the projector's thread and is a transaction
  * of its own). The driver is the same; struct poly_store_open tells it which.
  *
+ * A store may keep its data in memory, with copies on disk that it makes now and then: the log is
+ * its journal. Such a driver has settle() and saved(). At the next start it says with applied()
+ * what its copy has, the projector gives it what came after that, and a read without a token waits
+ * for that, so that nothing that was seen before is gone.
+ *
  * A store keeps one or more generations side by side, each with its own data
  * and its own applied position. Rebuild fills a new one while the old serves.
  */
@@ -47,6 +52,9 @@ struct poly_batch {
     bool temporary;  /* out: worth another try, unchanged */
 };
 
+/* Takes a text of the configuration; NULL counts as empty. */
+typedef void poly_shape_fn(void *arg, const char *text);
+
 struct poly_driver {
     const char *store; /* "search" */
     const char *name;  /* as in the configuration: "embedded" */
@@ -66,6 +74,10 @@ struct poly_driver {
      */
     enum poly_status (*lead)(struct poly_store *store, bool wanted, bool *leads,
                              struct poly_error *err);
+
+    /* Gives add all of the configuration that shapes what a generation holds, in a fixed order:
+     * under another one, all is built anew. false: no domain uses the store. */
+    bool (*shape)(const struct poly_config *config, poly_shape_fn *add, void *arg);
 
     /* Does this store want records of that domain? Records of others are not even decoded. */
     bool (*wants)(struct poly_store *store, struct poly_text domain);
@@ -96,12 +108,28 @@ struct poly_driver {
     enum poly_status (*apply)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                               struct poly_batch *batch, struct poly_error *err);
 
+    /*
+     * Co-located, and its data is not in the log's database: what prepare(), drop() and apply()
+     * have done since the last call is now committed, and may be seen; or was rolled back. Must not
+     * fail, nor wait. Also called when nothing was done. When apply() itself fails with
+     * batch->temporary the transaction is rolled back; with a bad record it must have done nothing.
+     * NULL: its data goes with the transaction.
+     */
+    void (*settle)(struct poly_store *store, bool committed);
+    /* Position up to which a generation's data is on disk; records beyond it are kept in the log.
+     * Any thread; UINT64_MAX: no such generation. NULL: what is applied is on disk. */
+    uint64_t (*saved)(struct poly_store *store, uint64_t generation);
+    /* What the store does by itself fails: why, and since when (wall clock); it tries again. An
+     * empty text: all is well. Must not wait. NULL: it does nothing by itself. */
+    void (*trouble)(struct poly_store *store, char text[256], int64_t *since);
+
     /* Number of documents, vectors, nodes … in a generation. db: a reader when co-located. */
     enum poly_status (*count)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                               uint64_t *count, struct poly_error *err);
 
     /* Positions of the records that made what a generation holds (deleted ones, too), in order,
-     * from beyond after, at most max. NULL: it does not know. */
+     * from beyond after, at most max. NULL: it does not know, and is built anew whenever a standby
+     * took over that may lack some of them. */
     enum poly_status (*positions)(struct poly_store *store, uint64_t generation, uint64_t after,
                                   uint64_t *positions, size_t max, size_t *count,
                                   struct poly_error *err);

@@ -3,7 +3,8 @@
  * acknowledged by a primary that is gone, and is in nobody's log any more. The
  * log's era shows that a standby has taken over. Then each document is looked at
  * once: the record of its last change must be in the log. Where all are, nothing
- * that shows is lost, and the follower goes on. Else it is built anew from the log.
+ * that shows is lost, and the follower goes on. Else it is built anew from the log; so is one
+ * whose driver cannot tell what made its documents.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,13 @@ static enum poly_status look(struct poly_projection *projection, uint64_t number
     return status;
 }
 
+/* The record that is named where nobody knows which. */
+static uint64_t any(const struct poly_projection *projection,
+                    const struct poly_generation *generation)
+{
+    return projection->driver->positions == NULL ? generation->applied : 0;
+}
+
 static enum poly_status look_at_all(struct poly_projection *projection, uint64_t era,
                                     uint64_t *gone, struct poly_error *err)
 {
@@ -44,9 +52,13 @@ static enum poly_status look_at_all(struct poly_projection *projection, uint64_t
     enum poly_status status = positions == NULL ? poly_no_memory(err) : POLY_OK;
 
     *gone = 0;
-    for (size_t i = 0; i < 3 && status == POLY_OK && *gone == 0; i++)
-        if (all[i]->number != 0 && all[i]->applied != 0 && poly_era(all[i]->applied) < era)
+    for (size_t i = 0; i < 3 && status == POLY_OK && *gone == 0; i++) {
+        if (all[i]->number == 0 || all[i]->applied == 0 || poly_era(all[i]->applied) >= era)
+            continue;
+        *gone = any(projection, all[i]);
+        if (*gone == 0)
             status = look(projection, all[i]->number, positions, gone, err);
+    }
     free(positions);
     return status;
 }
@@ -82,8 +94,9 @@ static enum poly_status begin_anew(struct poly_projection *projection, struct po
         return status;
     projection->work.error_time = poly_clock_wall();
     snprintf(projection->work.error, sizeof(projection->work.error),
-             "a standby took over that had not received record %llu, among others: all that was "
+             "a standby took over that %s received record %llu, among others: all that was "
              "indexed is built anew from the log",
+             projection->driver->positions == NULL ? "may not have" : "had not",
              (unsigned long long)projection->lost);
     projection->lost = 0;
     return POLY_OK;
@@ -95,8 +108,7 @@ enum poly_status poly_projector_history(struct poly_projection *projection, stru
     uint64_t era = atomic_load(&owner->era);
     enum poly_status status = POLY_OK;
 
-    if (projection->era >= era || owner->driver->lost == NULL ||
-        projection->driver->positions == NULL)
+    if (projection->era >= era || owner->driver->lost == NULL)
         return POLY_OK;
     if (projection->lost == 0)
         status = look_at_all(projection, era, &projection->lost, err);

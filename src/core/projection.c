@@ -24,7 +24,7 @@ static const char load_skips[] = "SELECT position FROM poly_skip WHERE store = ?
 
 /* --- opening --- */
 
-static void add_text(crypto_generichash_state *state, const char *text)
+static void add_text(void *state, const char *text)
 {
     crypto_generichash_update(state, (const uint8_t *)(text == NULL ? "" : text),
                               text == NULL ? 1 : strlen(text) + 1);
@@ -32,30 +32,12 @@ static void add_text(crypto_generichash_state *state, const char *text)
 
 static void digest_setup(struct poly_projection *projection)
 {
-    const struct poly_config *config = projection->instance->config;
     crypto_generichash_state state;
 
     crypto_generichash_init(&state, NULL, 0, sizeof(projection->setup));
     add_text(&state, projection->driver->name);
     add_text(&state, projection->follower ? "follower" : "colocated");
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *domain = &config->domains[i];
-
-        if (domain->search.field_count == 0)
-            continue;
-        add_text(&state, domain->name);
-        add_text(&state, domain->table);
-        add_text(&state, domain->stream);
-        add_text(&state, domain->tenant);
-        add_text(&state, domain->search.tokenizer);
-        add_text(&state, domain->search.language);
-        for (size_t f = 0; f < domain->search.field_count; f++)
-            add_text(&state, domain->search.fields[f].name);
-        add_text(&state, "");
-        for (size_t f = 0; f < domain->search.filter_count; f++)
-            add_text(&state, domain->search.filters[f]);
-        add_text(&state, "");
-    }
+    (void)projection->driver->shape(projection->instance->config, add_text, &state);
     crypto_generichash_final(&state, projection->setup, sizeof(projection->setup));
 }
 
@@ -218,6 +200,8 @@ enum poly_status poly_projection_recover(struct poly_projection *projection, str
     struct poly_progress before = projection->work;
     enum poly_status status = poly_owner_run(projection->instance, recover, projection, false, err);
 
+    if (!projection->follower && projection->driver->settle != NULL)
+        projection->driver->settle(projection->store, status == POLY_OK);
     if (status == POLY_OK)
         projection->reload = false;
     else
@@ -351,6 +335,8 @@ static enum poly_status projection_open(struct poly_instance *instance,
         return status;
     }
     self->live = self->work;
+    if (driver->saved != NULL)
+        self->opened = atomic_load(&instance->owner->durable);
     atomic_store(&self->applied.value, self->work.active.applied);
     instance->projections[instance->projection_count++] = self;
     if (self->follower) {
@@ -362,15 +348,10 @@ static enum poly_status projection_open(struct poly_instance *instance,
     return POLY_OK;
 }
 
-static bool needed(const struct poly_config *config, const char *store)
+static void add_nothing(void *arg, const char *text)
 {
-    if (strcmp(store, "search") != 0)
-        return true;
-    for (size_t i = 0; i < config->domain_count; i++) {
-        if (config->domains[i].search.field_count > 0)
-            return true;
-    }
-    return false;
+    (void)arg;
+    (void)text;
 }
 
 enum poly_status poly_projections_open(struct poly_instance *instance, struct poly_error *err)
@@ -388,7 +369,7 @@ enum poly_status poly_projections_open(struct poly_instance *instance, struct po
             poly_config_store(instance->config, poly_drivers[i]->store);
 
         if (config != NULL && strcmp(config->driver, poly_drivers[i]->name) == 0 &&
-            needed(instance->config, poly_drivers[i]->store))
+            poly_drivers[i]->shape(instance->config, add_nothing, NULL))
             status = projection_open(instance, poly_drivers[i], config, err);
     }
     instance->owner->driver->kick(instance->owner);
@@ -451,6 +432,17 @@ void poly_projections_published(struct poly_instance *instance, bool committed)
     }
 }
 
+/* A generation needs the log from there on. */
+static uint64_t generation_floor(const struct poly_projection *projection,
+                                 const struct poly_generation *generation)
+{
+    const struct poly_driver *driver = projection->driver;
+    uint64_t saved =
+        driver->saved == NULL ? UINT64_MAX : driver->saved(projection->store, generation->number);
+
+    return saved < generation->applied ? saved : generation->applied;
+}
+
 uint64_t poly_projections_floor(struct poly_instance *instance)
 {
     uint64_t floor = atomic_load(&instance->head.value);
@@ -463,9 +455,13 @@ uint64_t poly_projections_floor(struct poly_instance *instance)
                                                &projection->live.building};
 
         for (size_t g = 0; g < 3; g++) {
-            if (all[g]->number != 0 && all[g]->applied < floor &&
-                !(all[g] == &projection->live.previous && projection->live.previous_stopped))
-                floor = all[g]->applied;
+            uint64_t needed;
+
+            if (all[g]->number == 0 ||
+                (all[g] == &projection->live.previous && projection->live.previous_stopped))
+                continue;
+            needed = generation_floor(projection, all[g]);
+            floor = needed < floor ? needed : floor;
         }
         pthread_mutex_unlock(&projection->lock);
     }
@@ -519,6 +515,12 @@ void poly_projector_leave(struct poly_projection *projection, uint64_t number)
     }
 }
 
+/* What the session's token asks for, and what could be seen before the last start. */
+static uint64_t wanted(const struct poly_projection *projection, const struct poly_session *session)
+{
+    return session->after > projection->opened ? session->after : projection->opened;
+}
+
 /* May this generation answer what the session asks? POLY_TIMEOUT stands for "not yet". */
 static enum poly_status may_answer(struct poly_projection *projection,
                                    const struct poly_session *session, struct poly_error *err)
@@ -538,8 +540,12 @@ static enum poly_status may_answer(struct poly_projection *projection,
     if (live->stopped)
         return poly_fail(err, POLY_UNAVAILABLE, "%s: the projection stopped at record %llu: %.200s",
                          store, (unsigned long long)live->position, live->error);
-    if (live->active.applied >= session->after)
+    if (live->active.applied >= wanted(projection, session))
         return POLY_OK;
+    if (live->active.applied >= session->after)
+        return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, it had %llu before the start",
+                         store, (unsigned long long)live->active.applied,
+                         (unsigned long long)projection->opened);
     return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, the token asks for %llu", store,
                      (unsigned long long)live->active.applied, (unsigned long long)session->after);
 }
@@ -568,7 +574,7 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
         if (status != POLY_TIMEOUT || poly_clock_monotonic() >= deadline)
             return status;
         poly_owner_await(session->instance->owner, session->after);
-        poly_signal_wait(&projection->applied, session->after, deadline, seen);
+        poly_signal_wait(&projection->applied, wanted(projection, session), deadline, seen);
     }
 }
 
@@ -590,7 +596,7 @@ enum poly_status poly_projection_read(struct poly_session *session, const char *
     *projected = (struct poly_projected){.store = projection->store,
                                          .generation = projection->live.active.number};
     freshness.applied = projection->live.active.applied;
-    freshness.stale = freshness.applied < session->after || projection->live.stopped;
+    freshness.stale = freshness.applied < wanted(projection, session) || projection->live.stopped;
     in = poly_projector_enter(projection, projected->generation);
     pthread_mutex_unlock(&projection->lock);
     if (!in)

@@ -602,6 +602,8 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
         .message = "the transaction was rolled back; try again"};
     bool command;
 
+    if (projection->driver->settle != NULL)
+        projection->driver->settle(projection->store, committed);
     pthread_mutex_lock(&projection->lock);
     if (committed) {
         projection->live = projection->work;

@@ -102,6 +102,21 @@ static enum poly_status report_documents(struct poly_projection *projection, uin
     return projection->driver->pool != NULL ? POLY_OK : status;
 }
 
+/* What the store does beside the projector. */
+static enum poly_status report_trouble(struct poly_projection *projection, struct poly_arena *arena,
+                                       struct poly_projection_status *out, struct poly_error *err)
+{
+    char text[256] = "";
+
+    if (projection->driver->trouble == NULL || out->state >= POLY_STATE_RETRYING)
+        return POLY_OK;
+    projection->driver->trouble(projection->store, text, &out->error_time);
+    if (text[0] == '\0')
+        return POLY_OK;
+    out->state = POLY_STATE_RETRYING;
+    return copy(arena, text, &out->error, err);
+}
+
 static enum poly_status report_pool(struct poly_projection *projection, struct poly_arena *arena,
                                     struct poly_projection_status *out, struct poly_error *err)
 {
@@ -152,6 +167,8 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     out->error_time = live.error_time;
     out->skipped = live.skipped;
     status = copy(session->arena, live.error, &out->error, err);
+    if (status == POLY_OK)
+        status = report_trouble(projection, session->arena, out, err);
     if (status == POLY_OK)
         status = report_pool(projection, session->arena, out, err);
     if (status == POLY_OK && out->lag_records > 0 && db != NULL)

@@ -91,18 +91,20 @@ static struct poly_text take_value(struct cursor *c)
 
 /* --- strings with escapes --- */
 
+static unsigned hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+           : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+           : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+                                  : 0;
+}
+
 static unsigned hex4(const char *s)
 {
     unsigned value = 0;
 
-    for (int i = 0; i < 4; i++) {
-        char c = s[i];
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-                         : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
-                                                : 0;
-        value = value << 4 | digit;
-    }
+    for (int i = 0; i < 4; i++)
+        value = value << 4 | hex_digit(s[i]);
     return value;
 }
 
@@ -345,37 +347,116 @@ static enum poly_status take_member(struct poly_text name, struct poly_text valu
     return status;
 }
 
+/* The cursor stands before a member, or at the end of the object. *more: there was one. */
+static enum poly_status next_member(struct cursor *c, struct poly_arena *arena,
+                                    struct poly_text *name, struct poly_text *value, bool *more,
+                                    struct poly_error *err)
+{
+    struct poly_text raw;
+    bool escaped;
+
+    skip_space(c);
+    if (look(c) == ',') {
+        c->at++;
+        skip_space(c);
+    }
+    *more = look(c) == '"';
+    if (!*more)
+        return POLY_OK;
+    raw = take_string(c, &escaped);
+    if (!plain(raw, escaped, arena, name))
+        return poly_no_memory(err);
+    for (skip_space(c); look(c) == ':' || look(c) == ' '; skip_space(c))
+        c->at++;
+    *value = take_value(c);
+    return POLY_OK;
+}
+
+/* Of an object: the cursor is behind its brace. */
+static bool in_object(struct cursor *c)
+{
+    skip_space(c);
+    if (look(c) != '{')
+        return false;
+    c->at++;
+    return true;
+}
+
 enum poly_status poly_extract(struct poly_text json, const struct poly_extract_names *names,
                               struct poly_arena *arena, struct poly_text *texts,
                               struct poly_value *filters, struct poly_error *err)
 {
     struct cursor c = {json.data, json.data + json.size};
+    bool more = in_object(&c);
 
     memset(texts, 0, names->field_count * sizeof(*texts));
     memset(filters, 0, names->filter_count * sizeof(*filters));
-    skip_space(&c);
-    if (look(&c) != '{')
-        return POLY_OK;
-    c.at++;
-    for (skip_space(&c); look(&c) == '"'; skip_space(&c)) {
-        bool escaped;
-        struct poly_text raw = take_string(&c, &escaped), name, value;
-        enum poly_status status;
+    while (more) {
+        struct poly_text name, value;
+        enum poly_status status = next_member(&c, arena, &name, &value, &more, err);
 
-        if (!plain(raw, escaped, arena, &name))
-            return poly_no_memory(err);
-        for (skip_space(&c); look(&c) == ':' || look(&c) == ' '; skip_space(&c))
-            c.at++;
-        value = take_value(&c);
-        status = value.size == 0 ? POLY_OK : take_member(name, value, names, arena, texts, filters);
+        if (status != POLY_OK)
+            return status;
+        if (!more || value.size == 0)
+            continue;
+        status = take_member(name, value, names, arena, texts, filters);
         if (status == POLY_NO_MEMORY)
             return poly_no_memory(err);
         if (status != POLY_OK)
             return poly_fail(err, status, "field '%.*s': its value cannot be kept to filter by",
                              (int)(name.size > 64 ? 64 : name.size), name.data);
-        skip_space(&c);
-        if (look(&c) == ',')
-            c.at++;
     }
     return POLY_OK;
+}
+
+/* {"$bytes": "<hex>"} */
+static bool take_bytes(struct poly_text json, struct poly_arena *arena, struct poly_value *value,
+                       bool *memory)
+{
+    struct cursor c = {json.data, json.data + json.size};
+    struct poly_text name = {"", 0}, hex = {"", 0};
+    bool more = in_object(&c);
+    char *bytes;
+
+    if (!more || next_member(&c, arena, &name, &hex, &more, NULL) != POLY_OK || !more ||
+        !same(name, "$bytes") || hex.size < 2 || hex.data[0] != '"')
+        return false;
+    bytes = poly_arena_alloc(arena, hex.size / 2);
+    *memory = bytes != NULL;
+    if (bytes == NULL)
+        return false;
+    for (size_t i = 0; i + 1 < hex.size - 1; i += 2)
+        bytes[i / 2] = (char)(hex_digit(hex.data[1 + i]) << 4 | hex_digit(hex.data[2 + i]));
+    *value = poly_bytes(bytes, (hex.size - 2) / 2);
+    return true;
+}
+
+enum poly_status poly_extract_one(struct poly_text json, const char *wanted,
+                                  struct poly_arena *arena, struct poly_value *value,
+                                  struct poly_error *err)
+{
+    struct cursor c = {json.data, json.data + json.size};
+    struct poly_text found = {NULL, 0};
+    bool more = in_object(&c), memory = true;
+
+    *value = poly_null();
+    while (more) {
+        struct poly_text name, text;
+        enum poly_status status = next_member(&c, arena, &name, &text, &more, err);
+
+        if (status != POLY_OK)
+            return status;
+        if (more && text.size > 0 && same(name, wanted))
+            found = text;
+    }
+    if (found.data == NULL || found.data[0] == 'n' || take_bytes(found, arena, value, &memory))
+        return POLY_OK;
+    if (memory && found.data[0] == '"') {
+        *value = poly_str("");
+        memory = to_text(found, arena, &value->text);
+    } else if (memory) {
+        *value = poly_json("");
+        value->text = found;
+    }
+    return memory ? POLY_OK : poly_no_memory(err);
 }

@@ -28,4 +28,9 @@ enum poly_status poly_extract(struct poly_text json, const struct poly_extract_n
                               struct poly_arena *arena, struct poly_text *texts,
                               struct poly_value *filters, struct poly_error *err);
 
+/* One field as it stands: text as TEXT, {"$bytes"} as BYTES, all else as JSON; null and absent:
+ * NULL. */
+enum poly_status poly_extract_one(struct poly_text json, const char *name, struct poly_arena *arena,
+                                  struct poly_value *value, struct poly_error *err);
+
 #endif

@@ -3,6 +3,32 @@
 
 #include <string.h>
 
+bool poly_document_shape(const struct poly_config *config, poly_shape_fn *add, void *arg)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        if (domain->search.field_count == 0)
+            continue;
+        any = true;
+        add(arg, domain->name);
+        add(arg, domain->table);
+        add(arg, domain->stream);
+        add(arg, domain->tenant);
+        add(arg, domain->search.tokenizer);
+        add(arg, domain->search.language);
+        for (size_t f = 0; f < domain->search.field_count; f++)
+            add(arg, domain->search.fields[f].name);
+        add(arg, "");
+        for (size_t f = 0; f < domain->search.filter_count; f++)
+            add(arg, domain->search.filters[f]);
+        add(arg, "");
+    }
+    return any;
+}
+
 bool poly_document_wants(const struct poly_config *config, struct poly_text domain)
 {
     for (size_t i = 0; i < config->domain_count; i++) {

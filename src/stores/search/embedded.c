@@ -366,6 +366,7 @@ const struct poly_search_driver poly_search_embedded = {
              .can_colocate = true,
              .open = open_store,
              .close = close_store,
+             .shape = poly_document_shape,
              .wants = wants,
              .prepare = prepare,
              .drop = drop,

@@ -132,6 +132,7 @@ const struct poly_search_driver poly_search_postgresql = {
              .open = open_store,
              .close = close_store,
              .lead = poly_follower_lead,
+             .shape = poly_document_shape,
              .wants = wants,
              .prepare = poly_follower_prepare,
              .drop = poly_follower_drop,
