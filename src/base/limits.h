@@ -19,6 +19,8 @@
 #define POLY_MAX_VIEW_NAME 48                /* bytes: name of a materialised view */
 #define POLY_MAX_VIEW_KEY 16                 /* columns of its key */
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */
+#define POLY_MAX_VECTORS 16                  /* of a domain */
+#define POLY_MAX_VECTOR_NAME 48              /* bytes: name of one of a domain's vectors */
 #define POLY_MAX_REPLICAS 16                 /* of one server */
 #define POLY_MAX_FILTERS 32                  /* of one query */
 #define POLY_MAX_IN 1000                     /* values of one IN */

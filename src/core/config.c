@@ -21,7 +21,8 @@
 enum { ARENA_MAX = 64 * 1024 * 1024 };
 
 static const char *const stores[CONFIG_STORES] = {
-    [CONFIG_RELATIONAL] = "relational", [CONFIG_EVENTS] = "events", [CONFIG_SEARCH] = "search"};
+    [CONFIG_RELATIONAL] = "relational", [CONFIG_EVENTS] = "events", [CONFIG_SEARCH] = "search",
+    [CONFIG_VECTOR] = "vector"};
 
 static const struct poly_config_option *find_option(const char *path)
 {
@@ -185,18 +186,65 @@ static enum poly_status check_entry(struct poly_config_reader *reader,
                             what, most);
 }
 
+static bool has_child(const struct poly_yaml *entry, const char *name)
+{
+    const struct poly_yaml *child = entry->child;
+
+    while (child != NULL && !same_text(child->name, name))
+        child = child->next;
+    return child != NULL;
+}
+
+/* One of several: the options of 'vector' under a name. */
+static enum poly_status read_vector(struct poly_config_reader *reader,
+                                    const struct poly_yaml *entry)
+{
+    size_t length = strlen(reader->path);
+    enum poly_status status = check_entry(reader, entry, "vector", POLY_MAX_VECTOR_NAME);
+
+    if (status != POLY_OK)
+        return status;
+    reader->vector = (struct poly_domain_vector){.field = NULL};
+    status = set_defaults(reader, "domains.*.vector.");
+    if (status == POLY_OK)
+        status = walk(reader, entry, "domains.*.vector");
+    reader->path[length] = '\0';
+    return status == POLY_OK ? poly_config_add_vector(reader, entry->name, entry->line) : status;
+}
+
+/* The only one, if there is one; then the domain gets what was read. */
+static enum poly_status take_vectors(struct poly_config_reader *reader,
+                                     const struct poly_yaml *entry)
+{
+    struct poly_domain *domain = &reader->domain;
+    struct poly_domain_vector *vectors;
+    enum poly_status status = POLY_OK;
+
+    if (has_child(entry, "vector") && has_child(entry, "vectors"))
+        return poly_config_fail(reader, entry->line,
+                                "has both 'vector' and 'vectors'; give each of them a name, under "
+                                "'vectors'");
+    if (has_child(entry, "vector"))
+        status = poly_config_add_vector(reader, "", entry->line);
+    vectors = poly_arena_array(reader->arena, domain->vector_count + 1, sizeof(*vectors));
+    if (status == POLY_OK && vectors == NULL)
+        status = poly_no_memory(reader->err);
+    if (status == POLY_OK && domain->vector_count > 0)
+        memcpy(vectors, reader->vectors, domain->vector_count * sizeof(*vectors));
+    domain->vectors = vectors;
+    return status;
+}
+
 static enum poly_status read_domain(struct poly_config_reader *reader,
                                     const struct poly_yaml *entry)
 {
     size_t length = strlen(reader->path);
-    bool search = false;
     enum poly_status status = check_entry(reader, entry, "domain", POLY_MAX_NAME);
 
     if (status != POLY_OK)
         return status;
     reader->domain = (struct poly_domain){.name = entry->name};
-    for (const struct poly_yaml *child = entry->child; child != NULL; child = child->next)
-        search = search || same_text(child->name, "search");
+    reader->vector = (struct poly_domain_vector){.field = NULL};
     status = set_defaults(reader, "domains.");
     if (status == POLY_OK)
         status = walk(reader, entry, "domains.*");
@@ -204,7 +252,9 @@ static enum poly_status read_domain(struct poly_config_reader *reader,
     if (status == POLY_OK)
         status = check_owner(reader, entry->line);
     if (status == POLY_OK)
-        status = check_search(reader, entry->line, search);
+        status = check_search(reader, entry->line, has_child(entry, "search"));
+    if (status == POLY_OK)
+        status = take_vectors(reader, entry);
     if (status == POLY_OK)
         status = check_others(reader, entry->line);
     if (status == POLY_OK)
@@ -241,11 +291,14 @@ struct named {
 };
 
 static const struct named named[] = {{"domains", POLY_MAX_DOMAINS, read_domain},
+                                     {"domains.*.vectors", POLY_MAX_VECTORS, read_vector},
                                      {"views", POLY_MAX_VIEWS, read_view}};
 
 static enum poly_status make_room(struct poly_config_reader *reader, const struct named *section,
                                   size_t count)
 {
+    if (section->read == read_vector)
+        return POLY_OK;
     if (section->read == read_domain) {
         reader->domains = poly_arena_array(reader->arena, count, sizeof(*reader->domains));
         reader->config.domains = reader->domains;
@@ -267,7 +320,9 @@ static enum poly_status read_named(struct poly_config_reader *reader, const stru
     for (const struct poly_yaml *entry = section->child; entry != NULL; entry = entry->next)
         count++;
     if (count > (size_t)how->most)
-        return poly_config_fail(reader, section->line, "%zu %s; %d are the most", count, how->path,
+        return poly_config_fail(reader, section->line, "%zu %s; %d are the most", count,
+                                strrchr(how->path, '.') == NULL ? how->path
+                                                                : strrchr(how->path, '.') + 1,
                                 how->most);
     status = make_room(reader, how, count);
     for (const struct poly_yaml *entry = section->child; status == POLY_OK && entry != NULL;
@@ -291,12 +346,12 @@ static enum poly_status read_entry(struct poly_config_reader *reader,
     option = strchr(entry->name, '.') == NULL && strchr(entry->name, '*') == NULL
                  ? find_option(path)
                  : NULL;
-    if (option != NULL)
-        return poly_config_set(reader, option, entry);
     for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
         if (strcmp(path, named[i].path) == 0 && entry->kind == POLY_YAML_MAPPING)
             return read_named(reader, &named[i], entry);
     }
+    if (option != NULL)
+        return poly_config_set(reader, option, entry);
     if (strpbrk(entry->name, ".*") == NULL && is_section(path))
         return walk(reader, entry, path);
     poly_config_suggest(pattern, entry->name, hint, sizeof(hint));
@@ -399,6 +454,8 @@ static enum poly_status check_stores(struct poly_config_reader *reader)
         return poly_fail(reader->err, POLY_INVALID,
                          "%.200s: stores.relational.driver is '%s': it needs stores.relational.url",
                          reader->file, relational->driver);
+    if (server)
+        reader->stores[CONFIG_VECTOR].follower = true;
     /* What is not in the log's own database can only follow it. */
     if (server || strcmp(reader->stores[CONFIG_SEARCH].driver, "embedded") != 0)
         reader->stores[CONFIG_SEARCH].follower = true;

@@ -73,6 +73,12 @@ const struct poly_config_option poly_config_options[] = {
      NULL, NULL, "colocated, follower",
      "in the log's file and transaction, or in a file of its own that follows the log"},
 
+    {"stores.vector.driver", CONFIG_CHOICE, AT(stores[CONFIG_VECTOR].driver), "embedded", NULL,
+     NULL, "embedded", "what finds the nearest vectors"},
+    {"stores.vector.placement", CONFIG_FOLLOWER, AT(stores[CONFIG_VECTOR].follower), "colocated",
+     NULL, NULL, "colocated, follower",
+     "visible with the commit, or following the log on a thread of its own"},
+
     {"limits.connections", CONFIG_COUNT, AT(config.connections_max), "1000", "1", "65536", NULL,
      "connections at a time; more wait until one closes"},
     {"limits.body", CONFIG_SIZE, AT(config.body_max_kib), "16MiB", "1KiB", "1GiB", NULL,
@@ -93,13 +99,35 @@ const struct poly_config_option poly_config_options[] = {
      "`session` (the tenant of who appends), or `none` (the default)"},
     {"domains.*.search.fields", CONFIG_FIELDS, 0, NULL, NULL, NULL, NULL,
      "what is searched: `[title, body]`, or with weights `{title: 4.0, body: 1.0}`"},
-    {"domains.*.search.filters", CONFIG_FILTERS, 0, NULL, NULL, NULL, NULL,
+    {"domains.*.search.filters", CONFIG_FILTERS, AT(domain.search.filters), NULL, NULL, NULL, NULL,
      "what a search may filter by: `[state, author]`"},
     {"domains.*.search.tokenizer", CONFIG_CHOICE, AT(domain.search.tokenizer), "words", NULL, NULL,
      "words, trigram", "search for words, or for any three letters in a row"},
     {"domains.*.search.language", CONFIG_CHOICE, AT(domain.search.language), NULL, NULL, NULL,
      "english, none",
      "whose word endings do not matter; `english` by default, with `trigram` always `none`"},
+
+    {"domains.*.vector.field", CONFIG_NAME, AT(vector.field), NULL, NULL, NULL, NULL,
+     "the column, or the field of an event's data, that holds a vector"},
+    {"domains.*.vector.dimensions", CONFIG_COUNT, AT(vector.dimensions), NULL, "1", "16000", NULL,
+     "how many numbers it has; needed"},
+    {"domains.*.vector.metric", CONFIG_CHOICE, AT(vector.metric), NULL, NULL, NULL,
+     "cosine, inner, l2, hamming",
+     "what near means; `cosine` by default, with `binary` always `hamming`"},
+    {"domains.*.vector.element", CONFIG_CHOICE, AT(vector.element), "f32", NULL, NULL,
+     "f32, f16, int8, binary", "how exactly the index keeps a number"},
+    {"domains.*.vector.m", CONFIG_COUNT, AT(vector.m), "16", "2", "100", NULL,
+     "links of a vector in the graph: more find better, and take more memory"},
+    {"domains.*.vector.ef_construction", CONFIG_COUNT, AT(vector.ef_construction), "64", "4",
+     "1000", NULL, "candidates that are looked at for a link: more build slower and find better"},
+    {"domains.*.vector.ef", CONFIG_COUNT, AT(vector.ef), "64", "1", "10000", NULL,
+     "candidates that a search keeps, where it does not say so itself"},
+    {"domains.*.vector.model", CONFIG_TEXT, AT(vector.model), NULL, NULL, NULL, NULL,
+     "what makes the vectors; a search that names another one is refused"},
+    {"domains.*.vector.filters", CONFIG_FILTERS, AT(vector.filters), NULL, NULL, NULL, NULL,
+     "what a vector search may filter by: `[state, author]`"},
+    {"domains.*.vectors", CONFIG_VECTORS, 0, NULL, NULL, NULL, NULL,
+     "instead of `vector`, where there are several: `{title: {field: …}, body: {field: …}}`"},
 
     {"views.*.query", CONFIG_TEXT, AT(view.query), NULL, NULL, NULL, NULL,
      "one SELECT, whose rows the materialised view has; needed"},
@@ -118,7 +146,8 @@ const size_t poly_config_option_count = sizeof(poly_config_options) / sizeof(*po
 bool poly_config_variable(const struct poly_config_option *option, char variable[64])
 {
     bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS &&
-                  option->kind != CONFIG_KEY && option->kind != CONFIG_REPLICAS;
+                  option->kind != CONFIG_KEY && option->kind != CONFIG_REPLICAS &&
+                  option->kind != CONFIG_VECTORS;
 
     snprintf(variable, 64, "POLYSTORE_%s", option->path);
     for (char *c = variable; *c != '\0'; c++)
@@ -208,6 +237,7 @@ static void print_type(FILE *out, const struct poly_config_option *option)
         [CONFIG_FIELDS] = "list of names, or names with weights",
         [CONFIG_FILTERS] = "list of names",
         [CONFIG_KEY] = "list of names",
+        [CONFIG_VECTORS] = "names, each with the options of `vector`",
         [CONFIG_REPLICAS] = "list of urls",
     };
 

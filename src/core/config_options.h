@@ -6,10 +6,11 @@
 #define POLY_CORE_CONFIG_OPTIONS_H
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/yaml.h"
 #include "core/domain.h"
 
-enum { CONFIG_RELATIONAL, CONFIG_EVENTS, CONFIG_SEARCH, CONFIG_STORES };
+enum { CONFIG_RELATIONAL, CONFIG_EVENTS, CONFIG_SEARCH, CONFIG_VECTOR, CONFIG_STORES };
 
 /* All that one load works on. It lives in its own arena, and is what poly_config_free() finds
  * behind the configuration that it was given. */
@@ -19,6 +20,8 @@ struct poly_config_reader {
     struct poly_store_config stores[CONFIG_STORES];
     struct poly_domain domain; /* the one being read */
     struct poly_domain *domains;
+    struct poly_domain_vector vector; /* the one being read … */
+    struct poly_domain_vector vectors[POLY_MAX_VECTORS]; /* … and all of the domain */
     struct poly_view_config view; /* the one being read */
     struct poly_view_config *views;
     int *view_lines;
@@ -43,6 +46,7 @@ enum poly_config_kind {
     CONFIG_FIELDS,
     CONFIG_FILTERS,
     CONFIG_KEY,
+    CONFIG_VECTORS, /* names of the user's, each with the options of 'vector' */
     CONFIG_REPLICAS,
 };
 
@@ -74,6 +78,9 @@ enum poly_status poly_config_fail(struct poly_config_reader *reader, int line, c
 enum poly_status poly_config_set(struct poly_config_reader *reader,
                                  const struct poly_config_option *option,
                                  const struct poly_yaml *value);
+/* What an option alone cannot say of one of a domain's vectors, which is added to them. */
+enum poly_status poly_config_add_vector(struct poly_config_reader *reader, const char *name,
+                                        int line);
 /* What an option alone cannot say of a view; and, when everything is read, of all of them. */
 enum poly_status poly_config_check_view(struct poly_config_reader *reader, int line);
 enum poly_status poly_config_check_views(struct poly_config_reader *reader);

@@ -326,6 +326,17 @@ static enum poly_status set_names(struct poly_config_reader *reader,
     return status;
 }
 
+static enum poly_status set_filters(struct poly_config_reader *reader,
+                                    const struct poly_config_option *option,
+                                    const struct poly_yaml *value)
+{
+    if (option->offset == offsetof(struct poly_config_reader, vector.filters))
+        return set_names(reader, option, value, &reader->vector.filters,
+                         &reader->vector.filter_count);
+    return set_names(reader, option, value, &reader->domain.search.filters,
+                     &reader->domain.search.filter_count);
+}
+
 static enum poly_status set_replicas(struct poly_config_reader *reader,
                                      const struct poly_config_option *option,
                                      const struct poly_yaml *value)
@@ -365,9 +376,12 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
                    option->kind == CONFIG_KEY))
         return poly_config_fail(reader, value->line, "wants a list of names, like [%.60s]",
                                 value->text);
+    if (option->kind == CONFIG_VECTORS)
+        return poly_config_fail(reader, value->line,
+                                "wants names, each with its options: "
+                                "{title: {field: …, dimensions: …}}");
     if (option->kind == CONFIG_FILTERS)
-        return set_names(reader, option, value, &reader->domain.search.filters,
-                         &reader->domain.search.filter_count);
+        return set_filters(reader, option, value);
     if (option->kind == CONFIG_KEY)
         return set_names(reader, option, value, &reader->view.key, &reader->view.key_count);
     if (option->kind == CONFIG_REPLICAS)

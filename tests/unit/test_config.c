@@ -37,7 +37,7 @@ static void has_defaults(void **state)
         assert_int_equal(config->rows_max, 10000);
         assert_int_equal(config->rate_per_tenant, 0);
         assert_int_equal(config->domain_count, 0);
-        assert_int_equal(config->store_count, 3);
+        assert_int_equal(config->store_count, 4);
         assert_string_equal(poly_config_store(config, "search")->driver, "embedded");
         assert_false(poly_config_store(config, "search")->follower);
         assert_string_equal(poly_config_store(config, "relational")->driver, "embedded");

@@ -7,10 +7,12 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "followers/extract.h"
 #include "owners/embedded/embedded.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "core/session.h"
+#include "core/vector.h"
 #include "stores/events/driver.h"
 
 struct poly_stream poly_stream_split(const char *name)
@@ -178,6 +180,29 @@ static enum poly_status check_event(const struct poly_event *event, struct poly_
     return status == POLY_OK ? check_meta(event->meta, err) : status;
 }
 
+/* A vector that cannot be one would stop the store that is to take it in. */
+static enum poly_status check_vectors(const struct poly_domain *domain,
+                                      const struct poly_event *event, struct poly_arena *arena,
+                                      struct poly_error *err)
+{
+    struct poly_arena_mark mark = poly_arena_mark(arena);
+    enum poly_status status = POLY_OK;
+
+    if (domain == NULL || event->data.type != POLY_JSON)
+        return POLY_OK;
+    for (size_t i = 0; i < domain->vector_count && status == POLY_OK; i++) {
+        const struct poly_domain_vector *shape = &domain->vectors[i];
+        struct poly_value value;
+        const float *numbers;
+
+        status = poly_extract_one(event->data.text, shape->field, arena, &value, err);
+        if (status == POLY_OK)
+            status = poly_vector_read(shape, &value, arena, &numbers, err);
+        poly_arena_rewind(arena, mark);
+    }
+    return status == POLY_OK ? POLY_OK : poly_fail_in(err, status, "domain '%s'", domain->name);
+}
+
 static enum poly_status text_as_json(struct poly_arena *arena, struct poly_value *data,
                                      struct poly_error *err)
 {
@@ -228,6 +253,9 @@ static enum poly_status take_events(struct poly_txn *txn, struct poly_append *ap
                                     const struct poly_event *events, size_t count,
                                     struct poly_error *err)
 {
+    struct poly_instance *instance = poly_session_instance(poly_txn_session(txn));
+    const struct poly_domain *domain =
+        domain_of(poly_instance_config(instance), append->stream.category);
     struct poly_event *copies = poly_arena_array(poly_txn_arena(txn), count, sizeof(*copies));
     enum poly_status status = POLY_OK;
 
@@ -235,6 +263,8 @@ static enum poly_status take_events(struct poly_txn *txn, struct poly_append *ap
         return poly_no_memory(err);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
         status = check_event(&events[i], err);
+        if (status == POLY_OK)
+            status = check_vectors(domain, &events[i], poly_txn_arena(txn), err);
         if (status == POLY_OK)
             status = copy_event(poly_txn_arena(txn), &events[i], &copies[i], err);
         else if (count > 1)

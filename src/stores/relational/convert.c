@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "core/vector.h"
 #include "stores/relational/driver.h"
 
 /* --- text --- */
@@ -227,6 +228,87 @@ static enum poly_status store_any(const struct storing *s)
     }
 }
 
+/* --- vectors --- */
+
+static enum poly_status keep_buffer(const struct storing *s, enum poly_type type,
+                                    struct poly_buffer *buffer)
+{
+    enum poly_status status =
+        poly_buffer_ok(buffer) ? store_copy(s, type, (struct poly_text){buffer->data, buffer->size})
+                               : poly_no_memory(s->err);
+
+    poly_buffer_release(buffer);
+    return status;
+}
+
+static enum poly_status store_numbers(const struct storing *s, const float *numbers, size_t count)
+{
+    bool bytes = s->column->type == POLY_BYTES || s->column->type == POLY_NULL;
+    struct poly_buffer buffer;
+
+    poly_buffer_init(&buffer, POLY_MAX_VALUE);
+    for (size_t i = 0; i < count && bytes; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &numbers[i], sizeof(bits));
+        bits = htole32(bits);
+        poly_buffer_add(&buffer, &bits, sizeof(bits));
+    }
+    if (!bytes)
+        poly_vector_print(&buffer, numbers, count, s->column->array ? '{' : '[',
+                          s->column->array ? '}' : ']');
+    return keep_buffer(s, bytes ? POLY_BYTES : POLY_TEXT, &buffer);
+}
+
+/* Checked as all of the domain's vectors of that field want it. A text column, or one of JSON,
+ * keeps the digits that were given. */
+static enum poly_status store_vector(const struct storing *s)
+{
+    const struct poly_domain *domain = s->table->domain;
+    const struct poly_domain_vector *shape = poly_vector_of(domain, s->column->name);
+    enum poly_type type = s->column->type;
+    const float *numbers = NULL;
+    enum poly_status status;
+
+    if (type != POLY_NULL && type != POLY_BYTES && type != POLY_JSON && type != POLY_TEXT)
+        return poly_fail(s->err, POLY_INVALID, "domain '%s': column '%s' holds %s, and no vector",
+                         domain->name, s->column->name, poly_type_name(type));
+    status = poly_vector_read(shape, s->value, s->arena, &numbers, s->err);
+    if (status == POLY_OK)
+        status = poly_vector_check_all(domain, s->column->name, numbers, shape->dimensions, s->err);
+    if (status != POLY_OK)
+        return poly_fail_in(s->err, status, "domain '%s'", domain->name);
+    if (type == POLY_JSON && s->value->type == POLY_JSON)
+        return store_json(s);
+    if (type == POLY_TEXT && !s->column->array && s->value->type != POLY_BYTES &&
+        poly_text_problem(s->value->text) == NULL)
+        return store_copy(s, POLY_TEXT, s->value->text);
+    return store_numbers(s, numbers, shape->dimensions);
+}
+
+enum poly_status poly_column_show(const struct poly_table *table, size_t column,
+                                  struct poly_arena *arena, struct poly_value *value,
+                                  struct poly_error *err)
+{
+    const struct poly_domain_vector *shape =
+        table->domain->vector_count == 0
+            ? NULL
+            : poly_vector_of(table->domain, table->columns[column].name);
+    const struct storing s = {table, &table->columns[column], value, arena, value, err};
+    const float *numbers = NULL;
+    struct poly_buffer text;
+    enum poly_status status;
+
+    if (shape == NULL || (value->type != POLY_BYTES && value->type != POLY_TEXT))
+        return POLY_OK;
+    status = poly_vector_read(shape, value, arena, &numbers, err);
+    if (status != POLY_OK || numbers == NULL)
+        return status == POLY_INVALID ? POLY_OK : status;
+    poly_buffer_init(&text, POLY_MAX_VALUE);
+    poly_vector_print(&text, numbers, shape->dimensions, '[', ']');
+    return keep_buffer(&s, POLY_JSON, &text);
+}
+
 /*
  * Command lines, CSV and query strings have texts only: one that is exactly a
  * number or a boolean stands for it where the column holds that.
@@ -262,6 +344,8 @@ enum poly_status poly_column_store(const struct poly_table *table, const struct 
     *stored = poly_null();
     if (value->type == POLY_NULL)
         return POLY_OK;
+    if (poly_vector_of(table->domain, column->name) != NULL)
+        return store_vector(&s);
     if (value->type == POLY_TEXT && typed_text(column->type, value->text, &typed))
         s.value = value = &typed;
     switch (column->type) {

@@ -211,6 +211,11 @@ static inline enum poly_status poly_failed(const struct poly_error *err)
 enum poly_status poly_column_store(const struct poly_table *table, const struct poly_column *column,
                                    const struct poly_value *value, struct poly_arena *arena,
                                    struct poly_value *stored, struct poly_error *err);
+/* A column that holds one of the domain's vectors is read as JSON, an array of numbers; what is no
+ * vector there, and any other column, is left as it is. */
+enum poly_status poly_column_show(const struct poly_table *table, size_t column,
+                                  struct poly_arena *arena, struct poly_value *value,
+                                  struct poly_error *err);
 struct poly_record_key {
     struct poly_text text;   /* as the log has it */
     struct poly_value value; /* as the column has it */

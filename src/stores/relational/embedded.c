@@ -37,6 +37,8 @@ static enum poly_status read_row(const struct poly_table *table, sqlite3_stmt *s
         fields[i].name = table->columns[i].name;
         status = poly_column_restore(table->columns[i].type, statement, (int)i + 1, arena,
                                      &fields[i].value, err);
+        if (status == POLY_OK)
+            status = poly_column_show(table, i, arena, &fields[i].value, err);
         if (status != POLY_OK)
             return status;
     }

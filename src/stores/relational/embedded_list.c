@@ -234,7 +234,8 @@ static enum poly_status read_document(struct poly_listing *l, sqlite3_stmt *stat
     for (size_t i = 0; i < table->column_count; i++) {
         fields[i].name = table->columns[i].name;
         if (poly_column_restore(table->columns[i].type, statement, (int)i + 1, l->arena,
-                                &fields[i].value, err) != POLY_OK)
+                                &fields[i].value, err) != POLY_OK ||
+            poly_column_show(table, i, l->arena, &fields[i].value, err) != POLY_OK)
             return poly_list_too_large(l, err);
     }
     document->version = (uint64_t)sqlite3_column_int64(statement, 0);

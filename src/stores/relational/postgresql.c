@@ -55,6 +55,8 @@ static enum poly_status read_row(const struct poly_table *table, const PGresult 
         enum poly_status status =
             poly_postgresql_value(rows, 0, (int)i + 1, arena, &fields[i].value, err);
 
+        if (status == POLY_OK)
+            status = poly_column_show(table, i, arena, &fields[i].value, err);
         if (status != POLY_OK)
             return status;
         fields[i].name = table->columns[i].name;

@@ -361,7 +361,8 @@ static enum poly_status read_document(struct poly_listing *l, const PGresult *ro
     for (size_t i = 0; i < table->column_count; i++) {
         fields[i].name = table->columns[i].name;
         if (poly_postgresql_value(rows, row, (int)i + 1, l->arena, &fields[i].value, err) !=
-            POLY_OK)
+                POLY_OK ||
+            poly_column_show(table, i, l->arena, &fields[i].value, err) != POLY_OK)
             return poly_list_too_large(l, err);
     }
     document->version = (uint64_t)poly_pg_int(rows, row, 0);

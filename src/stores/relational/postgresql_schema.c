@@ -241,6 +241,7 @@ static bool read_column(struct reading *r, const PGresult *rows, int row)
     column->not_null = poly_pg_bool(rows, row, 3);
     column->generated = poly_pg_bool(rows, row, 5);
     column->binary = is_exact(rows, row, own);
+    column->array = strchr(poly_pg_text(rows, row, 1).data, '[') != NULL;
     own->always = poly_pg_text(rows, row, 6).data[0] == 'a';
     if (!column->generated)
         column->default_sql = default_of(table, rows, row, &failed);

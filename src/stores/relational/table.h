@@ -23,6 +23,7 @@ struct poly_column {
     const char *default_sql; /* expression; NULL: none */
     bool not_null, generated;
     bool binary; /* compared byte for byte */
+    bool array;  /* of the database's own, which we read and write as text: {1,2} */
 };
 
 struct poly_table {

@@ -1,0 +1,51 @@
+/* What of a domain's vectors an option alone cannot say: that they have a field and a size, and
+ * that metric, element, field and name go together. */
+#include <string.h>
+#include <strings.h>
+
+#include "core/config_options.h"
+
+static enum poly_status check_metric(struct poly_config_reader *reader, int line)
+{
+    struct poly_domain_vector *vector = &reader->vector;
+    bool binary = strcmp(vector->element, "binary") == 0;
+
+    if (vector->metric == NULL)
+        vector->metric = binary ? "hamming" : "cosine";
+    if (binary == (strcmp(vector->metric, "hamming") == 0))
+        return POLY_OK;
+    return poly_config_fail(reader, line,
+                            binary ? "vector: the element 'binary' goes with the metric 'hamming', "
+                                     "not '%s'"
+                                   : "vector: the metric '%s' is of the element 'binary'",
+                            vector->metric);
+}
+
+enum poly_status poly_config_add_vector(struct poly_config_reader *reader, const char *name,
+                                        int line)
+{
+    struct poly_domain_vector *vector = &reader->vector;
+    size_t count = reader->domain.vector_count;
+    enum poly_status status;
+
+    if (vector->field == NULL)
+        return poly_config_fail(reader, line, "vector needs 'field': the column that holds it");
+    if (vector->dimensions == 0)
+        return poly_config_fail(reader, line, "vector needs 'dimensions': how many numbers it has");
+    if (vector->model != NULL && strlen(vector->model) > POLY_MAX_NAME)
+        return poly_config_fail(reader, line, "vector: the name of its model has over %d bytes",
+                                POLY_MAX_NAME);
+    status = check_metric(reader, line);
+    for (size_t i = 0; i < count && status == POLY_OK; i++)
+        if (strcasecmp(reader->vectors[i].field, vector->field) == 0 &&
+            reader->vectors[i].dimensions != vector->dimensions)
+            status = poly_config_fail(
+                reader, line, "vector: the field '%.60s' has %u dimensions in '%s'", vector->field,
+                reader->vectors[i].dimensions, reader->vectors[i].name);
+    if (status != POLY_OK)
+        return status;
+    vector->name = name;
+    reader->vectors[count] = *vector;
+    reader->domain.vector_count = count + 1;
+    return POLY_OK;
+}
