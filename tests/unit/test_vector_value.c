@@ -162,7 +162,7 @@ static void bounds_their_number(void **state)
 static struct poly_domain_vector shape(uint32_t dimensions)
 {
     return (struct poly_domain_vector){
-        .name = "", .field = "e", .dimensions = dimensions, .metric = "l2", .element = "f32"};
+        .name = "", .field = "e", .dimensions = dimensions, .metric = "cosine", .element = "f32"};
 }
 
 static void reads_as(struct poly_value value, const float *expected, uint32_t count)
