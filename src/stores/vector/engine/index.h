@@ -26,28 +26,36 @@ struct poly_index_options {
     uint32_t dimensions;      /* 1 to 16,000 */
     uint32_t m;               /* links of a node, 2 to 100; twice as many on the lowest level */
     uint32_t ef_construction; /* 4 to 1,000 */
+    uint32_t graph_from;      /* slots from which on a graph is built; 0: a default */
     const char *originals;    /* path of the file that originals are kept in; NULL: in memory */
 };
 
 #define POLY_NO_SLOT UINT32_MAX
 
+/* Empties the originals' file, or makes it. POLY_INVALID: a shape that cannot be; POLY_UNAVAILABLE:
+ * the file cannot be made. */
 enum poly_status poly_index_new(const struct poly_index_options *options, struct poly_index **index,
                                 struct poly_error *err);
 void poly_index_free(struct poly_index *index); /* NULL is accepted */
 
 /* --- writing --- */
 
-/* original: as poly_vector_pack() gives it. The slot is found by searches once published. */
+/* original: as poly_vector_pack() gives it. The slot is found by searches once published. Slots
+ * ascend, with gaps (see poly_index_publish()). POLY_NO_MEMORY, POLY_UNAVAILABLE (the originals'
+ * file, a full disk): nothing has changed. POLY_LIMIT: the index is full; a copy without the dead
+ * ones may have room. */
 enum poly_status poly_index_append(struct poly_index *index, const void *original, uint32_t *slot,
                                    struct poly_error *err);
-/* A slot is not found any more once that is published. */
+/* A slot is not found any more once that is published. Killing a dead one has no effect. */
 enum poly_status poly_index_kill(struct poly_index *index, uint32_t slot, struct poly_error *err);
+/* When there were kills only, a slot that is never alive is used up: so the end moves, and searches
+ * that have read it before keep the state that they have begun with. */
 void poly_index_publish(struct poly_index *index);
 /* Takes back what was appended and killed since the last publish. */
 void poly_index_revert(struct poly_index *index);
 
 /* Slots below it are published. A search looks at one state: of slots below end, those that had not
- * died when end was read. */
+ * died when end was read. What is told of a slot holds for published ones. */
 uint32_t poly_index_end(const struct poly_index *index);
 bool poly_index_alive(const struct poly_index *index, uint32_t slot, uint32_t end);
 const void *poly_index_original(const struct poly_index *index, uint32_t slot);
@@ -56,14 +64,15 @@ const void *poly_index_original(const struct poly_index *index, uint32_t slot);
  * Links up to max published slots that are not in the graph yet, in order; returns how many there
  * were. Several threads may call it at a time; each works on slots of its own. Small indexes need
  * no graph: nothing is linked while an exact scan is as fast. *stop is looked at between
- * slots; NULL: never stops.
+ * slots; NULL: never stops. POLY_NO_MEMORY: the rest is linked by the next call.
  */
 enum poly_status poly_index_link(struct poly_index *index, uint32_t max, const atomic_bool *stop,
                                  uint32_t *linked, struct poly_error *err);
 
 /* All live slots of one index, in the order in which a search walks its graph (so that
- * neighbours lie beside each other), appended to an empty one of the same shape. map[i]: new slot
- * of the old slot i, or POLY_NO_SLOT; end entries. */
+ * neighbours lie beside each other), appended to an empty one of the same shape; the caller
+ * publishes them. map[i]: new slot of the old slot i, or POLY_NO_SLOT; end entries. After an error
+ * the other index is of no use. */
 enum poly_status poly_index_copy(const struct poly_index *index, uint32_t end,
                                  struct poly_index *to, uint32_t *map, struct poly_error *err);
 
@@ -84,6 +93,9 @@ enum poly_index_plan {
     POLY_PLAN_FILTERED_GRAPH
 };
 
+/* How a search is to go; tests and measurements choose, others let the planner do it. */
+enum poly_index_way { POLY_WAY_PLANNED, POLY_WAY_SCAN, POLY_WAY_GRAPH };
+
 struct poly_index_search {
     const float *query;             /* as poly_vector_unpack() gives it of the packed query */
     uint32_t end;                   /* of poly_index_end() */
@@ -92,7 +104,8 @@ struct poly_index_search {
     uint32_t ef;                    /* at least k is used */
     float farthest;                 /* no slot of a greater distance; INFINITY: no bound */
     bool exact;
-    int64_t deadline; /* poly_clock_monotonic(); 0: none */
+    enum poly_index_way way; /* without .exact */
+    int64_t deadline;        /* poly_clock_monotonic(); 0: none */
     /* out */
     enum poly_index_plan plan;
     uint64_t visited; /* distances computed */

@@ -1,0 +1,249 @@
+/*
+ * Putting slots into the graph, by several threads at a time. Each takes the next slot; those below
+ * the lowest that is still worked on are linked, and searches look at no others. A node's row is
+ * changed under one of a few hundred locks, which stand apart from the rows, so that readers touch
+ * none.
+ *
+ * Everything here is computed on codes: what the rounding changes in the choice of neighbours
+ * cannot be seen in the recall, and the rows of a few hundred candidates stay in the cache.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "stores/vector/engine/index_inside.h"
+
+void poly_graph_init(struct poly_graph *graph)
+{
+    pthread_rwlockattr_t attributes;
+
+    pthread_rwlockattr_init(&attributes);
+    /* saving shall not wait for ever while slots come and are linked */
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&graph->gate, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&graph->lock, NULL);
+    for (int i = 0; i < INDEX_STRIPES; i++)
+        pthread_mutex_init(&graph->rows[i], NULL);
+    atomic_init(&graph->linked, 0);
+    atomic_init(&graph->entry, ENTRY_NONE);
+}
+
+void poly_graph_close(struct poly_graph *graph)
+{
+    pthread_rwlock_destroy(&graph->gate);
+    pthread_mutex_destroy(&graph->lock);
+    for (int i = 0; i < INDEX_STRIPES; i++)
+        pthread_mutex_destroy(&graph->rows[i]);
+}
+
+/* --- whose turn a slot is --- */
+
+static void advance(struct poly_graph *graph)
+{
+    uint32_t linked = graph->next;
+
+    for (uint32_t i = 0; i < graph->claim_count; i++)
+        linked = graph->claims[i] < linked ? graph->claims[i] : linked;
+    atomic_store_explicit(&graph->linked, linked, memory_order_release);
+}
+
+/* The next slot below end. The first one of all is the entry, and has nobody to be linked to. */
+static bool claim(struct poly_index *index, uint32_t end, uint32_t *slot)
+{
+    struct poly_graph *graph = &index->graph;
+    bool got = false;
+
+    pthread_mutex_lock(&graph->lock);
+    while (!got && graph->next < end && graph->claim_count < INDEX_MAX_LINKERS &&
+           (graph->next > 0 || end >= index->graph_from)) {
+        const uint32_t next = graph->next++;
+
+        if (!poly_slot_alive(index, next, end))
+            continue;
+        if (atomic_load_explicit(&graph->entry, memory_order_relaxed) == ENTRY_NONE) {
+            atomic_store_explicit(&graph->entry,
+                                  (uint64_t)poly_node_level(index, next) << 32 | next,
+                                  memory_order_release);
+            continue;
+        }
+        graph->claims[graph->claim_count++] = next;
+        *slot = next;
+        got = true;
+    }
+    advance(graph);
+    pthread_mutex_unlock(&graph->lock);
+    return got;
+}
+
+static void finish(struct poly_index *index, uint32_t slot)
+{
+    struct poly_graph *graph = &index->graph;
+    const uint64_t level = poly_node_level(index, slot);
+    uint32_t i = 0;
+
+    pthread_mutex_lock(&graph->lock);
+    while (graph->claims[i] != slot)
+        i++;
+    graph->claims[i] = graph->claims[--graph->claim_count];
+    if (level > atomic_load_explicit(&graph->entry, memory_order_relaxed) >> 32)
+        atomic_store_explicit(&graph->entry, level << 32 | slot, memory_order_release);
+    advance(graph);
+    pthread_mutex_unlock(&graph->lock);
+}
+
+/* --- neighbours --- */
+
+/* Of candidates, nearest first, those that are nearer to the node than to one that has been taken:
+ * links in all directions rather than many into one crowd. Into context->picked. */
+static uint32_t pick(const struct poly_index *index, struct poly_context *context,
+                     const struct poly_candidate *candidates, uint32_t count, uint32_t most)
+{
+    uint32_t picked = 0;
+
+    for (uint32_t i = 0; i < count && picked < most; i++) {
+        const uint32_t slot = candidates[i].slot & ~EXPANDED;
+        bool good = true;
+
+        if (picked > 0) {
+            poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->other);
+            poly_code_distances(&index->coder, context->other, index->codes.base, context->picked,
+                                picked, context->between);
+        }
+        for (uint32_t j = 0; j < picked && good; j++)
+            good = context->between[j] >= candidates[i].distance;
+        if (good)
+            context->picked[picked++] = slot;
+    }
+    return picked;
+}
+
+static int by_distance(const void *a, const void *b)
+{
+    const struct poly_candidate *left = a, *right = b;
+
+    if (left->distance != right->distance)
+        return left->distance < right->distance ? -1 : 1;
+    return left->slot < right->slot ? -1 : left->slot > right->slot;
+}
+
+static void write_row(atomic_uint *row, uint32_t most, const uint32_t *links, uint32_t count)
+{
+    for (uint32_t i = 0; i < most; i++)
+        atomic_store_explicit(&row[i], i < count ? links[i] : POLY_NO_SLOT, memory_order_relaxed);
+}
+
+/* The row of slot is full: the best of it and of one more. */
+static void prune(const struct poly_index *index, struct poly_context *context, uint32_t slot,
+                  uint32_t more, uint32_t level)
+{
+    const uint32_t most = level == 0 ? 2 * index->options.m : index->options.m;
+    atomic_uint *row = poly_link_row(index, slot, level);
+    uint32_t *ids = context->ids;
+
+    for (uint32_t i = 0; i < most; i++)
+        ids[i] = atomic_load_explicit(&row[i], memory_order_relaxed);
+    ids[most] = more;
+    poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->other);
+    poly_code_distances(&index->coder, context->other, index->codes.base, ids, most + 1,
+                        context->distances);
+    for (uint32_t i = 0; i <= most; i++)
+        context->near[i] = (struct poly_candidate){context->distances[i], ids[i]};
+    qsort(context->near, most + 1, sizeof(*context->near), by_distance);
+
+    const uint32_t count = pick(index, context, context->near, most + 1, most);
+
+    write_row(row, most, context->picked, count);
+}
+
+/* more becomes a neighbour of slot. */
+static void add_link(struct poly_index *index, struct poly_context *context, uint32_t slot,
+                     uint32_t more, uint32_t level)
+{
+    const uint32_t most = level == 0 ? 2 * index->options.m : index->options.m;
+    atomic_uint *row = poly_link_row(index, slot, level);
+    uint32_t at = 0, link = POLY_NO_SLOT;
+
+    pthread_mutex_lock(poly_row_lock(&index->graph, slot));
+    for (; at < most; at++) {
+        link = atomic_load_explicit(&row[at], memory_order_relaxed);
+        if (link == POLY_NO_SLOT || link == more)
+            break;
+    }
+    if (at == most)
+        prune(index, context, slot, more, level);
+    else if (link != more)
+        atomic_store_explicit(&row[at], more, memory_order_relaxed);
+    pthread_mutex_unlock(poly_row_lock(&index->graph, slot));
+}
+
+/* Links the slot with what is in the pool, both ways. */
+static void connect(struct poly_index *index, struct poly_context *context, uint32_t slot,
+                    uint32_t level)
+{
+    uint32_t links[100];
+    const uint32_t count = pick(index, context, context->pool, context->count, index->options.m);
+
+    for (uint32_t i = 0; i < count; i++)
+        links[i] = context->picked[i];
+    /* one by one: others may have found it on a higher level, and linked themselves to it */
+    for (uint32_t i = 0; i < count; i++)
+        add_link(index, context, slot, links[i], level);
+    for (uint32_t i = 0; i < count; i++)
+        add_link(index, context, links[i], slot, level);
+}
+
+static void link_slot(struct poly_index *index, struct poly_context *context, uint32_t slot,
+                      uint32_t end)
+{
+    const uint64_t entry = atomic_load_explicit(&index->graph.entry, memory_order_acquire);
+    const uint32_t top = (uint32_t)(entry >> 32), own = poly_node_level(index, slot);
+    const struct poly_walk walk = {.limit = end, .end = end};
+    uint32_t level = own < top ? own : top, at;
+
+    poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->query);
+    poly_context_clear(context, 1);
+    at = poly_graph_descend(index, context, entry, level, end);
+    for (;; level--) {
+        poly_context_clear(context, index->options.ef_construction);
+        context->visited[slot] = context->mark; /* others may lead to it already */
+        context->visited[at] = context->mark;
+        poly_context_insert(
+            context, at,
+            poly_code_distance(&index->coder, context->query, poly_code_row(index, at)));
+        poly_graph_walk(index, context, &walk, level);
+        at = context->pool[0].slot & ~EXPANDED;
+        connect(index, context, slot, level);
+        if (level == 0)
+            break;
+    }
+}
+
+enum poly_status poly_index_link(struct poly_index *index, uint32_t max, const atomic_bool *stop,
+                                 uint32_t *linked, struct poly_error *err)
+{
+    const uint32_t end = poly_index_end(index);
+    struct poly_context *context;
+    uint32_t slot, count = 0;
+    enum poly_status status =
+        poly_context_take(index, end, index->options.ef_construction, &context, err);
+
+    if (status != POLY_OK)
+        return status;
+    while (count < max && (stop == NULL || !atomic_load_explicit(stop, memory_order_relaxed))) {
+        pthread_rwlock_rdlock(&index->graph.gate);
+
+        const bool got = claim(index, end, &slot);
+
+        if (got) {
+            link_slot(index, context, slot, end);
+            finish(index, slot);
+            count++;
+        }
+        pthread_rwlock_unlock(&index->graph.gate);
+        if (!got)
+            break;
+    }
+    poly_context_give(index, context);
+    *linked = count;
+    return POLY_OK;
+}

@@ -1,0 +1,196 @@
+/*
+ * The walk through the graph. What costs time here is waiting for memory: each distance is a row of
+ * codes somewhere, each step a row of links. So an expansion has two passes: the first collects the
+ * neighbours that have not been visited and asks for their codes, the second computes all distances
+ * at once; and of whatever gets into the pool, the links are asked for at once, for it is likely to
+ * be expanded soon.
+ *
+ * The pool is an array in order, with a cursor on the first candidate that has not been expanded:
+ * candidates and results in one, and no heap. The walk ends when all of the pool has been expanded.
+ *
+ * When not every slot may be answered, the pool holds those that may, and the others are a bridge:
+ * where a node has few neighbours that fit, the neighbours of those that do not are looked at
+ * (ACORN: Patel et al., Performant and predicate-agnostic search over vector embeddings and
+ * structured data, 2024; there "ACORN-1").
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "stores/vector/engine/index_inside.h"
+
+enum { CLOCK_EVERY = 32 };
+
+static inline bool visit(struct poly_context *context, uint32_t slot)
+{
+    if (context->visited[slot] == context->mark)
+        return false;
+    context->visited[slot] = context->mark;
+    return true;
+}
+
+uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float distance)
+{
+    struct poly_candidate *pool = context->pool;
+    uint32_t low = 0, high = context->count;
+
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+
+        if (pool[middle].distance <= distance)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (context->count < context->ef)
+        context->count++;
+    memmove(&pool[low + 1], &pool[low], (context->count - 1 - low) * sizeof(*pool));
+    pool[low] = (struct poly_candidate){distance, slot};
+    return low;
+}
+
+/* Neighbours of a slot on a level that have not been visited, into ids; how many. */
+static uint32_t gather(const struct poly_index *index, struct poly_context *context, uint32_t slot,
+                       uint32_t level, uint32_t limit)
+{
+    const uint32_t most = level == 0 ? 2 * index->options.m : index->options.m;
+    atomic_uint *row = poly_link_row(index, slot, level);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < most; i++) {
+        const uint32_t link = atomic_load_explicit(&row[i], memory_order_relaxed);
+
+        if (link == POLY_NO_SLOT)
+            break;
+        if (link >= limit || !visit(context, link))
+            continue;
+        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
+        context->ids[count++] = link;
+    }
+    return count;
+}
+
+/* The neighbours of one that does not fit, of which those that fit are taken, up to a number. */
+static uint32_t gather_beyond(const struct poly_index *index, struct poly_context *context,
+                              const struct poly_walk *walk, uint32_t slot, uint32_t count)
+{
+    const uint32_t most = 2 * index->options.m, enough = 2 * most;
+    atomic_uint *row = poly_link_row(index, slot, 0);
+
+    for (uint32_t i = 0; i < most && count < enough; i++) {
+        const uint32_t link = atomic_load_explicit(&row[i], memory_order_relaxed);
+
+        if (link == POLY_NO_SLOT)
+            break;
+        if (link >= walk->limit || context->visited[link] == context->mark ||
+            !poly_slot_fits(index, walk->slots, link, walk->end))
+            continue;
+        context->visited[link] = context->mark;
+        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
+        context->ids[count++] = link;
+    }
+    return count;
+}
+
+/* As gather() on the lowest level, for a walk that may not answer everything. */
+static uint32_t gather_fitting(const struct poly_index *index, struct poly_context *context,
+                               const struct poly_walk *walk, uint32_t slot)
+{
+    const uint32_t most = 2 * index->options.m;
+    atomic_uint *row = poly_link_row(index, slot, 0);
+    uint32_t bridges[200], bridge_count = 0, count = 0, fitting = 0, i;
+
+    for (i = 0; i < most; i++) {
+        const uint32_t link = atomic_load_explicit(&row[i], memory_order_relaxed);
+
+        if (link == POLY_NO_SLOT)
+            break;
+        if (link >= walk->limit)
+            continue;
+
+        const bool fits = poly_slot_fits(index, walk->slots, link, walk->end);
+
+        fitting += fits;
+        if (!visit(context, link))
+            continue;
+        if (!fits) {
+            bridges[bridge_count++] = link;
+            continue;
+        }
+        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
+        context->ids[count++] = link;
+    }
+    if (fitting * 2 >= i)
+        return count;
+    for (uint32_t b = 0; b < bridge_count; b++)
+        poly_row_fetch(poly_link_row(index, bridges[b], 0), most * sizeof(uint32_t));
+    for (uint32_t b = 0; b < bridge_count; b++)
+        count = gather_beyond(index, context, walk, bridges[b], count);
+    return count;
+}
+
+bool poly_graph_walk(const struct poly_index *index, struct poly_context *context,
+                     const struct poly_walk *walk, uint32_t level)
+{
+    const size_t row = (level == 0 ? 2 : 1) * index->options.m * sizeof(uint32_t);
+    uint32_t at = 0, steps = 0;
+
+    while (at < context->count) {
+        struct poly_candidate *candidate = &context->pool[at];
+
+        if (candidate->slot & EXPANDED) {
+            at++;
+            continue;
+        }
+
+        const uint32_t slot = candidate->slot;
+
+        candidate->slot |= EXPANDED;
+
+        const uint32_t count = walk->choosy ? gather_fitting(index, context, walk, slot)
+                                            : gather(index, context, slot, level, walk->limit);
+
+        poly_code_distances(&index->coder, context->query, index->codes.base, context->ids, count,
+                            context->distances);
+        context->visits += count;
+        at++;
+        for (uint32_t i = 0; i < count; i++) {
+            if (!poly_context_wanted(context, context->distances[i]))
+                continue;
+            poly_row_fetch(poly_link_row(index, context->ids[i], level), row);
+
+            const uint32_t place =
+                poly_context_insert(context, context->ids[i], context->distances[i]);
+
+            at = place < at ? place : at;
+        }
+        if (walk->deadline > 0 && ++steps % CLOCK_EVERY == 0 &&
+            poly_clock_coarse() > walk->deadline)
+            return false;
+    }
+    return true;
+}
+
+uint32_t poly_graph_descend(const struct poly_index *index, struct poly_context *context,
+                            uint64_t entry, uint32_t level, uint32_t limit)
+{
+    uint32_t at = (uint32_t)entry;
+    float nearest = poly_code_distance(&index->coder, context->query, poly_code_row(index, at));
+
+    for (uint32_t high = (uint32_t)(entry >> 32); high > level; high--) {
+        for (bool moved = true; moved;) {
+            const uint32_t count = gather(index, context, at, high, limit);
+
+            moved = false;
+            poly_code_distances(&index->coder, context->query, index->codes.base, context->ids,
+                                count, context->distances);
+            context->visits += count;
+            for (uint32_t i = 0; i < count; i++)
+                if (context->distances[i] < nearest) {
+                    nearest = context->distances[i];
+                    at = context->ids[i];
+                    moved = true;
+                }
+        }
+    }
+    return at;
+}

@@ -1,0 +1,260 @@
+/*
+ * What the files of the index share: its arrays, and the memory of one search. Nobody else includes
+ * this.
+ *
+ * Slots are rows of flat arrays, by number, without a pointer between them:
+ *
+ *   codes      .stride bytes     what graph and scans compare
+ *   links      2m words          neighbours on the lowest level, ended by POLY_NO_SLOT
+ *   upper_of   a word            where in upper the node's higher levels are; 0: it has none
+ *   upper      words             for each such node its level, then m links a level
+ *   dead_from  a word            the published end from which the slot is dead
+ *   dead_bits  a bit             dead from some end on: spares the look at dead_from
+ *   originals  .original_size    in memory, or a mapped file that is written with pwrite()
+ *
+ * Links are read while others write them, as relaxed atomic words: every mixture of two states of a
+ * row is a row of slots whose codes have been published. A search looks at slots below .linked
+ * (read with acquire) only, linking at slots below .end, so whatever it reaches is there.
+ */
+#ifndef POLY_STORES_VECTOR_ENGINE_INDEX_INSIDE_H
+#define POLY_STORES_VECTOR_ENGINE_INDEX_INSIDE_H
+
+#include <pthread.h>
+
+#include "base/status.h"
+#include "stores/vector/engine/index.h"
+
+enum {
+    INDEX_STRIPES = 256,     /* locks of link rows */
+    INDEX_MAX_LEVEL = 12,    /* of a node */
+    INDEX_MAX_LINKERS = 64,  /* threads that link at a time */
+    INDEX_BLOCK = 256,       /* slots that a scan compares at a time */
+    INDEX_IDLE_CONTEXTS = 16 /* kept for the next search */
+};
+
+#define INDEX_MAX_SLOTS 0x7fffffffU /* the highest bit marks what a search has expanded */
+
+/* An array that grows without moving: address space is reserved, memory comes with its growth. */
+struct poly_room {
+    uint8_t *base;
+    size_t reserved, committed; /* bytes */
+};
+
+enum poly_status poly_room_reserve(struct poly_room *room, size_t bytes, struct poly_error *err);
+/* The first bytes can be written; new ones are zero. POLY_NO_MEMORY: as it was. */
+enum poly_status poly_room_commit(struct poly_room *room, size_t bytes, struct poly_error *err);
+void poly_room_release(struct poly_room *room);
+
+enum { INDEX_SHARES = 12 }; /* half, a quarter, an eighth … of the slots fit */
+
+/* Costs as they were measured, in nanoseconds; a lost update is no harm. */
+struct poly_costs {
+    _Atomic float scan;               /* of a vector, of many in a row */
+    _Atomic float pick;               /* of a vector, of those that a filter names */
+    _Atomic float walk[INDEX_SHARES]; /* of a candidate that is kept (ef), by what share fits */
+};
+
+struct poly_graph {
+    pthread_mutex_t lock; /* of claims, and of what follows from them */
+    uint32_t next;        /* the next slot that somebody links */
+    uint32_t claims[INDEX_MAX_LINKERS];
+    uint32_t claim_count;
+    atomic_uint linked;     /* slots below are linked */
+    _Atomic uint64_t entry; /* level << 32 | slot; ENTRY_NONE */
+    pthread_rwlock_t gate;  /* linking shared, saving alone */
+    pthread_mutex_t rows[INDEX_STRIPES];
+};
+
+#define ENTRY_NONE UINT64_MAX
+
+struct poly_context;
+
+struct poly_index {
+    struct poly_index_options options;
+    struct poly_coder coder;
+    size_t original_size;
+    uint32_t capacity, graph_from;
+    struct poly_room codes, links, upper_of, upper, dead_from, dead_bits, originals;
+    int fd; /* of the originals; -1: they are in memory */
+    atomic_uint end, dead, upper_published;
+    /* the writer's */
+    uint32_t appended, upper_words;
+    uint32_t *kills;
+    uint32_t kill_count, kill_room;
+    /* of full blocks of originals, made when they are saved */
+    uint64_t *sums;
+    size_t sum_count;
+
+    struct poly_graph graph;
+    struct poly_costs costs;
+    pthread_mutex_t context_lock;
+    struct poly_context *contexts; /* idle ones */
+    uint32_t context_count;
+};
+
+static inline uint8_t *poly_code_row(const struct poly_index *index, uint32_t slot)
+{
+    return index->codes.base + (size_t)slot * index->coder.stride;
+}
+
+static inline const uint8_t *poly_original_row(const struct poly_index *index, uint32_t slot)
+{
+    return index->originals.base + (size_t)slot * index->original_size;
+}
+
+/* Links of a node on a level: m words, 2m on the lowest. The node must have that level. */
+static inline atomic_uint *poly_link_row(const struct poly_index *index, uint32_t slot,
+                                         uint32_t level)
+{
+    const uint32_t m = index->options.m;
+
+    if (level == 0)
+        return (atomic_uint *)index->links.base + (size_t)slot * 2 * m;
+
+    const uint32_t at = ((const uint32_t *)index->upper_of.base)[slot];
+
+    return (atomic_uint *)index->upper.base + at + 1 + (size_t)(level - 1) * m;
+}
+
+static inline uint32_t poly_node_level(const struct poly_index *index, uint32_t slot)
+{
+    const uint32_t at = ((const uint32_t *)index->upper_of.base)[slot];
+
+    return at == 0 ? 0 : ((const uint32_t *)index->upper.base)[at];
+}
+
+static inline bool poly_slot_alive(const struct poly_index *index, uint32_t slot, uint32_t end)
+{
+    const atomic_uint *dead_from = (const atomic_uint *)index->dead_from.base;
+
+    return atomic_load_explicit(&dead_from[slot], memory_order_relaxed) > end;
+}
+
+/* May be answered in that state; slot < end. */
+static inline bool poly_slot_fits(const struct poly_index *index, const struct poly_slots *slots,
+                                  uint32_t slot, uint32_t end)
+{
+    const _Atomic uint64_t *dead = (const _Atomic uint64_t *)index->dead_bits.base;
+
+    if (slots != NULL && slots->bits != NULL &&
+        (slot >= slots->bit_count || (slots->bits[slot / 64] >> (slot % 64) & 1) == 0))
+        return false;
+    return (atomic_load_explicit(&dead[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) == 0 ||
+           poly_slot_alive(index, slot, end);
+}
+
+/* The arrays of an index without slots, and what a load fills (index.c). options are checked. */
+enum poly_status poly_index_make(const struct poly_index_options *options, bool fresh,
+                                 struct poly_index **index, struct poly_error *err);
+/* Memory for so many slots and words of upper. */
+enum poly_status poly_index_commit(struct poly_index *index, uint32_t slots, size_t upper_words,
+                                   struct poly_error *err);
+
+/* --- the memory of one search (context.c) --- */
+
+struct poly_candidate {
+    float distance;
+    uint32_t slot; /* | EXPANDED */
+};
+
+#define EXPANDED 0x80000000U
+
+struct poly_context {
+    struct poly_context *next;
+    uint8_t *visited; /* a byte a slot: of the search whose .mark it is */
+    uint32_t visited_room;
+    uint8_t mark;
+    void *query;                 /* for codes */
+    struct poly_candidate *pool; /* ascending; of the level that is searched */
+    uint32_t pool_room, count, ef;
+    uint32_t *ids; /* of one expansion, or one block of a scan */
+    float *distances;
+    uint32_t id_room;
+    /* when linking: another node's query, candidates and links */
+    void *other;
+    struct poly_candidate *near;
+    uint32_t *picked;
+    float *between;
+    uint64_t *bits; /* of a list that is asked as bits */
+    uint32_t bit_room;
+    uint64_t visits;
+};
+
+/* ids, visited for that many slots; a pool of ef. POLY_NO_MEMORY */
+enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uint32_t ef,
+                                   struct poly_context **context, struct poly_error *err);
+void poly_context_give(struct poly_index *index, struct poly_context *context);
+void poly_context_free(struct poly_context *context); /* NULL is accepted */
+
+/* --- the graph (graph.c, graph_search.c) --- */
+
+struct poly_walk {
+    uint32_t limit;                 /* slots from here on are not looked at */
+    uint32_t end;                   /* the state that is searched */
+    const struct poly_slots *slots; /* as bits; NULL: all */
+    bool choosy;                    /* not every slot may be answered */
+    int64_t deadline;               /* 0: none */
+};
+
+void poly_graph_init(struct poly_graph *graph);
+void poly_graph_close(struct poly_graph *graph);
+
+static inline pthread_mutex_t *poly_row_lock(struct poly_graph *graph, uint32_t slot)
+{
+    return &graph->rows[slot % INDEX_STRIPES];
+}
+
+/* From the entry down to just above a level, one nearest each: the slot to go on from. */
+uint32_t poly_graph_descend(const struct poly_index *index, struct poly_context *context,
+                            uint64_t entry, uint32_t level, uint32_t limit);
+/* Leaves the context->ef nearest of a level in the pool. Starts from what is in there, which is
+ * marked as visited. false: the deadline passed. */
+bool poly_graph_walk(const struct poly_index *index, struct poly_context *context,
+                     const struct poly_walk *walk, uint32_t level);
+/* .bits for that many slots, all zero. false: out of memory. */
+bool poly_context_bits(struct poly_context *context, uint32_t slots);
+
+/* Asks for memory that will be read soon. */
+static inline void poly_row_fetch(const void *row, size_t size)
+{
+    for (size_t at = 0; at < size; at += 64)
+        __builtin_prefetch((const uint8_t *)row + at);
+}
+
+/* A new search: nothing is visited, the pool is empty. */
+void poly_context_clear(struct poly_context *context, uint32_t ef);
+/* Puts a slot where it belongs in the pool, which has wanted its distance; its place. */
+uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float distance);
+
+static inline bool poly_context_wanted(const struct poly_context *context, float distance)
+{
+    return context->count < context->ef || distance < context->pool[context->count - 1].distance;
+}
+
+/* --- what things cost (plan.c) --- */
+
+void poly_costs_init(struct poly_index *index);
+
+/* --- scans (scan.c) --- */
+
+/* The nearest of all that are offered: a heap, the farthest on top. */
+struct poly_nearest {
+    struct poly_near *near; /* room of .keep */
+    uint32_t keep, count;
+    float limit; /* farther ones are not wanted */
+};
+
+void poly_nearest_add(struct poly_nearest *nearest, uint32_t slot, float distance);
+/* Ascending, equal ones by slot; it is a heap no more. */
+void poly_nearest_sort(struct poly_nearest *nearest);
+
+/* Of all slots that fit the nearest by their originals: the exact answer. POLY_TIMEOUT */
+enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_context *context,
+                                 const struct poly_index_search *search,
+                                 struct poly_nearest *nearest, struct poly_error *err);
+/* Offers the slots from .. end that fit to the pool, by their codes. */
+enum poly_status poly_scan_tail(const struct poly_index *index, struct poly_context *context,
+                                const struct poly_index_search *search, uint32_t from,
+                                struct poly_error *err);
+
+#endif
