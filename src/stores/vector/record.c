@@ -1,0 +1,91 @@
+/* A record's fields are found in its JSON without a tree; the vector is one of them, read where it
+ * stands. */
+#include "stores/vector/record.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "core/vector.h"
+#include "followers/document.h"
+#include "followers/extract.h"
+
+static void add_number(uint32_t number, poly_shape_fn *add, void *arg)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", number);
+    add(arg, text);
+}
+
+static void add_vector(const struct poly_domain_vector *vector, poly_shape_fn *add, void *arg)
+{
+    add(arg, vector->name);
+    add(arg, vector->field);
+    add_number(vector->dimensions, add, arg);
+    add(arg, vector->metric);
+    add(arg, vector->element);
+    add_number(vector->m, add, arg);
+    add_number(vector->ef_construction, add, arg);
+    add(arg, vector->model);
+    for (size_t i = 0; i < vector->filter_count; i++)
+        add(arg, vector->filters[i]);
+    add(arg, "");
+}
+
+bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, void *arg)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        if (domain->vector_count == 0)
+            continue;
+        any = true;
+        add(arg, domain->name);
+        add(arg, domain->table);
+        add(arg, domain->stream);
+        add(arg, domain->tenant);
+        for (size_t j = 0; j < domain->vector_count; j++)
+            add_vector(&domain->vectors[j], add, arg);
+        add(arg, "");
+    }
+    return any;
+}
+
+bool poly_vector_wants(const struct poly_config *config, struct poly_text domain)
+{
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *d = &config->domains[i];
+        const char *source = d->stream == NULL ? d->name : d->stream;
+
+        if (d->vector_count > 0 && strlen(source) == domain.size &&
+            memcmp(source, domain.data, domain.size) == 0)
+            return true;
+    }
+    return false;
+}
+
+enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const char *const *names,
+                                  struct poly_batch *batch, const struct poly_record *record,
+                                  struct poly_arena *arena, struct poly_vector_entry *entry,
+                                  struct poly_error *err)
+{
+    struct poly_extract_names wanted = {.filters = names, .filter_count = shape->filter_count + 1};
+    enum poly_status status;
+
+    *entry = (struct poly_vector_entry){.numbers = NULL};
+    entry->values = poly_arena_array(arena, wanted.filter_count, sizeof(*entry->values));
+    if (entry->values == NULL)
+        return poly_no_memory(err);
+    if (!poly_document_has_json(record))
+        return POLY_OK;
+    status = poly_extract(record->data.text, &wanted, arena, NULL, entry->values, err);
+    if (status == POLY_OK)
+        status = poly_vector_read(shape, &entry->values[shape->filter_count], arena,
+                                  &entry->numbers, err);
+    return status == POLY_OK || status == POLY_NO_MEMORY
+               ? status
+               : poly_document_poison("vector", batch, record, status, err);
+}
