@@ -55,6 +55,11 @@ void poly_pg_deadline(struct poly_pg *pg, int64_t deadline);
 /* Instead: each call has so many microseconds, and each row of a stream. */
 void poly_pg_patient(struct poly_pg *pg, int64_t each);
 
+/* A number that a driver keeps with a connection, for what it has set there; 0 at first, and after
+ * poly_pg_reset(). */
+int poly_pg_note(const struct poly_pg *pg);
+void poly_pg_set_note(struct poly_pg *pg, int note);
+
 /* The connection is gone: close it, and open another one. */
 bool poly_pg_lost(const struct poly_pg *pg);
 /* After a failure: what was sent may have been committed, or not; nobody has answered. Until the
@@ -82,7 +87,7 @@ enum { POLY_PG_PARAMS = 32 };
 struct poly_pg_param {
     struct poly_value value;
     const void *list; /* an array of count elements … */
-    int count;        /* … or -1: no array */
+    int count;        /* … or -1: no array; -2: value.text is sent as it stands */
     int element; /* enum poly_type of int64_t, struct poly_text; POLY_NULL: struct poly_value */
 };
 
@@ -107,6 +112,8 @@ void poly_pg_add_text(struct poly_pg_params *params, struct poly_text text);
 void poly_pg_add_bytes(struct poly_pg_params *params, const void *data, size_t size);
 void poly_pg_add_json(struct poly_pg_params *params, struct poly_text json);
 void poly_pg_add_time(struct poly_pg_params *params, int64_t microseconds);
+/* The server's own binary form of whatever type it wants there: for types of extensions. */
+void poly_pg_add_binary(struct poly_pg_params *params, const void *data, size_t size);
 /* Arrays, for unnest($1::bigint[], $2::text[]). */
 void poly_pg_add_ints(struct poly_pg_params *params, const int64_t *values, int count);
 void poly_pg_add_texts(struct poly_pg_params *params, const struct poly_text *texts, int count);

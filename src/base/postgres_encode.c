@@ -14,6 +14,8 @@
 #include "base/limits.h"
 #include "base/postgres_inside.h"
 
+enum { AS_IT_STANDS = -2 };
+
 /* --- the list --- */
 
 void poly_pg_params(struct poly_pg_params *params)
@@ -105,6 +107,15 @@ void poly_pg_add_time(struct poly_pg_params *params, int64_t microseconds)
 
     param->value.type = POLY_TIME;
     param->value.integer = microseconds;
+}
+
+void poly_pg_add_binary(struct poly_pg_params *params, const void *data, size_t size)
+{
+    struct poly_pg_param *param = next(params);
+
+    param->count = AS_IT_STANDS;
+    param->value.type = POLY_BYTES;
+    param->value.text = (struct poly_text){data, size};
 }
 
 static void add_list(struct poly_pg_params *params, const void *list, int count,
@@ -485,6 +496,8 @@ static enum poly_status encode_param(struct poly_pg_encoded *to, const struct po
 
     if (param->count >= 0)
         status = encode_array(param, type, to->arena, &piece, err);
+    else if (param->count == AS_IT_STANDS)
+        piece = (struct piece){param->value.text.data, param->value.text.size, false};
     else if (param->value.type != POLY_NULL &&
              !encode(&param->value, type, to->small[index], to->arena, &piece))
         status = poly_no_memory(err);

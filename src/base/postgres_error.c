@@ -227,6 +227,16 @@ bool poly_pg_unknown(const struct poly_pg *pg)
     return pg->unknown;
 }
 
+int poly_pg_note(const struct poly_pg *pg)
+{
+    return pg->note;
+}
+
+void poly_pg_set_note(struct poly_pg *pg, int note)
+{
+    pg->note = note;
+}
+
 bool poly_pg_lost(const struct poly_pg *pg)
 {
     return pg->lost || PQstatus(pg->conn) != CONNECTION_OK;

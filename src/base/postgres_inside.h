@@ -92,6 +92,7 @@ struct poly_pg {
     struct poly_pg_pipeline pipe;
     PGnotify *notice;
     struct poly_pg_times *times; /* of the pool; NULL: not measured */
+    int note;
     /* the pool's */
     struct poly_pg *next;
     int64_t idle_since;

@@ -85,6 +85,7 @@ enum poly_status poly_pg_reset(struct poly_pg *pg, struct poly_error *err)
 {
     enum poly_status status = poly_pg_exec(pg, reset, err);
 
+    pg->note = 0;
     if (status == POLY_OK)
         pg->tainted = false;
     return status;
