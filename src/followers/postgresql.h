@@ -15,12 +15,20 @@
 
 struct poly_follower;
 
+/* Reads of one form (domains, filters …) have one text, prepared once a connection. */
+enum { POLY_FOLLOWER_FORMS = 64 };
+struct poly_follower_forms {
+    size_t count;
+    const char *texts[POLY_FOLLOWER_FORMS];
+};
+
 /* What a driver knows of one generation begins with this. */
 struct poly_follower_generation {
     struct poly_follower_generation *next;
     uint64_t number;
     bool dropped; /* kept until close: connections hold statements by their text's address */
-    struct poly_arena *arena; /* has the generation itself, too */
+    struct poly_arena *arena;          /* has the generation itself, too */
+    struct poly_follower_forms *forms; /* under the store's lock */
 };
 
 /* Templates: '@' stands for the generation's number, '#' for the schema. */
@@ -153,6 +161,9 @@ enum poly_status poly_follower_find(struct poly_follower *self, struct poly_pg *
 enum poly_status poly_follower_gone(const struct poly_follower *self, const struct poly_pg *pg,
                                     uint64_t number, enum poly_status status,
                                     struct poly_error *err);
+/* The same text, which lives as long as the store; NULL: there are too many forms. Any thread. */
+const char *poly_follower_form(struct poly_follower *self,
+                               const struct poly_follower_generation *generation, const char *sql);
 /* A JSON array of texts, into the arena. */
 enum poly_status poly_follower_names(struct poly_arena *arena, struct poly_text json,
                                      const char *const **names, size_t *size,

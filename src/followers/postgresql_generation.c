@@ -240,8 +240,8 @@ static enum poly_status remove_tables(struct poly_follower *self, struct poly_pg
 
     poly_buffer_init(&sql, POLY_MAX_SQL);
     for (const char *const *part = self->kind->parts; *part != NULL; part++)
-        poly_buffer_printf(&sql, "DROP TABLE IF EXISTS %s.%s_%llu;", self->kind->schema, *part,
-                           (unsigned long long)number);
+        poly_buffer_printf(&sql, "DROP TABLE IF EXISTS %s.%s_%llu CASCADE;", self->kind->schema,
+                           *part, (unsigned long long)number);
     status = poly_buffer_ok(&sql) ? poly_pg_exec(pg, sql.data, err) : poly_no_memory(err);
     poly_buffer_release(&sql);
     return status;
@@ -310,6 +310,11 @@ static enum poly_status load(struct poly_follower *self, struct poly_pg *pg, uin
     }
     g->arena = arena;
     g->number = number;
+    g->forms = poly_arena_alloc(arena, sizeof(*g->forms));
+    if (g->forms == NULL) {
+        poly_arena_free(arena);
+        return poly_no_memory(err);
+    }
     status = is_there(self, pg, number, &there, err);
     if (status == POLY_OK && !there)
         status = none(self, number, err);
@@ -344,6 +349,25 @@ enum poly_status poly_follower_find(struct poly_follower *self, struct poly_pg *
     if (status == POLY_OK)
         *generation = g;
     return status;
+}
+
+const char *poly_follower_form(struct poly_follower *self,
+                               const struct poly_follower_generation *generation, const char *sql)
+{
+    struct poly_follower_forms *forms = generation->forms;
+    const char *text = NULL;
+
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < forms->count && text == NULL; i++)
+        if (strcmp(forms->texts[i], sql) == 0)
+            text = forms->texts[i];
+    if (text == NULL && forms->count < POLY_FOLLOWER_FORMS) {
+        text = poly_arena_copy(generation->arena, sql, strlen(sql));
+        if (text != NULL)
+            forms->texts[forms->count++] = text;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return text;
 }
 
 enum poly_status poly_follower_gone(const struct poly_follower *self, const struct poly_pg *pg,

@@ -21,19 +21,11 @@ struct poly_ts_index {
     double weights[4];                   /* of the letters, by the configuration of today */
 };
 
-/* Searches of one form (domains, filters, marks) have one text, prepared once a connection. */
-enum { POLY_TS_FORMS = 64 };
-struct poly_ts_forms {
-    size_t count;
-    const char *texts[POLY_TS_FORMS];
-};
-
 struct poly_ts_generation {
     struct poly_follower_generation base; /* first */
     struct poly_ts_index *indexes;
     size_t index_count;
     const char *put, *count, *positions; /* SQL */
-    struct poly_ts_forms *forms;         /* under the store's lock */
 };
 
 struct poly_ts {
@@ -46,9 +38,6 @@ struct poly_ts {
 
 extern const struct poly_follower_kind poly_ts_kind;
 
-/* The same text, which lives as long as the store; NULL: there are too many forms. Any thread. */
-const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *generation,
-                         const char *sql);
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain);
 

@@ -418,7 +418,7 @@ static enum poly_status fill_page(struct find *f, const PGresult *rows, struct p
 static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
                             PGresult **rows)
 {
-    const char *form = poly_ts_form(f->self, f->generation, sql);
+    const char *form = poly_follower_form(&f->self->base, &f->generation->base, sql);
 
     return form == NULL ? poly_pg_run_once(f->pg, sql, params, rows, f->err)
                         : poly_pg_run(f->pg, form, params, rows, f->err);

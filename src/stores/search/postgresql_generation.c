@@ -231,35 +231,15 @@ static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
     struct poly_ts_generation *g = (struct poly_ts_generation *)generation;
     struct poly_arena *arena = g->base.arena;
 
-    g->forms = poly_arena_alloc(arena, sizeof(*g->forms));
     g->put = poly_follower_text(self, arena, g->base.number, put);
     g->count = poly_follower_text(self, arena, g->base.number, count);
     g->positions = poly_follower_text(self, arena, g->base.number, positions);
-    if (g->forms == NULL || g->put == NULL || g->count == NULL || g->positions == NULL)
+    if (g->put == NULL || g->count == NULL || g->positions == NULL)
         return poly_no_memory(err);
     return load_indexes(self, pg, g, err);
 }
 
 /* --- asking --- */
-
-const char *poly_ts_form(struct poly_ts *self, const struct poly_ts_generation *generation,
-                         const char *sql)
-{
-    struct poly_ts_forms *forms = generation->forms;
-    const char *text = NULL;
-
-    pthread_mutex_lock(&self->base.lock);
-    for (size_t i = 0; i < forms->count && text == NULL; i++)
-        if (strcmp(forms->texts[i], sql) == 0)
-            text = forms->texts[i];
-    if (text == NULL && forms->count < POLY_TS_FORMS) {
-        text = poly_arena_copy(generation->base.arena, sql, strlen(sql));
-        if (text != NULL)
-            forms->texts[forms->count++] = text;
-    }
-    pthread_mutex_unlock(&self->base.lock);
-    return text;
-}
 
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain)
