@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_walk.h"
 #include "stores/relational/list.h"
 
 enum {
     LIMIT_DEFAULT = 100,
-    PATH_MAX_BYTES = 256,
     CURSOR_MAX = POLY_LIST_DIGEST + 1 + 4 + POLY_LIST_VALUE_MAX + POLY_MAX_KEY
 };
 
@@ -38,41 +38,6 @@ enum poly_status poly_list_wrong(const struct poly_listing *l, const char *colum
 {
     return poly_fail(err, POLY_INVALID, "domain '%s': filter on '%.64s' %s", l->query->domain,
                      column, why);
-}
-
-/* $.name  $."any name"  [3]  [#-1] */
-static bool valid_path(const char *path)
-{
-    size_t size = strlen(path);
-    const char *p = path + 1;
-
-    if (size > PATH_MAX_BYTES || path[0] != '$')
-        return false;
-    while (*p != '\0') {
-        size_t span;
-
-        if (p[0] == '.' && p[1] == '"') {
-            span = strcspn(p + 2, "\"");
-            if (span == 0 || p[2 + span] != '"')
-                return false;
-            p += span + 3;
-        } else if (p[0] == '.') {
-            span = strcspn(p + 1, ".[\"");
-            if (span == 0)
-                return false;
-            p += span + 1;
-        } else if (p[0] == '[') {
-            const char *digits = strncmp(p + 1, "#-", 2) == 0 ? p + 3 : p + 1;
-
-            span = strspn(digits, "0123456789");
-            if (span == 0 || span > 9 || digits[span] != ']')
-                return false;
-            p = digits + span + 1;
-        } else {
-            return false;
-        }
-    }
-    return true;
 }
 
 enum poly_status poly_list_stored(struct poly_listing *l, const struct poly_filter *filter,
@@ -111,7 +76,7 @@ static enum poly_status check_filter(struct poly_listing *l, const struct poly_f
     type = l->table->columns[column].type;
     if (filter->path != NULL && type != POLY_JSON && type != POLY_TEXT && type != POLY_NULL)
         return poly_list_wrong(l, filter->column, "has a path, but the column holds no JSON", err);
-    if (filter->path != NULL && !valid_path(filter->path))
+    if (filter->path != NULL && !poly_json_path_valid(filter->path))
         return poly_list_wrong(l, filter->column, "has a path that is not like $.name[0].\"a b\"",
                                err);
     if (filter->compare <= POLY_GE && (filter->value_count != 1 || filter->values == NULL))
