@@ -23,6 +23,8 @@
 #define POLY_MAX_VECTOR_NAME 48              /* bytes: name of one of a domain's vectors */
 #define POLY_MAX_REPLICAS 16                 /* of one server */
 #define POLY_MAX_FILTERS 32                  /* of one query */
+#define POLY_MAX_KEPT_FILTERS 256            /* conditions whose answer an index of vectors keeps */
+#define POLY_MAX_KEPT_FILTER_BYTES (64UL * 1024 * 1024) /* of those answers together */
 #define POLY_MAX_IN 1000                     /* values of one IN */
 #define POLY_MAX_PAGE 10000                  /* rows of one page, records of one read */
 #define POLY_MAX_SQL 1000000                 /* bytes of one statement */
