@@ -513,10 +513,27 @@ static enum poly_status encode_param(struct poly_pg_encoded *to, const struct po
     return POLY_OK;
 }
 
+/* What is asked for most, by the shortest way: how many bigints the list begins with. */
+static int encode_keys(struct poly_pg_encoded *to, const struct poly_pg_params *params,
+                       const Oid *types, int count)
+{
+    const struct poly_pg_param *param = params->all;
+    int i = 0;
+
+    for (; i < count && param->count < 0 && param->value.type == POLY_INT && types[i] == PG_INT8;
+         i++, param++) {
+        put64(to->small[i], (uint64_t)param->value.integer);
+        to->values[i] = to->small[i];
+        to->lengths[i] = 8;
+        to->formats[i] = 1;
+    }
+    return i;
+}
+
 enum poly_status poly_pg_encode(struct poly_pg_encoded *to, const struct poly_pg_params *params,
                                 const Oid *types, int count, struct poly_error *err)
 {
-    int given = params == NULL ? 0 : params->count;
+    int given = params == NULL ? 0 : params->count, first;
     enum poly_status status = POLY_OK;
 
     if (given != count)
@@ -528,8 +545,10 @@ enum poly_status poly_pg_encode(struct poly_pg_encoded *to, const struct poly_pg
         return poly_fail(err, POLY_LIMIT, "%d parameters, at most %d", given, params->max);
     if (!make_room(to, count))
         return poly_no_memory(err);
-    poly_arena_reset(to->arena);
-    for (int i = 0; status == POLY_OK && i < count; i++) {
+    first = encode_keys(to, params, types, count);
+    if (first < count)
+        poly_arena_reset(to->arena);
+    for (int i = first; status == POLY_OK && i < count; i++) {
         status = encode_param(to, &params->all[i], types[i], i, err);
         if (status != POLY_OK)
             poly_fail_in(err, status, "parameter %d of a statement", i + 1);

@@ -56,9 +56,10 @@ bool poly_pg_all_readable(const PGresult *described)
     return true;
 }
 
-static bool is_binary(const PGresult *result, int column)
+/* All columns or none: nothing else can be asked for. */
+static bool is_binary(const PGresult *result)
 {
-    return PQfformat(result, column) == 1;
+    return PQbinaryTuples(result) != 0;
 }
 
 /* --- readers of one type --- */
@@ -69,7 +70,7 @@ int64_t poly_pg_int(const PGresult *result, int row, int column)
 
     if (data == NULL)
         return 0;
-    if (!is_binary(result, column))
+    if (!is_binary(result))
         return *data == 't' ? 1 : strtoll(data, NULL, 10);
     switch (PQgetlength(result, row, column)) {
     case 8:
@@ -110,7 +111,7 @@ double poly_pg_float(const PGresult *result, int row, int column)
 
     if (data == NULL)
         return 0;
-    if (!is_binary(result, column))
+    if (!is_binary(result))
         return strtod(data, NULL);
     switch (PQgetlength(result, row, column)) {
     case 8:
@@ -134,7 +135,7 @@ struct poly_text poly_pg_text(const PGresult *result, int row, int column)
 
     if (data == NULL)
         return (struct poly_text){"", 0};
-    if (text.size > 0 && PQftype(result, column) == PG_JSONB && is_binary(result, column)) {
+    if (*data == 1 && PQftype(result, column) == PG_JSONB && is_binary(result)) {
         text.data++; /* its version */
         text.size--;
     }
@@ -186,7 +187,7 @@ int64_t poly_pg_time(const PGresult *result, int row, int column)
 
     if (data == NULL)
         return 0;
-    if (!is_binary(result, column))
+    if (!is_binary(result))
         return parse_time(data, &time) ? time : 0;
     return PQgetlength(result, row, column) == 8 ? from_epoch((int64_t)poly_pg_get64(data)) : 0;
 }
@@ -470,7 +471,7 @@ enum poly_status poly_pg_value(const PGresult *result, int row, int column,
         *value = poly_null();
         return POLY_OK;
     }
-    if (!is_binary(result, column)) {
+    if (!is_binary(result)) {
         done = read_text(&cell, type);
     } else {
         if (size_of(type) != 0 && size_of(type) != cell.size)

@@ -141,7 +141,7 @@ static bool move(struct poly_pg *pg, int64_t deadline, int *patience, enum poly_
     return count != 0 || poly_pg_left(deadline) != 0 || !PQisBusy(pg->conn);
 }
 
-/* Waits for a whole result; *passed: the deadline came first. */
+/* Waits for a whole result, which is not there yet; *passed: the deadline came first. */
 static enum poly_status wait_until(struct poly_pg *pg, int64_t deadline, bool *passed,
                                    struct poly_error *err)
 {
@@ -149,8 +149,9 @@ static enum poly_status wait_until(struct poly_pg *pg, int64_t deadline, bool *p
     int patience = 0;
 
     *passed = false;
-    while (status == POLY_OK && !*passed && PQisBusy(pg->conn))
+    do
         *passed = !move(pg, deadline, &patience, &status, err);
+    while (status == POLY_OK && !*passed && PQisBusy(pg->conn));
     return status;
 }
 
@@ -181,6 +182,8 @@ enum poly_status poly_pg_ready(struct poly_pg *pg, struct poly_error *err)
 
     if (pg->lost)
         return poly_pg_lose(pg, POLY_UNAVAILABLE, "it was lost before", err);
+    if (!PQisBusy(pg->conn))
+        return POLY_OK;
     /* Once cancelled, what is still to come (the end of a pipeline) comes within the grace. */
     status = wait_until(pg, pg->cancelled ? poly_clock_monotonic() + GRACE_US : pg->deadline,
                         &passed, err);
@@ -262,28 +265,39 @@ enum poly_status poly_pg_check(struct poly_pg *pg, PGresult *result, const char 
     return status;
 }
 
+/* Whether libpq has nothing more to give. It says so by its own state, without a look at what the
+ * server has sent: PQgetResult() would say it, too, and parse once more. */
+static bool at_end(const struct poly_pg *pg)
+{
+    PGTransactionStatusType state = PQtransactionStatus(pg->conn);
+
+    return state != PQTRANS_ACTIVE && state != PQTRANS_UNKNOWN;
+}
+
 enum poly_status poly_pg_answer(struct poly_pg *pg, PGresult **result, struct poly_error *err)
 {
     PGresult *kept = NULL, *one;
 
-    while (true) {
+    while (kept == NULL || !is_copy(kept)) {
         enum poly_status status = poly_pg_ready(pg, err);
 
         if (status != POLY_OK) {
             PQclear(kept);
             return status;
         }
+        if (kept != NULL && at_end(pg))
+            break;
         one = PQgetResult(pg->conn);
         if (one == NULL)
             break;
-        if (kept != NULL && !good(kept)) {
+        if (kept == NULL) {
+            kept = one;
+        } else if (good(kept)) {
+            PQclear(kept);
+            kept = one;
+        } else {
             PQclear(one);
-            continue;
         }
-        PQclear(kept);
-        kept = one;
-        if (is_copy(one))
-            break;
     }
     if (kept == NULL)
         return poly_pg_fail(pg, NULL, NULL, err);
