@@ -21,7 +21,9 @@
 
 enum {
     SOON_US = 1000,
-    GAP_US = 5000,        /* between looks that nobody waits for */
+    GAP_US = 5000,        /* from look to look that nobody waits for, … */
+    GAP_MAX_US = 10000,   /* … and the longest: a server that is slow to answer has much to do, */
+    GAP_LOOKS = 20,       /* … and we take so much less of it: one part in so many */
     LATER_US = 50000,     /* longest pause while somebody writes */
     NET_US = 1000000,     /* when nobody does: see schema.c on notifications */
     STALLED_US = 1000000, /* from here on the status names who holds readers up */
@@ -35,6 +37,13 @@ static const char horizon_get[] = "SELECT safe, last, writing, backend, lsn"
                                   " WHEN safe IS NULL OR pg_is_in_recovery() THEN NULL"
                                   " ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END::bigint"
                                   " AS lsn) AS wal";
+/* The horizon is looked for by the same few statements, many times a second, each of which touches
+ * a few rows: planning them anew for each look took as long as all else. A plan for any numbers
+ * thinks of thousands of rows, and nothing may be prepared for so many. */
+static const char settings[] = "SET plan_cache_mode = 'force_generic_plan';"
+                               "SET max_parallel_workers_per_gather = 0;"
+                               "SET jit = off;"
+                               "SET enable_hashagg = off";
 static const char holder_get[] =
     "SELECT format('%s %s, %s, since %s', application_name, client_addr, state,"
     " date_trunc('second', xact_start))"
@@ -219,6 +228,14 @@ static enum poly_status rest(struct poly_postgresql *self, struct poly_pg *pg, i
     return status;
 }
 
+/* From the look that took so long. */
+static int64_t gap(int64_t took)
+{
+    int64_t us = took * GAP_LOOKS;
+
+    return us < GAP_US ? GAP_US : us > GAP_MAX_US ? GAP_MAX_US : us;
+}
+
 static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
                                struct poly_error *err)
 {
@@ -232,7 +249,7 @@ static enum poly_status follow(struct poly_postgresql *self, struct poly_pg *pg,
         poly_pg_deadline(pg, begun + NET_US);
         status = look(self, pg, &pause, err);
         if (status == POLY_OK)
-            status = rest(self, pg, pause, begun + GAP_US, err);
+            status = rest(self, pg, pause, begun + gap(poly_clock_monotonic() - begun), err);
     }
     return status;
 }
@@ -245,7 +262,9 @@ enum poly_status poly_postgresql_attend(struct poly_postgresql *self, struct pol
     enum poly_status status;
 
     poly_pg_deadline(pg, poly_clock_monotonic() + NET_US);
-    status = poly_pg_listen(pg, "poly", err);
+    status = poly_pg_exec(pg, settings, err);
+    if (status == POLY_OK)
+        status = poly_pg_listen(pg, "poly", err);
     if (status == POLY_OK)
         status = poly_pg_promise(pg, server->pool_max + 1, err);
     return status == POLY_OK ? poly_postgresql_era(self, pg, err) : status;
