@@ -36,6 +36,7 @@ struct poly_scan {
     struct poly_text tenant; /* else: this one's records, and those of no tenant */
     uint64_t upto;           /* no record beyond; 0: no bound */
     uint32_t limit;
+    uint32_t enough;          /* where the visitor is likely to stop; 0: it is not known */
     struct poly_arena *arena; /* for large images; rewound after each record */
     poly_record_fn *wants;    /* asked before a large image is fetched; NULL: all are wanted */
     poly_record_fn *visit;

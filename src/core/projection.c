@@ -271,6 +271,7 @@ static void projection_free(struct poly_projection *projection)
         projection->driver->close(projection->store);
     poly_arena_free(projection->records);
     poly_arena_free(projection->scratch);
+    poly_arena_free(projection->next);
     poly_signal_destroy(&projection->applied);
     pthread_cond_destroy(&projection->commanded);
     pthread_mutex_destroy(&projection->lock);
@@ -299,7 +300,8 @@ static struct poly_projection *projection_new(struct poly_instance *instance,
     poly_signal_init(&self->applied);
     self->records = poly_arena_new(records_max);
     self->scratch = poly_arena_new(records_max);
-    if (self->records == NULL || self->scratch == NULL) {
+    self->next = poly_arena_new(records_max);
+    if (self->records == NULL || self->scratch == NULL || self->next == NULL) {
         projection_free(self);
         return NULL;
     }

@@ -21,9 +21,6 @@
 #include "base/clock.h"
 
 enum {
-    BATCH_RECORDS = 512,
-    BATCH_BYTES = 4 * 1024 * 1024,
-    BATCH_LOOKED = 50000,  /* records looked at for one batch */
     GROUP_BATCHES = 40,    /* of the active generation in one group commit */
     POSITION_LAG = 4096,   /* of a position that moves without effect */
     BACKOFF_FIRST = 50000, /* microseconds */
@@ -61,94 +58,6 @@ enum poly_status poly_projector_save(struct poly_projection *projection, struct 
     return poly_stmt_done(&put, err);
 }
 
-/* --- collecting a batch --- */
-
-struct collector {
-    struct poly_projection *projection;
-    struct poly_record *records;
-    size_t count;
-    bool no_memory;
-};
-
-static bool skipped(const struct poly_projection *projection, uint64_t position)
-{
-    for (size_t i = 0; i < projection->work.skipped; i++) {
-        if (projection->skips[i] == position)
-            return true;
-    }
-    return false;
-}
-
-static bool wanted(void *arg, const struct poly_record *record)
-{
-    const struct collector *collector = arg;
-    const struct poly_projection *projection = collector->projection;
-
-    return projection->driver->wants(projection->store, record->domain) &&
-           !skipped(projection, record->position);
-}
-
-static bool collect_one(void *arg, const struct poly_record *record)
-{
-    struct collector *collector = arg;
-    struct poly_arena *arena = collector->projection->records;
-
-    if (!wanted(arg, record))
-        return true;
-    if (!poly_record_copy(arena, record, &collector->records[collector->count])) {
-        collector->no_memory = true;
-        return false;
-    }
-    collector->count++;
-    return collector->count < BATCH_RECORDS && poly_arena_used(arena) < BATCH_BYTES;
-}
-
-/*
- * Records in (after, upto] that the store wants; batch->last says how far it
- * looked. One whose data is not to be had ends the batch before it; where it is
- * the first of interest, collecting fails, and batch->failed names it.
- */
-static enum poly_status collect(struct poly_projection *projection, struct poly_db *db,
-                                uint64_t after, uint64_t upto, struct poly_batch *batch,
-                                struct poly_error *err)
-{
-    struct poly_log_query query = {.after = after};
-    struct poly_scan scan = {.instance = projection->instance,
-                             .query = &query,
-                             .all_tenants = true,
-                             .upto = upto,
-                             .limit = BATCH_LOOKED,
-                             .arena = projection->scratch,
-                             .visit = collect_one,
-                             .wants = wanted,
-                             .last = after};
-    struct collector collector = {.projection = projection};
-    enum poly_status status;
-
-    *batch = (struct poly_batch){.records = NULL};
-    poly_arena_reset(projection->records);
-    poly_arena_reset(projection->scratch);
-    collector.records =
-        poly_arena_array(projection->records, BATCH_RECORDS, sizeof(*batch->records));
-    if (collector.records == NULL)
-        return poly_no_memory(err);
-    scan.arg = &collector;
-    status = poly_log_scan(db, &scan, err);
-    if (status == POLY_OK && collector.no_memory)
-        status = poly_no_memory(err);
-    if (status != POLY_OK && (scan.failed == 0 || collector.count == 0)) {
-        batch->failed = scan.failed;
-        return status;
-    }
-    if (status != POLY_OK) /* the next batch begins with it */
-        scan.last = scan.failed - 1;
-    else if (!scan.more && !scan.stopped) /* nothing more below upto, holes included */
-        scan.last = upto;
-    *batch = (struct poly_batch){
-        .records = collector.records, .count = collector.count, .last = scan.last};
-    return POLY_OK;
-}
-
 /* --- applying --- */
 
 static void remember_error(struct poly_progress *work, uint64_t position,
@@ -164,15 +73,21 @@ static bool temporary(enum poly_status status, const struct poly_batch *batch)
     return batch->temporary || poly_log_temporary(status);
 }
 
-/* On the writer's connection a failed batch must leave nothing behind. */
+/* On the writer's connection a failed batch must leave nothing behind. A follower has db, which
+ * reads the log, for the next batch meanwhile. */
 static enum poly_status apply(struct poly_projection *projection, struct poly_db *db,
-                              uint64_t number, struct poly_batch *batch, struct poly_error *err)
+                              uint64_t number, uint64_t upto, struct poly_batch *batch,
+                              struct poly_error *err)
 {
     struct poly_error ignored;
     enum poly_status status;
 
-    if (projection->follower)
-        return projection->driver->apply(projection->store, NULL, number, batch, err);
+    if (projection->follower) {
+        poly_collect_ahead(projection, db, batch, upto);
+        status = projection->driver->apply(projection->store, NULL, number, batch, err);
+        poly_collect_join(projection, status);
+        return status;
+    }
     status = poly_db_exec(db, "SAVEPOINT poly_apply", err);
     if (status != POLY_OK)
         return status;
@@ -198,7 +113,7 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
                              struct poly_error *err)
 {
     struct poly_batch batch;
-    enum poly_status status = collect(projection, db, generation->applied, upto, &batch, err);
+    enum poly_status status = poly_collect(projection, db, generation->applied, upto, &batch, err);
 
     *failed = 0;
     if (status != POLY_OK && batch.failed != 0) {
@@ -210,7 +125,7 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
         return status;
     batch.after = generation->stored;
     if (batch.count > 0 || batch.last - generation->stored >= POSITION_LAG) {
-        status = apply(projection, db, generation->number, &batch, err);
+        status = apply(projection, db, generation->number, upto, &batch, err);
         if (status == POLY_OK)
             generation->stored = batch.last;
     }
@@ -650,6 +565,7 @@ static void follow_command(struct poly_projection *projection)
 
     if (command.command == POLY_COMMAND_NONE)
         return;
+    poly_collect_forget(projection);
     status = poly_owner_run(projection->instance, command_now, &command, false, &err);
     if (status != POLY_OK)
         projection->work = before;
@@ -671,6 +587,7 @@ static enum poly_status follow_step(struct poly_projection *projection, uint64_t
     *moved = false;
     if (reader == NULL)
         return err->status;
+    poly_collect_turn(projection);
     status = step_all(projection, reader, head, moved, err);
     owner->driver->give(owner, reader);
     if (status == POLY_OK && caught_up(&projection->work, head) &&
@@ -737,8 +654,10 @@ void *poly_projector_thread(void *arg)
 
         if (atomic_load(&instance->closing)) /* after seen: closing pokes once */
             break;
-        if (!poly_projector_lead(projection, seen))
+        if (!poly_projector_lead(projection, seen)) {
+            poly_collect_forget(projection);
             continue;
+        }
         follow_command(projection);
         status = poly_projector_history(projection, &err);
         if (status == POLY_OK)
@@ -746,6 +665,7 @@ void *poly_projector_thread(void *arg)
         poly_projector_follow(projection, status, &err);
         projection->reload = status != POLY_OK;
         if (status != POLY_OK) {
+            poly_collect_forget(projection);
             backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2;
             backoff = backoff > BACKOFF_MAX ? BACKOFF_MAX : backoff;
             poly_signal_wait(&instance->head, UINT64_MAX, poly_clock_monotonic() + backoff, seen);

@@ -37,6 +37,19 @@ enum poly_command {
     POLY_COMMAND_BACK
 };
 
+/* The batch after the present one, read while that is applied. */
+struct poly_ahead {
+    pthread_t thread;
+    bool runs;  /* the thread has all that follows, but era and turns */
+    bool ready; /* the batch is there, and nobody has taken it */
+    struct poly_db *db;
+    uint64_t after, upto;
+    uint64_t era;   /* that the projection knew of */
+    unsigned turns; /* of the projector, since it was read */
+    struct poly_batch batch;
+    enum poly_status status;
+};
+
 struct poly_projection {
     struct poly_instance *instance;
     const struct poly_driver *driver;
@@ -54,7 +67,9 @@ struct poly_projection {
 
     struct poly_progress work;  /* the projector's own */
     struct poly_arena *records; /* of a batch */
-    struct poly_arena *scratch; /* while collecting it */
+    struct poly_arena *scratch; /* while collecting one */
+    struct poly_arena *next;    /* the records of the batch that is read ahead */
+    struct poly_ahead ahead;
     uint64_t *skips;            /* positions to leave out: work.skipped of them */
 
     pthread_mutex_t lock; /* guards what follows */
@@ -92,6 +107,24 @@ enum poly_status poly_projector_history(struct poly_projection *projection, stru
 
 /* lead.c: may this daemon apply now? Else it has waited a while. seen: of the head's signal. */
 bool poly_projector_lead(struct poly_projection *projection, unsigned seen);
+
+/* collect.c */
+
+/* Records in (after, upto] that the store wants, until there are enough; batch->last says how far
+ * it looked. They live until the next call. One whose data is not to be had ends the batch before
+ * it; where it is the first of interest, this fails, and batch->failed names it. */
+enum poly_status poly_collect(struct poly_projection *projection, struct poly_db *db,
+                              uint64_t after, uint64_t upto, struct poly_batch *batch,
+                              struct poly_error *err);
+/* A thread has db from here to the join, and reads what follows the batch, where there is more.
+ * Until then nothing of the projection may change but what apply() changes in the store. */
+void poly_collect_ahead(struct poly_projection *projection, struct poly_db *db,
+                        const struct poly_batch *batch, uint64_t upto);
+void poly_collect_join(struct poly_projection *projection, enum poly_status applied);
+/* What was read ahead is not to be used any more; not between ahead and join. */
+void poly_collect_forget(struct poly_projection *projection);
+/* A round of the projector begins: what none has taken for a whole one is forgotten. */
+void poly_collect_turn(struct poly_projection *projection);
 
 /* projector.c */
 

@@ -567,6 +567,70 @@ static void poison_stops_search_alone(void **state)
     assert_int_equal(status.documents, 2);
 }
 
+/* --- many batches --- */
+
+enum { MANY = 13000 };
+
+static uint64_t count_pages(struct place *p, const char *query)
+{
+    struct poly_search_query ask = {
+        .query = query, .count = true, .domains = documentation, .limit = 1};
+    struct poly_hits hits;
+
+    for (int i = 0; i < 3000; i++) {
+        enum poly_status status = poly_search(p->nobody, &ask, &hits, &err);
+
+        if (status == POLY_OK)
+            return hits.total;
+        assert_true(status == POLY_UNAVAILABLE || status == POLY_TIMEOUT);
+        if (strstr(err.message, "stopped at record") != NULL)
+            return 0;
+        usleep(10000);
+    }
+    fail_msg("%s", err.message);
+    return 0;
+}
+
+/* Far behind, a follower reads one batch while it applies another, and changes of one document are
+ * in batches that are apart. S2-10: making the index again, all of it is far behind. */
+static void many_batches(void **state)
+{
+    struct place *p = *state;
+    uint64_t skipped = 0;
+
+    fixture_foreign_dialects(
+        &p->fixture,
+        "INSERT INTO documentation(id, title) WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL"
+        " SELECT n + 1 FROM s WHERE n < 13000) SELECT 'k' || n, 'many w' || n FROM s;"
+        "INSERT INTO documentation(id, title) VALUES('bad', CAST(x'70ff' AS TEXT));"
+        "UPDATE documentation SET title = 'changed w' || id WHERE id LIKE 'k12%';"
+        "DELETE FROM documentation WHERE id LIKE 'k129%';"
+        "UPDATE documentation SET title = title || ' again' WHERE id LIKE 'k3%'",
+        "INSERT INTO documentation(id, title) SELECT 'k' || n, 'many w' || n"
+        " FROM generate_series(1, 13000) AS n;"
+        "UPDATE documentation SET title = 'changed w' || id WHERE id LIKE 'k12%';"
+        "DELETE FROM documentation WHERE id LIKE 'k129%';"
+        "UPDATE documentation SET title = title || ' again' WHERE id LIKE 'k3%'");
+    put_page(p->nobody, "last", "end", "");
+    if (!fixture_differs(&p->fixture, "data-that-is-no-json")) {
+        assert_int_equal(count_pages(p, "end"), 0);
+        assert_int_equal(status_of(p).state, POLY_STATE_STOPPED);
+        assert_int_equal(count_pages(p, "again"), 0);
+        assert_ok(poly_projection_skip(p->admin, "search", "not UTF-8", &err));
+        skipped = 1;
+    }
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(count_pages(p, "end"), 1);
+        assert_int_equal(count_pages(p, "again"), 1 + 10 + 100 + 1000);
+        assert_int_equal(count_pages(p, "changed"), 1 + 10 + 100 + 1000 - 111);
+        assert_int_equal(count_pages(p, "many"), MANY - (1 + 10 + 100 + 1000));
+        assert_int_equal(status_of(p).documents, MANY - 111 + 1);
+        assert_int_equal(status_of(p).skipped, skipped);
+        if (round == 0)
+            assert_ok(poly_rebuild(p->admin, "search", NULL, &err));
+    }
+}
+
 /* --- many threads --- */
 
 struct crowd {
@@ -645,7 +709,7 @@ static void whole_answers_under_load(void **state)
         each(reads_its_own_writes), each(follows_every_change), each(aborted_is_not_found),        \
         each(filters_pages_and_marks), each(bad_requests), each(rebuild_beside),                   \
         each(survives_reopening), each(lost_index_comes_again), each(another_program_writes),      \
-        each(poison_stops_search_alone), each(whole_answers_under_load)
+        each(poison_stops_search_alone), each(many_batches), each(whole_answers_under_load)
 
 int main(void)
 {

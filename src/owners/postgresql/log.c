@@ -130,6 +130,18 @@ static enum poly_status read_page(struct poly_pg *pg, const struct poly_scan *sc
                        err);
 }
 
+/* Rows that nobody visits have cost as much as the others. */
+static uint32_t page_size(const struct poly_scan *scan, uint32_t given)
+{
+    uint32_t page = scan->limit + 1 - given;
+
+    if (page > PAGE)
+        page = PAGE;
+    if (scan->enough > given && page > scan->enough - given)
+        page = scan->enough - given;
+    return page;
+}
+
 /* One page to the visitor. */
 static void give(const PGresult *rows, struct poly_scan *scan, uint32_t *given)
 {
@@ -159,7 +171,7 @@ enum poly_status poly_postgresql_scan(struct poly_db *db, struct poly_scan *scan
     scan->more = scan->stopped = false;
     scan->failed = 0;
     while (status == POLY_OK && !end && !scan->more && !scan->stopped) {
-        uint32_t wanted = scan->limit + 1 - given, page = wanted < PAGE ? wanted : PAGE;
+        uint32_t page = page_size(scan, given);
         PGresult *rows;
 
         status = read_page(poly_pg_of(db), scan, from, page, &rows, err);
