@@ -31,6 +31,7 @@ struct delta {
     const struct poly_search_index *index;
     int64_t tenant;
     int64_t documents, words;
+    int64_t first, last; /* documents that were put in a row, and are not counted yet; 0: none */
 };
 
 struct work {
@@ -270,23 +271,6 @@ static enum poly_status resolve_all(struct work *w)
 
 /* --- pass 3: text --- */
 
-static enum poly_status flush_delta(struct work *w)
-{
-    struct delta *d = &w->delta;
-    sqlite3_stmt *statement;
-
-    if (d->index == NULL || (d->documents == 0 && d->words == 0))
-        return POLY_OK;
-    statement = poly_db_prepare(w->db, w->generation->add_stats, w->err);
-    if (statement == NULL)
-        return poly_embedded_why(w->err);
-    sqlite3_bind_int64(statement, 1, d->index->number);
-    sqlite3_bind_int64(statement, 2, d->tenant);
-    sqlite3_bind_int64(statement, 3, d->documents);
-    sqlite3_bind_int64(statement, 4, d->words);
-    return poly_db_done(w->db, statement, w->err);
-}
-
 /* FTS5 keeps a document's words for each column, as its varints (seven bits a byte, high first). */
 static int64_t sum_lengths(const unsigned char *bytes, int size)
 {
@@ -302,25 +286,66 @@ static int64_t sum_lengths(const unsigned char *bytes, int size)
     return sum;
 }
 
-static enum poly_status count_words(struct work *w, const struct change *change, int sign)
+/* Of the documents from first to last, all of which are of the delta's. */
+static enum poly_status count_words(struct work *w, int64_t first, int64_t last, int sign)
 {
-    sqlite3_stmt *statement = poly_db_prepare(w->db, change->index->length, w->err);
-    bool row = false;
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->delta.index->lengths, w->err);
+    bool row = true;
     enum poly_status status;
 
     if (statement == NULL)
         return poly_embedded_why(w->err);
-    sqlite3_bind_int64(statement, 1, change->document);
-    status = poly_db_row(w->db, statement, &row, w->err);
-    if (status == POLY_OK && row) {
+    sqlite3_bind_int64(statement, 1, first);
+    sqlite3_bind_int64(statement, 2, last);
+    while ((status = poly_db_row(w->db, statement, &row, w->err)) == POLY_OK && row) {
         int64_t words =
             sum_lengths(sqlite3_column_blob(statement, 0), sqlite3_column_bytes(statement, 0));
 
         w->delta.words += sign * words;
         w->delta.documents += sign;
     }
-    sqlite3_reset(statement);
     return status;
+}
+
+/* New documents have numbers in a row, and one look at all of them costs a fraction of one each. */
+static enum poly_status count_put(struct work *w)
+{
+    struct delta *d = &w->delta;
+    enum poly_status status = d->first == 0 ? POLY_OK : count_words(w, d->first, d->last, 1);
+
+    d->first = d->last = 0;
+    return status;
+}
+
+static enum poly_status count_later(struct work *w, int64_t document)
+{
+    struct delta *d = &w->delta;
+    enum poly_status status = POLY_OK;
+
+    if (d->first == 0 || document != d->last + 1) {
+        status = count_put(w);
+        d->first = document;
+    }
+    d->last = document;
+    return status;
+}
+
+static enum poly_status flush_delta(struct work *w)
+{
+    struct delta *d = &w->delta;
+    sqlite3_stmt *statement;
+    enum poly_status status = count_put(w);
+
+    if (status != POLY_OK || (d->documents == 0 && d->words == 0))
+        return status;
+    statement = poly_db_prepare(w->db, w->generation->add_stats, w->err);
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, d->index->number);
+    sqlite3_bind_int64(statement, 2, d->tenant);
+    sqlite3_bind_int64(statement, 3, d->documents);
+    sqlite3_bind_int64(statement, 4, d->words);
+    return poly_db_done(w->db, statement, w->err);
 }
 
 static enum poly_status run_on(struct work *w, const char *sql, int64_t document)
@@ -335,7 +360,7 @@ static enum poly_status run_on(struct work *w, const char *sql, int64_t document
 
 static enum poly_status remove_text(struct work *w, const struct change *change, bool for_good)
 {
-    enum poly_status status = count_words(w, change, -1);
+    enum poly_status status = count_words(w, change->document, change->document, -1);
 
     if (status == POLY_OK)
         status = run_on(w, change->index->remove, change->document);
@@ -381,7 +406,7 @@ static enum poly_status put_text(struct work *w, const struct change *change)
             poly_bind_text(statement, (int)i + 2, texts[i]);
     status = poly_db_done(w->db, statement, w->err);
     if (status == POLY_OK)
-        status = count_words(w, change, 1);
+        status = count_later(w, change->document);
     if (status == POLY_OK)
         status = put_filters(w, change, filters);
     return status;

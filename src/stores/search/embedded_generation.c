@@ -81,7 +81,8 @@ static const char sql_total[] = "SELECT coalesce(sum(documents),0) FROM poly_sea
 
 static const char sql_insert[] = "INSERT INTO poly_search_@_text_#(rowid~";
 static const char sql_remove[] = "DELETE FROM poly_search_@_text_# WHERE rowid=?1";
-static const char sql_length[] = "SELECT sz FROM poly_search_@_text_#_docsize WHERE id=?1";
+static const char sql_lengths[] =
+    "SELECT sz FROM poly_search_@_text_#_docsize WHERE id BETWEEN ?1 AND ?2";
 static const char sql_put_filters[] = "REPLACE INTO poly_search_@_filter_#(id~";
 static const char sql_remove_filters[] = "DELETE FROM poly_search_@_filter_# WHERE id=?1";
 static const char sql_rank[] =
@@ -427,7 +428,7 @@ static enum poly_status build_index(struct poly_search_generation *g,
     list_marks(g, index, &list);
     index->mark = build_with(g, sql_mark, index->number, &list, &failed);
     index->remove = build(g, sql_remove, index->number, "", &failed);
-    index->length = build(g, sql_length, index->number, "", &failed);
+    index->lengths = build(g, sql_lengths, index->number, "", &failed);
     index->remove_filters = build(g, sql_remove_filters, index->number, "", &failed);
     index->rank = build(g, sql_rank, index->number, "", &failed);
     index->rank_filtered = build(g, sql_rank_filtered, index->number, "", &failed);
