@@ -2,19 +2,25 @@
  * library or the sanitizer is replaced. */
 #include "memory.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
+void *__real_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+int __real_mprotect(void *address, size_t size, int protection);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 char *__wrap_strdup(const char *text);
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+int __wrap_mprotect(void *address, size_t size, int protection);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long left; /* allocations until one fails; 0: none does */
@@ -79,6 +85,22 @@ char *__wrap_strdup(const char *text)
     char *copy = __wrap_malloc(size);
 
     return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (!hit())
+        return __real_mmap(address, size, protection, flags, fd, offset);
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+int __wrap_mprotect(void *address, size_t size, int protection)
+{
+    if (!hit())
+        return __real_mprotect(address, size, protection);
+    errno = ENOMEM;
+    return -1;
 }
 
 /* --- SQLite --- */

@@ -1,7 +1,7 @@
 /*
  * Allocations that fail on command. A test links memory_dep (tests/meson.build): every malloc,
- * calloc, realloc and strdup of our own code then comes through here, and jansson's too.
- * Sanitizers still see each one, so what is lost on the way shows as a leak.
+ * calloc, realloc, strdup, mmap and mprotect of our own code then comes through here, and jansson's
+ * too. Sanitizers still see each one, so what is lost on the way shows as a leak.
  *
  * Allocations of all threads are counted as one row; arm and disarm from one thread.
  */

@@ -144,9 +144,9 @@ static enum poly_status write_links(const struct saving *saving, struct poly_err
 static enum poly_status write_upper(const struct saving *saving, struct poly_error *err)
 {
     const uint32_t *upper_of = (const uint32_t *)saving->index->upper_of.base;
+    static const uint32_t none = 0; /* the first word is nobody's */
     uint32_t *words = saving->words;
-    enum poly_status status =
-        write_section(saving, UPPER, saving->index->upper.base, sizeof(*words), err);
+    enum poly_status status = write_section(saving, UPPER, &none, sizeof(none), err);
 
     for (uint32_t slot = 0; slot < saving->head.end && status == POLY_OK; slot++) {
         size_t count = 1;
@@ -291,22 +291,26 @@ static enum poly_status corrupt(const struct loading *loading, const char *what,
     return poly_fail(err, POLY_CORRUPT, "index '%.300s' is damaged: %s", loading->path, what);
 }
 
-/* Copies a section of exactly that size. */
+static enum poly_status find_section(const struct loading *loading, enum section number,
+                                     size_t size, void **data, struct poly_error *err)
+{
+    size_t there;
+    const enum poly_status status = poly_sections_get(loading->sections, number, data, &there, err);
+
+    if (status == POLY_OK && there != size)
+        return corrupt(loading, "a section has another size than it should", err);
+    return status;
+}
+
 static enum poly_status read_section(const struct loading *loading, enum section number, void *to,
                                      size_t size, struct poly_error *err)
 {
     void *data;
-    size_t there;
-    const enum poly_status status =
-        poly_sections_get(loading->sections, number, &data, &there, err);
+    const enum poly_status status = find_section(loading, number, size, &data, err);
 
-    if (status != POLY_OK)
-        return status;
-    if (there != size)
-        return corrupt(loading, "a section has another size than it should", err);
-    if (size > 0)
+    if (status == POLY_OK && size > 0)
         memcpy(to, data, size);
-    return POLY_OK;
+    return status;
 }
 
 static enum poly_status read_head(struct loading *loading, struct poly_error *err)
@@ -322,10 +326,26 @@ static enum poly_status read_head(struct loading *loading, struct poly_error *er
         head->ef_construction != index->options.ef_construction ||
         head->stride != index->coder.stride || head->original_size != index->original_size)
         return corrupt(loading, "it is of another shape", err);
-    if (head->end >= index->capacity || head->linked > head->end || head->upper_words < 1 ||
-        head->dead > head->end)
+    if (head->linked > head->end || head->upper_words < 1)
         return corrupt(loading, "its numbers do not fit", err);
     return POLY_OK;
+}
+
+/* Memory for what the sections are seen to hold. */
+static enum poly_status make_room(const struct loading *loading, struct poly_error *err)
+{
+    const struct head *head = &loading->head;
+    void *data;
+    enum poly_status status =
+        find_section(loading, CODES, (size_t)head->end * head->stride, &data, err);
+
+    if (status == POLY_OK)
+        status = find_section(loading, UPPER, (size_t)head->upper_words * 4, &data, err);
+    if (status == POLY_OK && head->end >= loading->index->capacity)
+        status = poly_no_memory(err);
+    if (status == POLY_OK)
+        status = poly_index_commit(loading->index, head->end + 1, head->upper_words, err);
+    return status;
 }
 
 static enum poly_status read_arrays(const struct loading *loading, struct poly_error *err)
@@ -333,7 +353,7 @@ static enum poly_status read_arrays(const struct loading *loading, struct poly_e
     struct poly_index *index = loading->index;
     const struct head *head = &loading->head;
     const size_t end = head->end;
-    enum poly_status status = poly_index_commit(index, head->end + 1, head->upper_words, err);
+    enum poly_status status = make_room(loading, err);
 
     if (status == POLY_OK)
         status = read_section(loading, CODES, index->codes.base, end * head->stride, err);

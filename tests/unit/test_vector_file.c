@@ -1,0 +1,393 @@
+/* An index that is saved and loaded again, and what is not taken for one (S0-05). */
+#include "vector_data.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stores/vector/engine/section.h"
+
+enum { COUNT = 400, KIND = 0x58444e49, HEAD = 1, LINKS = 3, SUMS = 7 };
+
+static char folder[] = "/tmp/poly-index-XXXXXX";
+static char path[64], originals[64], other[64], spare[64];
+static struct poly_index_options options = {.element = POLY_F32,
+                                            .metric = POLY_COSINE,
+                                            .dimensions = 20,
+                                            .m = 4,
+                                            .ef_construction = 40,
+                                            .graph_from = 1,
+                                            .originals = originals};
+static const float query[20] = {1, 0.5F, -1};
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "%s/index", folder);
+    snprintf(originals, sizeof(originals), "%s/originals", folder);
+    snprintf(other, sizeof(other), "%s/other", folder);
+    snprintf(spare, sizeof(spare), "%s/spare", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(path);
+    unlink(originals);
+    unlink(other);
+    unlink(spare);
+    return rmdir(folder);
+}
+
+/* Some dead, some not linked; saved. */
+static struct poly_index *build(void)
+{
+    struct poly_index *index = NULL;
+    uint64_t random = 1;
+
+    assert_ok(poly_index_new(&options, &index, &err));
+    data_fill(index, &options, &random, COUNT);
+    data_link(index);
+    data_fill(index, &options, &random, 50);
+    for (uint32_t slot = 0; slot < COUNT; slot += 7)
+        assert_ok(poly_index_kill(index, slot, &err));
+    poly_index_publish(index);
+    assert_ok(poly_index_save(index, poly_index_end(index), path, &err));
+    return index;
+}
+
+static struct poly_index *load(void)
+{
+    struct poly_index *index = NULL;
+
+    assert_ok(poly_index_load(&options, path, &index, &err));
+    return index;
+}
+
+static void same_answers(struct poly_index *a, struct poly_index *b)
+{
+    uint64_t random = 3;
+    float vector[20];
+
+    for (uint32_t i = 0; i < 90; i++) {
+        struct poly_near here[10], there[10];
+        uint32_t count = 0, count_there = 0;
+        struct poly_index_search search = {.query = vector,
+                                           .end = poly_index_end(a),
+                                           .k = 10,
+                                           .ef = 30,
+                                           .farthest = INFINITY,
+                                           .way = i % 3 == 0 ? POLY_WAY_SCAN : POLY_WAY_GRAPH};
+
+        data_query(&options, &random, -1, vector);
+        assert_ok(poly_index_find(a, &search, here, &count, &err));
+        search.end = poly_index_end(b);
+        assert_ok(poly_index_find(b, &search, there, &count_there, &err));
+        assert_int_equal(count, 10);
+        assert_int_equal(count_there, 10);
+        for (uint32_t j = 0; j < 10; j++) {
+            assert_int_equal(here[j].slot, there[j].slot);
+            assert_true(here[j].distance == there[j].distance);
+        }
+    }
+}
+
+static size_t file_size(const char *name)
+{
+    struct stat st;
+
+    assert_int_equal(stat(name, &st), 0);
+    return (size_t)st.st_size;
+}
+
+/* Loaded as it was saved; what came later is not there, and can come again. */
+static void comes_back(void **state)
+{
+    struct poly_index *index = build(), *again;
+    struct poly_index_numbers was, is;
+    const uint32_t end = poly_index_end(index);
+    const size_t size = file_size(originals);
+    uint64_t random = 8;
+
+    (void)state;
+    assert_int_equal(size, end * 80);
+    poly_index_measure(index, &was);
+    again = load();
+    poly_index_measure(again, &is);
+    assert_memory_equal(&was, &is, sizeof(is));
+    same_answers(index, again);
+    poly_index_free(again);
+
+    /* more of everything, beyond the save */
+    data_fill(index, &options, &random, 60);
+    data_link(index);
+    assert_ok(poly_index_kill(index, 1, &err));
+    poly_index_publish(index);
+    assert_true(file_size(originals) > size);
+    poly_index_free(index);
+    again = load();
+    assert_int_equal(poly_index_end(again), end);
+    assert_true(poly_index_alive(again, 1, end));
+    assert_int_equal(file_size(originals), size);
+
+    /* goes on as the first did, and is saved in its turn */
+    random = 8;
+    data_fill(again, &options, &random, 60);
+    data_link(again);
+    assert_ok(poly_index_save(again, poly_index_end(again), path, &err));
+    index = load();
+    same_answers(again, index);
+    poly_index_free(index);
+    poly_index_free(again);
+}
+
+/* A state that is not the newest: slots that have died later live, links lead to no later slot. */
+static void an_older_state(void **state)
+{
+    struct poly_index *index = build(), *again;
+    const uint32_t end = poly_index_end(index);
+    struct poly_index_numbers numbers;
+    uint64_t random = 9;
+    uint32_t dead = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        data_fill(index, &options, &random, 700);
+        data_link(index);
+        assert_ok(poly_index_kill(index, 1 + i, &err));
+        poly_index_publish(index);
+    }
+    assert_ok(poly_index_save(index, end, path, &err));
+    again = load();
+    assert_int_equal(poly_index_end(again), end);
+    for (uint32_t slot = 0; slot < end; slot++) {
+        assert_int_equal(poly_index_alive(again, slot, end), poly_index_alive(index, slot, end));
+        dead += !poly_index_alive(index, slot, end);
+    }
+    poly_index_measure(again, &numbers);
+    assert_int_equal(numbers.dead, dead);
+    for (uint32_t i = 0; i < 20; i++) {
+        float vector[20];
+        struct poly_index_search search = {.query = vector,
+                                           .end = end,
+                                           .k = 5,
+                                           .ef = 40,
+                                           .farthest = INFINITY,
+                                           .way = POLY_WAY_GRAPH};
+
+        data_query(&options, &random, -1, vector);
+        assert_true(data_recall(again, &options, &search) >= 0.2);
+    }
+    poly_index_free(again);
+    poly_index_free(index);
+}
+
+static void an_empty_one(void **state)
+{
+    struct poly_index *index = NULL, *again;
+
+    (void)state;
+    assert_ok(poly_index_new(&options, &index, &err));
+    assert_ok(poly_index_save(index, 0, path, &err));
+    again = load();
+    assert_int_equal(poly_index_end(again), 0);
+    poly_index_free(again);
+    poly_index_free(index);
+}
+
+/* --- what is refused --- */
+
+static void refused(const struct poly_index_options *as, enum poly_status wanted)
+{
+    struct poly_index *index = NULL;
+
+    assert_fails(poly_index_load(as, path, &index, &err), wanted);
+    assert_null(index);
+}
+
+static void missing_or_of_another_shape(void **state)
+{
+    struct poly_index_options as = options;
+    struct poly_index *index = build();
+
+    (void)state;
+    poly_index_free(index);
+    as.metric = POLY_L2;
+    refused(&as, POLY_CORRUPT);
+    as = options;
+    as.m = 5;
+    refused(&as, POLY_CORRUPT);
+    as = options;
+    as.dimensions = 21;
+    refused(&as, POLY_CORRUPT);
+    assert_message("another shape");
+    as = options;
+    as.originals = other;
+    refused(&as, POLY_NOT_FOUND);
+    assert_int_equal(unlink(path), 0);
+    refused(&options, POLY_NOT_FOUND);
+
+    as = options;
+    as.originals = NULL;
+    assert_ok(poly_index_new(&as, &index, &err));
+    assert_fails(poly_index_save(index, 0, path, &err), POLY_INVALID);
+    poly_index_free(index);
+    index = build();
+    assert_fails(poly_index_save(index, 1, "/dev/null/no", &err), POLY_UNAVAILABLE);
+    poly_index_free(index);
+}
+
+static void flip(const char *name, size_t at)
+{
+    const int fd = open(name, O_RDWR);
+    uint8_t byte;
+
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= (uint8_t)(1U << at % 8);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+/* Every byte of the first page, and a thousand others. */
+static void one_bit_is_wrong(void **state)
+{
+    uint64_t random = 11;
+
+    (void)state;
+    poly_index_free(build());
+    for (uint32_t i = 0; i < 4096 + 1000; i++) {
+        const char *name = i < 4096 || i % 4 != 0 ? path : originals;
+        const size_t at = i < 4096 ? i : data_below(&random, (uint32_t)file_size(name));
+
+        flip(name, at);
+        refused(&options, POLY_CORRUPT);
+        flip(name, at);
+    }
+    poly_index_free(load());
+}
+
+static void copy_file(const char *from, const char *to, size_t size)
+{
+    const size_t whole = file_size(from);
+    char *bytes = malloc(whole);
+    int fd = open(from, O_RDONLY);
+
+    assert_non_null(bytes);
+    assert_int_equal(read(fd, bytes, whole), whole);
+    close(fd);
+    fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, bytes, size), size);
+    close(fd);
+    free(bytes);
+}
+
+static void cut_short(void **state)
+{
+    struct poly_index_options as = options;
+    uint64_t random = 12;
+    char *whole;
+
+    (void)state;
+    poly_index_free(build());
+    assert_int_equal(rename(path, other), 0);
+    for (uint32_t i = 0; i < 200; i++) {
+        const uint32_t size = (uint32_t)file_size(other);
+
+        copy_file(other, path, i < 2 ? i * (size - 1) : data_below(&random, size));
+        refused(&options, POLY_CORRUPT);
+    }
+    assert_int_equal(rename(other, path), 0);
+    as.originals = spare;
+    whole = spare;
+    for (uint32_t i = 0; i < 100; i++) {
+        const uint32_t size = (uint32_t)file_size(originals);
+
+        copy_file(originals, whole, i < 2 ? i * (size - 1) : data_below(&random, size));
+        refused(&as, POLY_CORRUPT);
+    }
+    poly_index_free(load());
+}
+
+/* --- right checksums, wrong numbers --- */
+
+/* The saved file with one word of one section made another. */
+static void write_nonsense(const struct poly_sections *from, uint32_t section, uint64_t *random)
+{
+    static const uint32_t lively[] = {0, 1, 2, 5, 13, 399, 400, 450, 451, 452, 100000};
+    struct poly_section_writer *writer = NULL;
+
+    assert_ok(poly_section_create(path, KIND, &writer, &err));
+    for (uint32_t number = HEAD; number <= SUMS; number++) {
+        void *data;
+        size_t size;
+
+        assert_ok(poly_sections_get(from, number, &data, &size, &err));
+        assert_ok(poly_section_begin(writer, number, &err));
+        if (number == section && data_below(random, 10) == 0) {
+            assert_ok(poly_section_write(writer, data, data_below(random, (uint32_t)size), &err));
+        } else if (number == section) {
+            uint32_t *words = malloc(size);
+
+            assert_non_null(words);
+            memcpy(words, data, size);
+            words[data_below(random, (uint32_t)(size / 4))] = data_below(random, 3) == 0
+                                                                  ? (uint32_t)data_random(random)
+                                                                  : lively[data_below(random, 11)];
+            assert_ok(poly_section_write(writer, words, size, &err));
+            free(words);
+        } else {
+            assert_ok(poly_section_write(writer, data, size, &err));
+        }
+    }
+    assert_ok(poly_section_finish(writer, &err));
+}
+
+/* What a broken program might write is refused, or does no harm. */
+static void nonsense_is_harmless(void **state)
+{
+    struct poly_sections *from = NULL;
+    struct poly_index_search search = {
+        .query = query, .k = 20, .ef = 50, .farthest = INFINITY, .way = POLY_WAY_GRAPH};
+    struct poly_near near[20];
+    uint64_t random = 13;
+    uint32_t corrupt = 0, count;
+
+    (void)state;
+    poly_index_free(build());
+    assert_int_equal(rename(path, other), 0);
+    assert_ok(poly_sections_open(other, KIND, &from, &err));
+    for (uint32_t i = 0; i < 1400; i++) {
+        struct poly_index *index = NULL;
+        enum poly_status status;
+
+        write_nonsense(from, HEAD + i % SUMS, &random);
+        status = poly_index_load(&options, path, &index, &err);
+        assert_true(status == POLY_OK || status == POLY_CORRUPT);
+        corrupt += status == POLY_CORRUPT;
+        if (status != POLY_OK)
+            continue;
+        search.end = poly_index_end(index);
+        assert_ok(poly_index_find(index, &search, near, &count, &err));
+        data_fill(index, &options, &random, 3);
+        data_link(index);
+        poly_index_free(index);
+        assert_int_equal(truncate(originals, (off_t)(COUNT + 51) * 80), 0);
+    }
+    assert_true(corrupt > 500);
+    poly_sections_close(from);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(comes_back),           cmocka_unit_test(an_older_state),
+        cmocka_unit_test(an_empty_one),         cmocka_unit_test(missing_or_of_another_shape),
+        cmocka_unit_test(one_bit_is_wrong),     cmocka_unit_test(cut_short),
+        cmocka_unit_test(nonsense_is_harmless),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
