@@ -45,6 +45,7 @@ struct poly_vector_driver {
                               struct poly_vector_stats *stats, struct poly_error *err);
 };
 
-extern const struct poly_vector_driver poly_vector_embedded; /* own engine: HNSW, exact scans */
+extern const struct poly_vector_driver poly_vector_embedded;   /* own engine: HNSW, exact scans */
+extern const struct poly_vector_driver poly_vector_postgresql; /* pgvector */
 
 #endif

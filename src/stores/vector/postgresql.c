@@ -1,0 +1,217 @@
+/*
+ * The vector driver on PostgreSQL: one of the stores that follow the log into a database there
+ * (followers/postgresql.h), and what it alone has.
+ */
+#include "stores/vector/postgresql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/config.h"
+#include "stores/vector/record.h"
+
+enum {
+    COUNT_US = 1000000, /* for a number that the status shows */
+    LIST_US = 60000000,
+};
+
+static struct poly_pgv *of(struct poly_store *store)
+{
+    return (struct poly_pgv *)store;
+}
+
+static const struct poly_pgv_generation *known(const struct poly_follower_generation *generation)
+{
+    return (const struct poly_pgv_generation *)generation;
+}
+
+static void close_store(struct poly_store *store)
+{
+    struct poly_pgv *self = of(store);
+
+    if (self == NULL)
+        return;
+    poly_pgv_keep_stop(self);
+    poly_follower_close(&self->base);
+    pthread_mutex_destroy(&self->mutex);
+    pthread_cond_destroy(&self->wake);
+    free(self);
+}
+
+static void init(struct poly_pgv *self)
+{
+    pthread_condattr_t attributes;
+
+    pthread_mutex_init(&self->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static enum poly_status open_store(const struct poly_store_open *how, struct poly_store **store,
+                                   struct poly_error *err)
+{
+    struct poly_pgv *self = calloc(1, sizeof(*self));
+    enum poly_status status;
+
+    if (self == NULL)
+        return poly_no_memory(err);
+    init(self);
+    self->time_as_number =
+        strcmp(poly_config_store(how->config, "relational")->driver, "embedded") == 0;
+    status = poly_follower_open(&self->base, &poly_pgv_kind, how, err);
+    if (status == POLY_OK)
+        status = poly_pgv_extension(self, err);
+    if (status == POLY_OK)
+        status = poly_pgv_keep(self, err);
+    if (status == POLY_OK)
+        *store = &self->base.store;
+    else
+        close_store(&self->base.store);
+    return status;
+}
+
+static bool wants(struct poly_store *store, struct poly_text domain)
+{
+    return poly_vector_wants(of(store)->base.config, domain);
+}
+
+static enum poly_status count(struct poly_store *store, struct poly_db *db, uint64_t generation,
+                              uint64_t *vectors, struct poly_error *err)
+{
+    struct poly_follower *self = poly_follower_of(store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status =
+        poly_follower_read(self, generation, poly_clock_monotonic() + COUNT_US, &pg, &g, err);
+
+    (void)db;
+    if (status != POLY_OK)
+        return status;
+    status = poly_follower_number(pg, known(g)->count, vectors, err);
+    poly_pg_pool_give(self->pool, pg);
+    return status;
+}
+
+static enum poly_status positions(struct poly_store *store, uint64_t generation, uint64_t after,
+                                  uint64_t *list, size_t max, size_t *count, struct poly_error *err)
+{
+    struct poly_follower *self = poly_follower_of(store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status =
+        poly_follower_read(self, generation, poly_clock_monotonic() + LIST_US, &pg, &g, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_follower_numbers(pg, known(g)->positions, after, list, max, count, err);
+    poly_pg_pool_give(self->pool, pg);
+    return status;
+}
+
+static enum poly_status search(const struct poly_projected *projected,
+                               const struct poly_vector_request *request, struct poly_arena *arena,
+                               struct poly_matches *matches, struct poly_error *err)
+{
+    struct poly_pgv *self = of(projected->store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status =
+        poly_follower_read(&self->base, projected->generation, request->deadline, &pg, &g, err);
+
+    if (status == POLY_NOT_FOUND) /* dropped by whoever applies */
+        return poly_fail(err, POLY_UNAVAILABLE, "vector: the index is being changed; try again");
+    if (status == POLY_OK) {
+        status = poly_pgv_find(self, known(g), pg, request, arena, matches, err);
+        poly_pg_pool_give(self->base.pool, pg);
+    }
+    if (status == POLY_TIMEOUT && poly_clock_monotonic() >= request->deadline)
+        return poly_fail(err, POLY_TIMEOUT, "vector: the deadline passed");
+    return status;
+}
+
+/* What the server can say of it: sizes of the table and the index, and how many there are. */
+static enum poly_status measure(struct poly_pg *pg, const struct poly_pgv_collection *c,
+                                struct poly_vector_stats *stats, struct poly_error *err)
+{
+    PGresult *rows;
+    enum poly_status status = poly_pg_run(pg, c->measure, NULL, &rows, err);
+
+    if (status != POLY_OK)
+        return status;
+    stats->vectors = (uint64_t)poly_pg_int(rows, 0, 0);
+    stats->file_bytes = (uint64_t)poly_pg_int(rows, 0, 1);
+    stats->dead = (uint64_t)poly_pg_int(rows, 0, 2);
+    stats->linked = atomic_load(c->indexed) ? stats->vectors : 0;
+    PQclear(rows);
+    return POLY_OK;
+}
+
+static enum poly_status stats_of(const struct poly_projected *projected,
+                                 const struct poly_vector_scope *scope,
+                                 struct poly_vector_stats *stats, struct poly_error *err)
+{
+    struct poly_follower *self = poly_follower_of(projected->store);
+    const struct poly_follower_generation *g;
+    const struct poly_pgv_collection *c;
+    struct poly_pg *pg;
+    uint64_t applied = 0;
+    enum poly_status status = poly_follower_read(self, projected->generation,
+                                                 poly_clock_monotonic() + LIST_US, &pg, &g, err);
+
+    if (status != POLY_OK)
+        return status;
+    c = poly_pgv_collection(known(g), scope->domain, scope->vector);
+    if (c != NULL)
+        status = measure(pg, c, stats, err);
+    poly_pg_pool_give(self->pool, pg);
+    if (status == POLY_OK)
+        status =
+            poly_follower_applied(projected->store, NULL, projected->generation, &applied, err);
+    if (status == POLY_OK)
+        stats->saved_position = applied;
+    return status;
+}
+
+static void trouble(struct poly_store *store, char text[256], int64_t *since)
+{
+    struct poly_pgv *self = of(store);
+
+    pthread_mutex_lock(&self->mutex);
+    memcpy(text, self->trouble, sizeof(self->trouble));
+    *since = self->since;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static const struct poly_capability capabilities[] = {
+    {"co-located", false, "it follows the log, wherever that is"},
+    {"large-dimensions", true,
+     "an index for at most 2,000 dimensions of `f32` and `int8`, 4,000 of `f16`; beyond, searches "
+     "are exact scans"},
+    {"int8", true, "kept as `f32`, with the values of `int8`"},
+    {"ef", true, "at most 1,000"},
+    {NULL, false, NULL},
+};
+
+const struct poly_vector_driver poly_vector_postgresql = {
+    .base = {.store = "vector",
+             .name = "postgresql",
+             .capabilities = capabilities,
+             .open = open_store,
+             .close = close_store,
+             .lead = poly_follower_lead,
+             .wants = wants,
+             .shape = poly_vector_shape,
+             .prepare = poly_follower_prepare,
+             .drop = poly_follower_drop,
+             .applied = poly_follower_applied,
+             .apply = poly_follower_apply,
+             .trouble = trouble,
+             .count = count,
+             .positions = positions,
+             .pool = poly_follower_pool},
+    .search = search,
+    .stats = stats_of,
+};

@@ -1,0 +1,93 @@
+/* The vector engine on PostgreSQL with pgvector, on the inside: schema poly_vector, a table for
+ * each vector of a domain in each generation. */
+#ifndef POLY_STORES_VECTOR_POSTGRESQL_H
+#define POLY_STORES_VECTOR_POSTGRESQL_H
+
+#include "followers/postgresql.h"
+#include "stores/vector/driver.h"
+#include "stores/vector/engine/kernel.h"
+
+/* One vector of one domain in one generation, as it was when the generation was made. */
+struct poly_pgv_collection {
+    int64_t number;
+    const char *domain, *source;
+    bool stream, tenants;
+    struct poly_domain_vector shape; /* filters: the first of names; ef is today's */
+    const char *const *names;        /* what is taken of a record: the filters, then the vector */
+    enum poly_element element;
+    enum poly_metric metric;
+    const char *type;     /* "vector(100)" */
+    const char *operator; /* "<=>" */
+    const char *opclass;  /* "vector_cosine_ops" */
+    const char *send;     /* "vector_send": the function that gives the type's bytes */
+    bool indexable;       /* pgvector can index so many dimensions of that type */
+    const char *put, *like, *measure, *is_indexed, *add_index, *drop_index; /* SQL */
+    _Atomic bool *indexed; /* as it was looked at last */
+};
+
+struct poly_pgv_generation {
+    struct poly_follower_generation base; /* first */
+    struct poly_pgv_collection *collections;
+    size_t collection_count;
+    const char *count, *positions; /* SQL */
+};
+
+struct poly_pgv {
+    struct poly_follower base; /* first: a poly_store is one of these */
+    bool time_as_number;       /* times of a table: how its owner's rows have them */
+    bool iterative;            /* pgvector 0.8: a filtered search goes on in its index */
+    _Atomic int64_t filled;    /* when the last full batch was applied; monotonic */
+
+    /* postgresql_index.c */
+    pthread_t thread;
+    bool thread_runs;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    bool stop;
+    struct poly_pg *working; /* what the thread runs a statement on */
+    char trouble[256];       /* why there is no index; empty: all is well */
+    int64_t since;           /* wall clock */
+};
+
+/* --- postgresql_generation.c --- */
+
+extern const struct poly_follower_kind poly_pgv_kind;
+
+/* Is pgvector there, in a version that has what the configuration asks for? */
+enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *err);
+const struct poly_pgv_collection *poly_pgv_collection(const struct poly_pgv_generation *generation,
+                                                      const struct poly_domain *domain,
+                                                      const struct poly_domain_vector *vector);
+
+/* --- postgresql_value.c --- */
+
+/* A vector in the form in which it is sent, in the arena. Errors are poly_vector_pack()'s. */
+enum poly_status poly_pgv_encode(const struct poly_pgv_collection *collection, const float *numbers,
+                                 struct poly_arena *arena, struct poly_text *bytes,
+                                 struct poly_error *err);
+/* … and back, from what the server gives; NULL: no memory, or the server gives something else. */
+const float *poly_pgv_decode(const struct poly_pgv_collection *collection, struct poly_text bytes,
+                             struct poly_arena *arena);
+
+/* --- postgresql_apply.c --- */
+
+/* The kind's apply(). */
+enum poly_status poly_pgv_apply(struct poly_follower *self,
+                                const struct poly_follower_generation *generation,
+                                struct poly_pg *pg, struct poly_batch *batch,
+                                struct poly_error *err);
+
+/* --- postgresql_find.c --- */
+
+enum poly_status poly_pgv_find(struct poly_pgv *self, const struct poly_pgv_generation *generation,
+                               struct poly_pg *pg, const struct poly_vector_request *request,
+                               struct poly_arena *arena, struct poly_matches *matches,
+                               struct poly_error *err);
+
+/* --- postgresql_index.c --- */
+
+/* A thread that makes what indexes are missing, one statement at a time, while all goes on. */
+enum poly_status poly_pgv_keep(struct poly_pgv *self, struct poly_error *err);
+void poly_pgv_keep_stop(struct poly_pgv *self);
+
+#endif

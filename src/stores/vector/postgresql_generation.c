@@ -1,0 +1,412 @@
+/*
+ * A generation is a table for each vector of a domain, poly_vector.entries_NUMBER_COLLECTION, and
+ * above them poly_vector.entries_NUMBER, from which they inherit what they have in common and by
+ * which they are counted.
+ *
+ * Their HNSW indexes are made when a generation has been filled: pgvector builds one from a table
+ * many times faster than by one insert after the other. Until then searches are exact.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "core/config.h"
+#include "stores/vector/postgresql.h"
+
+static const char tables[] =
+    "CREATE TABLE IF NOT EXISTS poly_vector.domain(generation bigint, number int,"
+    " domain text NOT NULL, vector text NOT NULL, source text NOT NULL, stream bool NOT NULL,"
+    " tenants bool NOT NULL, field text NOT NULL, dimensions int NOT NULL, metric text NOT NULL,"
+    " element text NOT NULL, m int NOT NULL, ef_construction int NOT NULL, filters text[] NOT NULL,"
+    " PRIMARY KEY (generation, number));";
+static const char *const parts[] = {"entries", NULL};
+
+/* embedding NULL: deleted, or a record without a vector; the row stays, so that a late change finds
+ * it and stops. */
+static const char make[] =
+    "CREATE TABLE poly_vector.entries_@(tenant text COLLATE \"C\" NOT NULL,"
+    " key text COLLATE \"C\" NOT NULL, position bigint NOT NULL, version bigint NOT NULL,"
+    " filled bool NOT NULL, filters jsonb);";
+static const char make_collection[] =
+    "CREATE TABLE poly_vector.entries_%llu_%lld(embedding %s, PRIMARY KEY (tenant, key))"
+    " INHERITS (poly_vector.entries_%llu);"
+    /* vectors are read whole, and do not compress */
+    "ALTER TABLE poly_vector.entries_%llu_%lld ALTER COLUMN embedding SET STORAGE EXTERNAL;";
+static const char add_domain[] = "INSERT INTO poly_vector.domain VALUES"
+                                 " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+static const char domains[] =
+    "SELECT number, domain, vector, source, stream, tenants, field, dimensions, metric, element,"
+    " m, ef_construction, array_to_json(filters)::text FROM poly_vector.domain"
+    " WHERE generation = $1 ORDER BY number";
+static const char count[] = "SELECT count(*) FROM poly_vector.entries_@ WHERE filled";
+static const char positions[] = "SELECT DISTINCT position FROM poly_vector.entries_@"
+                                " WHERE position > $1 ORDER BY position LIMIT $2";
+static const char version[] = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
+
+/* --- the extension --- */
+
+static enum poly_status check_version(struct poly_pgv *self, const char *text,
+                                      struct poly_error *err)
+{
+    unsigned major = 0, minor = 0;
+    bool wide = false;
+
+    if (sscanf(text, "%u.%u", &major, &minor) != 2 || (major == 0 && minor < 5))
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "vector: pgvector %.20s is too old; 0.5 or later is needed", text);
+    for (size_t i = 0; i < self->base.config->domain_count; i++) {
+        const struct poly_domain *domain = &self->base.config->domains[i];
+
+        for (size_t j = 0; j < domain->vector_count; j++)
+            wide = wide || strcmp(domain->vectors[j].element, "f16") == 0 ||
+                   strcmp(domain->vectors[j].element, "binary") == 0;
+    }
+    if (wide && major == 0 && minor < 7)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "vector: the elements 'f16' and 'binary' need pgvector 0.7 or later; this "
+                         "is %.20s",
+                         text);
+    self->iterative = major > 0 || minor >= 8;
+    return POLY_OK;
+}
+
+enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *err)
+{
+    struct poly_error why;
+    struct poly_pg *pg;
+    PGresult *rows;
+    enum poly_status status = poly_pg_open(self->base.target, -1, &pg, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_pg_exec(pg, "CREATE EXTENSION IF NOT EXISTS vector", &why);
+    if (status != POLY_OK && status != POLY_UNAVAILABLE)
+        status = poly_fail(err, POLY_UNSUPPORTED,
+                           "vector: the database has no pgvector: %.200s; install it, and let a "
+                           "superuser run CREATE EXTENSION vector",
+                           why.message);
+    else if (status != POLY_OK)
+        *err = why;
+    if (status == POLY_OK)
+        status = poly_pg_run(pg, version, NULL, &rows, err);
+    if (status == POLY_OK) {
+        status = check_version(self, PQntuples(rows) > 0 ? poly_pg_text(rows, 0, 0).data : "", err);
+        PQclear(rows);
+    }
+    poly_pg_close(pg);
+    return status;
+}
+
+/* --- what a collection is on the server --- */
+
+static enum poly_element element_of(const char *name)
+{
+    return strcmp(name, "f16") == 0      ? POLY_F16
+           : strcmp(name, "int8") == 0   ? POLY_INT8
+           : strcmp(name, "binary") == 0 ? POLY_BINARY
+                                         : POLY_F32;
+}
+
+static enum poly_metric metric_of(const char *name)
+{
+    return strcmp(name, "inner") == 0     ? POLY_INNER
+           : strcmp(name, "l2") == 0      ? POLY_L2
+           : strcmp(name, "hamming") == 0 ? POLY_HAMMING
+                                          : POLY_COSINE;
+}
+
+static const char *type_of(struct poly_arena *arena, const char *element, uint32_t dimensions)
+{
+    const char *name = strcmp(element, "f16") == 0      ? "halfvec"
+                       : strcmp(element, "binary") == 0 ? "bit"
+                                                        : "vector";
+
+    return poly_arena_printf(arena, "%s(%u)", name, dimensions);
+}
+
+static void set_operators(struct poly_pgv_collection *c)
+{
+    static const char *const operators[] = {
+        [POLY_COSINE] = "<=>", [POLY_INNER] = "<#>", [POLY_L2] = "<->", [POLY_HAMMING] = "<~>"};
+    static const char *const full[] = {[POLY_COSINE] = "vector_cosine_ops",
+                                       [POLY_INNER] = "vector_ip_ops",
+                                       [POLY_L2] = "vector_l2_ops",
+                                       [POLY_HAMMING] = "bit_hamming_ops"};
+    static const char *const half[] = {[POLY_COSINE] = "halfvec_cosine_ops",
+                                       [POLY_INNER] = "halfvec_ip_ops",
+                                       [POLY_L2] = "halfvec_l2_ops",
+                                       [POLY_HAMMING] = "bit_hamming_ops"};
+
+    c->operator= operators[c->metric];
+    c->opclass = c->element == POLY_F16 ? half[c->metric] : full[c->metric];
+    c->send = c->element == POLY_F16      ? "halfvec_send"
+              : c->element == POLY_BINARY ? "bit_send"
+                                          : "vector_send";
+    c->indexable = c->element == POLY_BINARY ||
+                   c->shape.dimensions <= (c->element == POLY_F16 ? 4000u : 2000u);
+}
+
+/* --- writing down what a generation is --- */
+
+static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t number,
+                                const struct poly_domain *domain,
+                                const struct poly_domain_vector *vector, struct poly_error *err)
+{
+    struct poly_text filters[POLY_MAX_COLUMNS];
+    struct poly_pg_params params;
+
+    for (size_t i = 0; i < vector->filter_count; i++)
+        filters[i] = poly_text(vector->filters[i]);
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)generation);
+    poly_pg_add_int(&params, number);
+    poly_pg_add_text(&params, poly_text(domain->name));
+    poly_pg_add_text(&params, poly_text(vector->name));
+    poly_pg_add_text(&params, poly_text(domain->stream == NULL ? domain->name : domain->stream));
+    poly_pg_add_bool(&params, domain->stream != NULL);
+    poly_pg_add_bool(&params, domain->tenant != NULL);
+    poly_pg_add_text(&params, poly_text(vector->field));
+    poly_pg_add_int(&params, vector->dimensions);
+    poly_pg_add_text(&params, poly_text(vector->metric));
+    poly_pg_add_text(&params, poly_text(vector->element));
+    poly_pg_add_int(&params, vector->m);
+    poly_pg_add_int(&params, vector->ef_construction);
+    poly_pg_add_texts(&params, filters, (int)vector->filter_count);
+    return poly_pg_done(pg, add_domain, &params, NULL, err);
+}
+
+static enum poly_status add_collection(struct poly_follower *self, struct poly_pg *pg,
+                                       uint64_t generation, int64_t number,
+                                       const struct poly_domain_vector *vector,
+                                       struct poly_error *err)
+{
+    unsigned long long g = generation;
+    long long n = number;
+    const char *type = type_of(self->arena, vector->element, vector->dimensions);
+    const char *sql =
+        type == NULL ? NULL : poly_arena_printf(self->arena, make_collection, g, n, type, g, g, n);
+
+    return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
+}
+
+static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                 struct poly_error *err)
+{
+    const struct poly_config *config = self->config;
+    struct poly_arena_mark mark = poly_arena_mark(self->arena);
+    enum poly_status status = POLY_OK;
+    int64_t collection = 0;
+
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        for (size_t j = 0; j < domain->vector_count && status == POLY_OK; j++) {
+            status = add_row(pg, number, ++collection, domain, &domain->vectors[j], err);
+            if (status == POLY_OK)
+                status = add_collection(self, pg, number, collection, &domain->vectors[j], err);
+        }
+    }
+    poly_arena_rewind(self->arena, mark);
+    return status;
+}
+
+/* --- loading --- */
+
+/* What the configuration of today says of it; it may have gone from there. */
+static const struct poly_domain_vector *today(const struct poly_config *config, const char *domain,
+                                              const char *name)
+{
+    const struct poly_domain *d = poly_config_domain(config, domain);
+
+    for (size_t i = 0; d != NULL && i < d->vector_count; i++)
+        if (strcmp(d->vectors[i].name, name) == 0)
+            return &d->vectors[i];
+    return NULL;
+}
+
+static const char *copy(struct poly_arena *arena, const PGresult *rows, int row, int column)
+{
+    struct poly_text text = poly_pg_text(rows, row, column);
+
+    return poly_arena_copy(arena, text.data, text.size);
+}
+
+static enum poly_status load_names(struct poly_arena *arena, struct poly_text json,
+                                   struct poly_pgv_collection *c, struct poly_error *err)
+{
+    const char *const *filters;
+    const char **names;
+    enum poly_status status =
+        poly_follower_names(arena, json, &filters, &c->shape.filter_count, err);
+
+    if (status != POLY_OK)
+        return status;
+    names = poly_arena_array(arena, c->shape.filter_count + 1, sizeof(*names));
+    if (names == NULL)
+        return poly_no_memory(err);
+    memcpy(names, filters, c->shape.filter_count * sizeof(*names));
+    names[c->shape.filter_count] = c->shape.field;
+    c->names = names;
+    c->shape.filters = names;
+    return c->shape.filter_count < POLY_MAX_COLUMNS && c->shape.dimensions > 0
+               ? POLY_OK
+               : poly_fail(err, POLY_CORRUPT, "vector: poly_vector.domain has been changed");
+}
+
+static enum poly_status load_sql(struct poly_arena *arena, uint64_t generation,
+                                 struct poly_pgv_collection *c, struct poly_error *err)
+{
+    unsigned long long g = generation;
+    long long n = c->number;
+
+    c->put = poly_arena_printf(
+        arena,
+        "INSERT INTO poly_vector.entries_%llu_%lld AS d(tenant, key, position, version, filled,"
+        " filters, embedding) VALUES ($1, $2, $3, $4, $6::%s IS NOT NULL, $5, $6)"
+        " ON CONFLICT (tenant, key) DO UPDATE SET position = excluded.position,"
+        " version = excluded.version, filled = excluded.filled, filters = excluded.filters,"
+        " embedding = excluded.embedding WHERE d.position < excluded.position",
+        g, n, c->type);
+    c->like = poly_arena_printf(arena,
+                                "SELECT %s(embedding) FROM poly_vector.entries_%llu_%lld"
+                                " WHERE tenant = $1 AND key = $2 AND embedding IS NOT NULL",
+                                c->send, g, n);
+    c->measure = poly_arena_printf(
+        arena,
+        "SELECT (SELECT count(*) FROM poly_vector.entries_%llu_%lld WHERE embedding IS NOT NULL),"
+        " pg_total_relation_size(oid), pg_stat_get_dead_tuples(oid) FROM pg_class"
+        " WHERE oid = 'poly_vector.entries_%llu_%lld'::regclass",
+        g, n, g, n);
+    c->is_indexed = poly_arena_printf(arena,
+                                      "SELECT indisvalid FROM pg_index WHERE indexrelid ="
+                                      " to_regclass('poly_vector.entries_%llu_%lld_hnsw')",
+                                      g, n);
+    c->add_index = poly_arena_printf(
+        arena,
+        "CREATE INDEX CONCURRENTLY entries_%llu_%lld_hnsw ON poly_vector.entries_%llu_%lld"
+        " USING hnsw (embedding %s) WITH (m = %u, ef_construction = %u)",
+        g, n, g, n, c->opclass, c->shape.m,
+        c->shape.ef_construction < 2 * c->shape.m ? 2 * c->shape.m : c->shape.ef_construction);
+    c->drop_index = poly_arena_printf(
+        arena, "DROP INDEX CONCURRENTLY IF EXISTS poly_vector.entries_%llu_%lld_hnsw", g, n);
+    return c->put == NULL || c->like == NULL || c->measure == NULL || c->is_indexed == NULL ||
+                   c->add_index == NULL || c->drop_index == NULL
+               ? poly_no_memory(err)
+               : POLY_OK;
+}
+
+static enum poly_status load_one(struct poly_follower *self, struct poly_pgv_generation *g,
+                                 const PGresult *rows, int row, struct poly_error *err)
+{
+    struct poly_pgv_collection *c = &g->collections[row];
+    struct poly_arena *arena = g->base.arena;
+    const struct poly_domain_vector *now;
+    enum poly_status status;
+
+    c->number = poly_pg_int(rows, row, 0);
+    c->domain = copy(arena, rows, row, 1);
+    c->shape.name = copy(arena, rows, row, 2);
+    c->source = copy(arena, rows, row, 3);
+    c->stream = poly_pg_bool(rows, row, 4);
+    c->tenants = poly_pg_bool(rows, row, 5);
+    c->shape.field = copy(arena, rows, row, 6);
+    c->shape.dimensions = (uint32_t)poly_pg_int(rows, row, 7);
+    c->shape.metric = copy(arena, rows, row, 8);
+    c->shape.element = copy(arena, rows, row, 9);
+    c->shape.m = (uint32_t)poly_pg_int(rows, row, 10);
+    c->shape.ef_construction = (uint32_t)poly_pg_int(rows, row, 11);
+    c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
+    if (c->domain == NULL || c->shape.name == NULL || c->source == NULL || c->shape.field == NULL ||
+        c->shape.metric == NULL || c->shape.element == NULL || c->indexed == NULL)
+        return poly_no_memory(err);
+    now = today(self->config, c->domain, c->shape.name);
+    c->shape.model = now == NULL ? NULL : now->model;
+    c->element = element_of(c->shape.element);
+    c->metric = metric_of(c->shape.metric);
+    c->type = type_of(arena, c->shape.element, c->shape.dimensions);
+    if (c->type == NULL)
+        return poly_no_memory(err);
+    set_operators(c);
+    status = load_names(arena, poly_pg_text(rows, row, 12), c, err);
+    return status == POLY_OK ? load_sql(arena, g->base.number, c, err) : status;
+}
+
+static enum poly_status load_all(struct poly_follower *self, struct poly_pg *pg,
+                                 struct poly_pgv_generation *g, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *rows;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)g->base.number);
+    status = poly_pg_run(pg, domains, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    g->collection_count = (size_t)PQntuples(rows);
+    g->collections =
+        poly_arena_array(g->base.arena, g->collection_count + 1, sizeof(*g->collections));
+    if (g->collections == NULL)
+        status = poly_no_memory(err);
+    for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
+        status = load_one(self, g, rows, i, err);
+    PQclear(rows);
+    return status;
+}
+
+static enum poly_status load_indexed(struct poly_pg *pg, struct poly_pgv_generation *g,
+                                     struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < g->collection_count && status == POLY_OK; i++) {
+        uint64_t valid = 0;
+
+        status = poly_follower_number(pg, g->collections[i].is_indexed, &valid, err);
+        atomic_store(g->collections[i].indexed, valid != 0);
+    }
+    return status;
+}
+
+static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
+                             struct poly_follower_generation *generation, struct poly_error *err)
+{
+    struct poly_pgv_generation *g = (struct poly_pgv_generation *)generation;
+    struct poly_arena *arena = g->base.arena;
+    enum poly_status status;
+
+    g->count = poly_follower_text(self, arena, g->base.number, count);
+    g->positions = poly_follower_text(self, arena, g->base.number, positions);
+    if (g->count == NULL || g->positions == NULL)
+        return poly_no_memory(err);
+    status = load_all(self, pg, g, err);
+    return status == POLY_OK ? load_indexed(pg, g, err) : status;
+}
+
+const struct poly_pgv_collection *poly_pgv_collection(const struct poly_pgv_generation *generation,
+                                                      const struct poly_domain *domain,
+                                                      const struct poly_domain_vector *vector)
+{
+    for (size_t i = 0; i < generation->collection_count; i++)
+        if (strcmp(generation->collections[i].domain, domain->name) == 0 &&
+            strcmp(generation->collections[i].shape.name, vector->name) == 0)
+            return &generation->collections[i];
+    return NULL;
+}
+
+/* How many records fit a filter decides how they are best found: each search is planned for its
+ * own. */
+const struct poly_follower_kind poly_pgv_kind = {
+    .driver = &poly_vector_postgresql.base,
+    .schema = "poly_vector",
+    .format = 1,
+    .lock = 1886350467,
+    .session = "SET plan_cache_mode = force_custom_plan",
+    .tables = tables,
+    .parts = parts,
+    .make = make,
+    .size = sizeof(struct poly_pgv_generation),
+    .describe = describe,
+    .load = load,
+    .apply = poly_pgv_apply,
+};

@@ -1,0 +1,711 @@
+/*
+ * The vector driver on PostgreSQL with pgvector: what becomes an entry, exactly once, and what is
+ * found, against every distance computed here. S0-10, S3-14, S3-38..40, D2. Run by
+ * tests/servers/with, on a server that has the extension.
+ */
+#include "../vector_data.h"
+
+#include <libpq-fe.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "differs.h"
+#include "stores/vector/postgresql.h"
+
+enum { DIMENSIONS = 12, BATCH = 400 };
+
+static const char *const filters[] = {"state", "size", "meta"};
+
+#define VECTOR(name_, element_, metric_)                                                           \
+    {                                                                                              \
+        .name = (name_), .field = "embedding", .dimensions = DIMENSIONS, .metric = (metric_),      \
+        .element = (element_), .m = 16, .ef_construction = 64, .ef = 64, .filters = filters,       \
+        .filter_count = 3                                                                          \
+    }
+
+static const struct poly_domain_vector note_vectors[] = {VECTOR("", "f32", "cosine")};
+static const struct poly_domain_vector many_vectors[] = {
+    VECTOR("f32-l2", "f32", "l2"),         VECTOR("f32-inner", "f32", "inner"),
+    VECTOR("f16-cosine", "f16", "cosine"), VECTOR("f16-l2", "f16", "l2"),
+    VECTOR("int8-l2", "int8", "l2"),       VECTOR("int8-cosine", "int8", "cosine"),
+};
+static const struct poly_domain_vector bit_vectors[] = {VECTOR("", "binary", "hamming")};
+static const struct poly_domain domains[] = {
+    {.name = "notes", .table = "notes", .vectors = note_vectors, .vector_count = 1},
+    {.name = "mine",
+     .table = "mine",
+     .tenant = "tenant_id",
+     .vectors = note_vectors,
+     .vector_count = 1},
+    {.name = "many", .table = "many", .vectors = many_vectors, .vector_count = 6},
+    {.name = "bits", .table = "bits", .vectors = bit_vectors, .vector_count = 1},
+    {.name = "events", .stream = "event", .vectors = note_vectors, .vector_count = 1},
+    {.name = "silent", .table = "silent"},
+};
+static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
+static const struct poly_config config = {
+    .domains = domains, .domain_count = 6, .stores = stores, .store_count = 1};
+
+static const struct poly_driver *driver = &poly_vector_postgresql.base;
+
+struct place {
+    PGconn *server;
+    struct poly_store *store;
+    struct poly_arena *arena;
+    uint64_t failed;
+    bool temporary;
+};
+
+/* --- the place --- */
+
+static void on_server(PGconn *server, const char *sql)
+{
+    PGresult *result = PQexec(server, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(server));
+    PQclear(result);
+}
+
+static int64_t number(struct place *p, const char *sql)
+{
+    PGresult *result = PQexec(p->server, sql);
+    int64_t n;
+
+    if (PQntuples(result) != 1)
+        fail_msg("%s: %s", sql, PQerrorMessage(p->server));
+    n = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return n;
+}
+
+static enum poly_status open_as(struct poly_store **store, uint8_t who)
+{
+    const uint8_t id[16] = {who};
+    struct poly_store_config where = {
+        .name = "vector",
+        .server = {.url = getenv("POLY_TEST_POSTGRESQL_URL"), .pool_connect_ms = 10000}};
+    struct poly_store_open how = {.config = &config, .store = &where, .follower = true, .id = id};
+
+    return driver->open(&how, store, &err);
+}
+
+static void lead(struct place *p)
+{
+    bool leads = false;
+
+    assert_ok(driver->lead(p->store, true, &leads, &err));
+    assert_true(leads);
+}
+
+static void extension(const char *sql)
+{
+    PGconn *admin = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_ADMIN_URL"));
+
+    on_server(admin, "SET client_min_messages = warning");
+    on_server(admin, sql);
+    PQfinish(admin);
+}
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof(*p));
+
+    extension("CREATE EXTENSION IF NOT EXISTS vector");
+    p->server = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_URL"));
+    on_server(p->server, "SET client_min_messages = warning");
+    on_server(p->server, "DROP SCHEMA IF EXISTS poly_vector CASCADE");
+    p->arena = poly_arena_new(256 * 1024 * 1024);
+    assert_ok(open_as(&p->store, 1));
+    lead(p);
+    assert_ok(driver->prepare(p->store, NULL, 1, &err));
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+
+    driver->close(p->store);
+    poly_arena_free(p->arena);
+    PQfinish(p->server);
+    free(p);
+    return 0;
+}
+
+/* --- records --- */
+
+static struct poly_record record(uint64_t position, const char *tenant, const char *domain,
+                                 const char *key, const char *json)
+{
+    struct poly_record r = {.position = position,
+                            .version = position,
+                            .tenant = poly_text(tenant),
+                            .domain = poly_text(domain),
+                            .key = poly_text(key),
+                            .type = poly_text(json == NULL ? "$delete" : "$put")};
+
+    if (json != NULL)
+        r.data = poly_json(json);
+    return r;
+}
+
+static enum poly_status apply(struct place *p, const struct poly_record *records, size_t count,
+                              uint64_t last)
+{
+    struct poly_batch batch = {.records = records, .count = count, .last = last};
+    enum poly_status status = driver->apply(p->store, NULL, 1, &batch, &err);
+
+    p->failed = batch.failed;
+    p->temporary = batch.temporary;
+    return status;
+}
+
+static void put(struct place *p, uint64_t position, const char *tenant, const char *domain,
+                const char *key, const char *json)
+{
+    struct poly_record r = record(position, tenant, domain, key, json);
+
+    assert_ok(apply(p, &r, 1, position));
+}
+
+static const char *json_of(struct place *p, const float *vector, const char *more)
+{
+    char text[1024];
+    size_t used = (size_t)snprintf(text, sizeof(text), "{%s%s\"embedding\":[", more,
+                                   more[0] == '\0' ? "" : ",");
+
+    for (int i = 0; i < DIMENSIONS; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.9g", i == 0 ? "" : ",",
+                                 (double)vector[i]);
+    snprintf(text + used, sizeof(text) - used, "]}");
+    return poly_arena_copy(p->arena, text, strlen(text));
+}
+
+/* --- asking --- */
+
+static struct poly_vector_request request(const char *domain, const float *vector, uint32_t limit)
+{
+    struct poly_vector_request r = {.vector = vector,
+                                    .limit = limit,
+                                    .farthest = (double)INFINITY,
+                                    .ef = 64,
+                                    .deadline = poly_clock_monotonic() + 60000000};
+
+    for (size_t i = 0; i < config.domain_count; i++)
+        if (strcmp(domains[i].name, domain) == 0)
+            r.scope =
+                (struct poly_vector_scope){.domain = &domains[i], .vector = &domains[i].vectors[0]};
+    return r;
+}
+
+static enum poly_status ask(struct place *p, const struct poly_vector_request *r,
+                            struct poly_matches *matches)
+{
+    struct poly_projected projected = {.store = p->store, .generation = 1};
+
+    *matches = (struct poly_matches){.matches = NULL};
+    return poly_vector_postgresql.search(&projected, r, p->arena, matches, &err);
+}
+
+/* Keys in order, "a b c". */
+static void finds(struct place *p, const struct poly_vector_request *r, const char *expected)
+{
+    struct poly_matches matches;
+    char text[512] = "";
+    size_t used = 0;
+
+    assert_ok(ask(p, r, &matches));
+    for (size_t i = 0; i < matches.count; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.*s", i == 0 ? "" : " ",
+                                 (int)matches.matches[i].key.size, matches.matches[i].key.data);
+    assert_string_equal(text, expected);
+}
+
+static const float axes[4][DIMENSIONS] = {{1}, {0, 1}, {0, 0, 1}, {1, 0.1F}};
+
+/* --- entries --- */
+
+/* S3-19 */
+static void puts_changes_deletes(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    uint64_t n = 0;
+
+    finds(p, &r, "");
+    put(p, 1, "", "notes", "a", json_of(p, axes[0], ""));
+    put(p, 2, "", "notes", "b", json_of(p, axes[1], ""));
+    put(p, 3, "", "notes", "c", json_of(p, axes[3], ""));
+    finds(p, &r, "a c b");
+    put(p, 4, "", "notes", "a", json_of(p, axes[2], ""));
+    finds(p, &r, "c a b");
+    put(p, 5, "", "notes", "c", NULL);
+    finds(p, &r, "a b");
+    put(p, 6, "", "notes", "b", "{\"embedding\":null}");
+    finds(p, &r, "a");
+    put(p, 7, "", "notes", "d", "{\"state\":\"no vector\"}");
+    finds(p, &r, "a");
+    assert_ok(driver->count(p->store, NULL, 1, &n, &err));
+    assert_int_equal(n, 1);
+    assert_ok(driver->applied(p->store, NULL, 1, &n, &err));
+    assert_int_equal(n, 7);
+}
+
+static void redelivery_has_no_effect(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    const struct poly_record records[] = {
+        record(1, "", "notes", "a", json_of(p, axes[0], "")),
+        record(2, "", "notes", "a", json_of(p, axes[1], "")),
+        record(3, "", "notes", "b", json_of(p, axes[0], "")),
+        record(4, "", "notes", "b", NULL),
+    };
+
+    assert_ok(apply(p, records, 4, 4));
+    assert_ok(apply(p, records, 4, 4));
+    finds(p, &r, "a");
+    /* Without the position, the entries' own hold. */
+    on_server(p->server, "UPDATE poly_vector.generation SET applied = 0");
+    assert_ok(apply(p, records, 3, 3));
+    finds(p, &r, "a");
+    assert_int_equal(number(p, "SELECT position FROM poly_vector.entries_1 WHERE key = 'a'"), 2);
+}
+
+/* A record that says what is no vector stops the batch there, and what came before is in. */
+static void poison_stops(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    static const char *const bad[] = {"{\"embedding\":[1,2,3]}",
+                                      "{\"embedding\":\"text\"}",
+                                      "{\"embedding\":[0,0,0,0,0,0,0,0,0,0,0,0]}",
+                                      "{\"embedding\":[1e39,0,0,0,0,0,0,0,0,0,0,0]}",
+                                      "{\"embedding\":{\"$bytes\":\"00\"}}",
+                                      "{\"embedding\":"};
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        const struct poly_record records[] = {
+            record(10 * i + 1, "", "notes", "good", json_of(p, axes[0], "")),
+            record(10 * i + 2, "", "notes", "bad", bad[i]),
+        };
+
+        assert_int_equal(apply(p, records, 2, 10 * i + 2), POLY_INVALID);
+        assert_int_equal(p->failed, 10 * i + 2);
+        assert_false(p->temporary);
+        assert_non_null(strstr(err.message, "vector: record "));
+        assert_ok(apply(p, records, 1, 10 * i + 1));
+        finds(p, &r, "good");
+    }
+}
+
+static void only_who_leads_writes(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    const struct poly_record one = record(1, "", "notes", "a", json_of(p, axes[0], ""));
+    struct poly_batch batch = {.records = &one, .count = 1, .last = 1};
+    struct poly_store *second;
+    bool leads = true;
+
+    assert_ok(open_as(&second, 1));
+    assert_ok(driver->lead(second, false, &leads, &err));
+    assert_false(leads);
+    assert_int_equal(driver->apply(second, NULL, 1, &batch, &err), POLY_UNAVAILABLE);
+    assert_true(batch.temporary);
+    finds(p, &r, "");
+    driver->close(second);
+    assert_int_equal(open_as(&second, 2), POLY_CONFLICT);
+    assert_non_null(strstr(err.message, "another instance"));
+}
+
+/* --- filters, tenants, pages --- */
+
+static const struct poly_value open_ = {.type = POLY_TEXT, .text = {"open", 4}};
+static const struct poly_value five = {.type = POLY_INT, .integer = 5};
+static const struct poly_filter is_open = {"state", NULL, POLY_EQ, &open_, 1};
+static const struct poly_filter over_five = {"size", NULL, POLY_GT, &five, 1};
+static const struct poly_filter no_size = {"size", NULL, POLY_IS_NULL, NULL, 0};
+static const struct poly_filter deep = {"meta", "$.a.b", POLY_EQ, &five, 1};
+
+static void filters_apply_before_the_nearest(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    const struct poly_where a = {.kind = POLY_WHERE_COMPARE, .compare = &is_open};
+    const struct poly_where b = {.kind = POLY_WHERE_COMPARE, .compare = &over_five};
+    const struct poly_where c = {.kind = POLY_WHERE_COMPARE, .compare = &no_size};
+    const struct poly_where d = {.kind = POLY_WHERE_COMPARE, .compare = &deep};
+    const struct poly_where *ab[] = {&a, &b}, *just_a[] = {&a}, *bc[] = {&b, &c};
+    const struct poly_where both = {POLY_WHERE_AND, NULL, ab, 2};
+    const struct poly_where either = {POLY_WHERE_OR, NULL, ab, 2};
+    const struct poly_where not_a = {POLY_WHERE_NOT, NULL, just_a, 1};
+    const struct poly_where b_or_c = {POLY_WHERE_OR, NULL, bc, 2};
+    const struct poly_where none = {POLY_WHERE_OR, NULL, NULL, 0};
+
+    put(p, 1, "", "notes", "a", json_of(p, axes[0], "\"state\":\"open\",\"size\":9"));
+    put(p, 2, "", "notes", "b", json_of(p, axes[3], "\"state\":\"shut\",\"size\":9"));
+    put(p, 3, "", "notes", "c", json_of(p, axes[1], "\"state\":\"open\",\"size\":5"));
+    put(p, 4, "", "notes", "d", json_of(p, axes[2], "\"meta\":{\"a\":{\"b\":5}}"));
+    r.where = &a;
+    finds(p, &r, "a c");
+    r.where = &b;
+    finds(p, &r, "a b");
+    r.where = &both;
+    finds(p, &r, "a");
+    r.where = &either;
+    finds(p, &r, "a b c");
+    r.where = &not_a;
+    finds(p, &r, "b d");
+    r.where = &b_or_c;
+    finds(p, &r, "a b d");
+    r.where = &d;
+    finds(p, &r, "d");
+    r.where = &none;
+    finds(p, &r, "");
+}
+
+static void wrong_questions_are_named(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    struct poly_filter unknown = is_open;
+    const struct poly_where w = {.kind = POLY_WHERE_COMPARE, .compare = &unknown};
+    struct poly_matches matches;
+
+    unknown.column = "colour";
+    r.where = &w;
+    assert_int_equal(ask(p, &r, &matches), POLY_INVALID);
+    assert_non_null(strstr(err.message, "'colour'"));
+    unknown = is_open;
+    unknown.value_count = 2;
+    assert_int_equal(ask(p, &r, &matches), POLY_INVALID);
+    r.where = NULL;
+    r.group = "colour";
+    assert_int_equal(ask(p, &r, &matches), POLY_INVALID);
+    r.group = NULL;
+    r.vector = NULL;
+    r.like = poly_text("nobody");
+    assert_int_equal(ask(p, &r, &matches), POLY_NOT_FOUND);
+}
+
+/* S3-41 */
+static void tenants_see_their_own(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("mine", axes[0], 10);
+
+    put(p, 1, "acme", "mine", "x", json_of(p, axes[0], ""));
+    put(p, 2, "other", "mine", "x", json_of(p, axes[3], ""));
+    put(p, 3, "other", "mine", "y", json_of(p, axes[0], ""));
+    r.scope.tenant = poly_text("acme");
+    finds(p, &r, "x");
+    r.scope.tenant = poly_text("other");
+    finds(p, &r, "y x");
+    r.scope.tenant = poly_text("nobody");
+    finds(p, &r, "");
+    r.scope.all_tenants = true;
+    finds(p, &r, "x y x");
+    r = request("mine", NULL, 10);
+    r.like = poly_text("y");
+    r.scope.tenant = poly_text("acme");
+    assert_int_equal(ask(p, &r, &(struct poly_matches){0}), POLY_NOT_FOUND);
+}
+
+static void pages_thresholds_groups(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], 2);
+    struct poly_matches matches;
+
+    put(p, 1, "", "notes", "a", json_of(p, axes[0], "\"state\":\"open\""));
+    put(p, 2, "", "notes", "b", json_of(p, axes[0], "\"state\":\"open\""));
+    put(p, 3, "", "notes", "c", json_of(p, axes[3], "\"state\":\"shut\""));
+    put(p, 4, "", "notes", "d", json_of(p, axes[1], "\"state\":\"shut\""));
+    finds(p, &r, "a b");
+    r.offset = 1;
+    finds(p, &r, "b c");
+    r.limit = 10;
+    r.offset = 0;
+    r.farthest = 0.01; /* S3-47: 1 - 0.995 */
+    finds(p, &r, "a b c");
+    r.farthest = 0;
+    finds(p, &r, "a b");
+    r.farthest = (double)INFINITY;
+    r.group = "state";
+    r.group_limit = 1;
+    finds(p, &r, "a c");
+    r.group_limit = 2;
+    finds(p, &r, "a b c d");
+    r.group = NULL;
+    r.vector = NULL;
+    r.like = poly_text("c");
+    finds(p, &r, "a b d");
+    r.vectors = true;
+    assert_ok(ask(p, &r, &matches));
+    assert_int_equal(matches.count, 3);
+    assert_float_equal(matches.matches[2].vector[1], 1, 1e-6);
+    assert_float_equal(matches.matches[2].vector[0], 0, 1e-6);
+    assert_int_equal(matches.matches[2].version, 4);
+}
+
+/* --- what is found, against every distance --- */
+
+struct shape {
+    const char *domain;
+    size_t vector;
+    struct poly_index_options options;
+};
+
+static const struct shape shapes[] = {
+    {"notes", 0, {.element = POLY_F32, .metric = POLY_COSINE, .dimensions = DIMENSIONS}},
+    {"many", 0, {.element = POLY_F32, .metric = POLY_L2, .dimensions = DIMENSIONS}},
+    {"many", 1, {.element = POLY_F32, .metric = POLY_INNER, .dimensions = DIMENSIONS}},
+    {"many", 2, {.element = POLY_F16, .metric = POLY_COSINE, .dimensions = DIMENSIONS}},
+    {"many", 3, {.element = POLY_F16, .metric = POLY_L2, .dimensions = DIMENSIONS}},
+    {"many", 4, {.element = POLY_INT8, .metric = POLY_L2, .dimensions = DIMENSIONS}},
+    {"many", 5, {.element = POLY_INT8, .metric = POLY_COSINE, .dimensions = DIMENSIONS}},
+    {"bits", 0, {.element = POLY_BINARY, .metric = POLY_HAMMING, .dimensions = DIMENSIONS}},
+};
+
+static float distance(const struct shape *shape, const float *query, const float *vector)
+{
+    float packed_query[DIMENSIONS], unpacked[DIMENSIONS], original[DIMENSIONS];
+    const struct poly_index_options *o = &shape->options;
+
+    assert_ok(poly_vector_pack(o->element, o->metric, query, DIMENSIONS, packed_query, &err));
+    poly_vector_unpack(o->element, o->metric, packed_query, DIMENSIONS, unpacked);
+    assert_ok(poly_vector_pack(o->element, o->metric, vector, DIMENSIONS, original, &err));
+    return poly_vector_distance(o->element, o->metric, unpacked, original, DIMENSIONS);
+}
+
+static int by_size(const void *left, const void *right)
+{
+    const float *a = left, *b = right;
+
+    return (*a > *b) - (*a < *b);
+}
+
+/* The k least distances of those whose number is a multiple of step; how many there were. */
+static size_t nearest(const struct shape *shape, const float *vectors, size_t count, size_t step,
+                      const float *query, float *distances)
+{
+    size_t found = 0;
+
+    for (size_t i = 0; i < count; i += step)
+        distances[found++] = distance(shape, query, &vectors[i * DIMENSIONS]);
+    qsort(distances, found, sizeof(*distances), by_size);
+    return found;
+}
+
+/* State says by which steps a number can be divided. */
+static void fill(struct place *p, const struct shape *shape, float *vectors, size_t count)
+{
+    struct poly_record *records = calloc(count, sizeof(*records));
+    uint64_t seed = 7;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *state = i % 100 == 0 ? "\"size\":100" : i % 10 == 0 ? "\"size\":10" : "";
+
+        data_vector(&shape->options, &seed, -1, &vectors[i * DIMENSIONS]);
+        records[i] = record(i + 1, "", shape->domain, poly_arena_printf(p->arena, "%05zu", i),
+                            json_of(p, &vectors[i * DIMENSIONS], state));
+    }
+    for (size_t i = 0; i < count; i += BATCH)
+        assert_ok(apply(p, records + i, count - i < BATCH ? count - i : BATCH,
+                        i + BATCH < count ? i + BATCH : count));
+    free(records);
+}
+
+/* Not every domain has the vectors of every shape: those of another element would be refused. */
+static void exact_as_every_distance(void **state)
+{
+    enum { COUNT = 300, K = 10 };
+    static float vectors[COUNT * DIMENSIONS];
+    struct place *p = *state;
+
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
+        const struct shape *shape = &shapes[s];
+        uint64_t seed = 99;
+
+        driver->drop(p->store, NULL, 1, &err);
+        assert_ok(driver->prepare(p->store, NULL, 1, &err));
+        if (strcmp(shape->domain, "many") == 0) { /* whole numbers fit all of its vectors */
+            struct shape whole = *shape;
+
+            whole.options.element = POLY_INT8;
+            fill(p, &whole, vectors, COUNT);
+        } else {
+            fill(p, shape, vectors, COUNT);
+        }
+        for (int q = 0; q < 20; q++) {
+            float query[DIMENSIONS], distances[COUNT];
+            struct poly_vector_request r = request(shape->domain, query, K);
+            struct poly_matches matches;
+
+            r.scope.vector = &r.scope.domain->vectors[shape->vector];
+            r.exact = true;
+            data_vector(&shape->options, &seed, -1, query);
+            assert_ok(ask(p, &r, &matches));
+            assert_int_equal(nearest(shape, vectors, COUNT, 1, query, distances), COUNT);
+            assert_int_equal(matches.count, K);
+            assert_string_equal(matches.plan, "exact");
+            for (size_t i = 0; i < K; i++)
+                assert_true(fabs(matches.matches[i].distance - (double)distances[i]) <
+                            1e-3 * (1 + fabs((double)distances[i])));
+        }
+    }
+}
+
+static bool wait_for_index(struct place *p)
+{
+    char why[256];
+    int64_t since;
+
+    for (int i = 0; i < 300; i++) {
+        if (number(p, "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid"
+                      " WHERE relname = 'entries_1_1_hnsw' AND indisvalid") == 1)
+            return true;
+        usleep(100000);
+    }
+    driver->trouble(p->store, why, &since);
+    fail_msg("no index: %s", why);
+    return false;
+}
+
+static const char *plan_of(struct place *p, const struct poly_vector_request *r)
+{
+    struct poly_matches matches;
+
+    assert_ok(ask(p, r, &matches));
+    return matches.plan;
+}
+
+/* D2, S3-40, S3-81: the statement's order is the index's. The server counts its scans. */
+static void index_is_made_and_used(void **state)
+{
+    enum { COUNT = 3000, K = 10, QUERIES = 50 };
+    static float vectors[COUNT * DIMENSIONS];
+    static const size_t steps[] = {1, 10, 100};
+    static const struct poly_value ten = {.type = POLY_INT, .integer = 10};
+    static const struct poly_value hundred = {.type = POLY_INT, .integer = 100};
+    const struct poly_filter at_least[] = {{"size", NULL, POLY_GE, &ten, 1},
+                                           {"size", NULL, POLY_GE, &hundred, 1}};
+    struct place *p = *state;
+    struct poly_vector_request r = request("notes", axes[0], K);
+    uint64_t seed = 5;
+    int64_t before;
+
+    fill(p, &shapes[0], vectors, COUNT);
+    assert_string_equal(plan_of(p, &r), "exact");
+    assert_true(wait_for_index(p));
+    for (int i = 0; i < 100 && strcmp(plan_of(p, &r), "graph") != 0; i++)
+        usleep(100000);
+    assert_string_equal(plan_of(p, &r), "graph");
+    on_server(p->server, "ANALYZE poly_vector.entries_1_1");
+    before = number(p, "SELECT idx_scan FROM pg_stat_user_indexes"
+                       " WHERE indexrelname = 'entries_1_1_hnsw'");
+    for (size_t s = 0; s < 3; s++) {
+        const struct poly_where where = {.kind = POLY_WHERE_COMPARE,
+                                         .compare = s == 0 ? NULL : &at_least[s - 1]};
+        size_t good = 0;
+
+        for (int q = 0; q < QUERIES; q++) {
+            float query[DIMENSIONS], distances[COUNT];
+            struct poly_matches matches;
+
+            data_vector(&shapes[0].options, &seed, -1, query);
+            r.vector = query;
+            r.where = s == 0 ? NULL : &where;
+            assert_ok(ask(p, &r, &matches));
+            /* S3-42..44: as many as were asked for, whenever so many match */
+            assert_int_equal(matches.count, K);
+            nearest(&shapes[0], vectors, COUNT, steps[s], query, distances);
+            for (size_t i = 0; i < matches.count; i++)
+                good += matches.matches[i].distance <= (double)distances[K - 1] + 1e-6;
+        }
+        assert_true(good >= QUERIES * K * 95 / 100);
+    }
+    for (int i = 0; i < 100; i++) { /* statistics come a moment later */
+        if (number(p, "SELECT idx_scan FROM pg_stat_user_indexes"
+                      " WHERE indexrelname = 'entries_1_1_hnsw'") >= before + QUERIES)
+            return;
+        usleep(100000);
+    }
+    fail_msg("the index was not used");
+}
+
+/* --- around it --- */
+
+/* A generation of its own, beside the first; dropping it leaves nothing behind. */
+static void generations(void **state)
+{
+    struct place *p = *state;
+    uint64_t position = 0;
+
+    put(p, 1, "", "notes", "a", json_of(p, axes[0], ""));
+    assert_ok(driver->prepare(p->store, NULL, 2, &err));
+    assert_ok(driver->applied(p->store, NULL, 2, &position, &err));
+    assert_int_equal(position, 0);
+    assert_ok(driver->drop(p->store, NULL, 2, &err));
+    assert_int_equal(driver->applied(p->store, NULL, 2, &position, &err), POLY_NOT_FOUND);
+    assert_int_equal(number(p, "SELECT count(*) FROM pg_tables WHERE schemaname = 'poly_vector'"
+                               " AND tablename LIKE 'entries\\_2%'"),
+                     0);
+    assert_int_equal(number(p, "SELECT count(*) FROM poly_vector.domain WHERE generation = 2"), 0);
+    assert_ok(driver->applied(p->store, NULL, 1, &position, &err));
+    assert_int_equal(position, 1);
+}
+
+/* What the server says of a collection. */
+static void numbers(void **state)
+{
+    struct place *p = *state;
+    struct poly_projected projected = {.store = p->store, .generation = 1};
+    struct poly_vector_request r = request("notes", axes[0], 10);
+    struct poly_vector_stats stats = {.vectors = 0};
+
+    put(p, 1, "", "notes", "a", json_of(p, axes[0], ""));
+    put(p, 2, "", "notes", "b", json_of(p, axes[1], ""));
+    assert_ok(poly_vector_postgresql.stats(&projected, &r.scope, &stats, &err));
+    assert_int_equal(stats.vectors, 2);
+    assert_int_equal(stats.linked, 0);
+    assert_int_equal(stats.saved_position, 2);
+    assert_true(stats.file_bytes > 0);
+}
+
+/* Without the extension: what is to be done, in words. */
+static void says_what_is_missing(void **state)
+{
+    struct poly_store *store = NULL;
+
+    (void)state;
+    extension("DROP EXTENSION IF EXISTS vector CASCADE");
+    assert_int_equal(open_as(&store, 1), POLY_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "CREATE EXTENSION vector"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(says_what_is_missing),
+        TEST(puts_changes_deletes),
+        TEST(redelivery_has_no_effect),
+        TEST(poison_stops),
+        TEST(only_who_leads_writes),
+        TEST(filters_apply_before_the_nearest),
+        TEST(wrong_questions_are_named),
+        TEST(tenants_see_their_own),
+        TEST(pages_thresholds_groups),
+        TEST(exact_as_every_distance),
+        TEST(index_is_made_and_used),
+        TEST(generations),
+        TEST(numbers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
