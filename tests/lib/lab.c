@@ -30,7 +30,7 @@ void lab_folder_make(char path[LAB_PATH])
         give_up(path, "cannot make a folder");
 }
 
-static void each_entry(const char *folder, void (*visit)(const char *path, void *arg), void *arg)
+void lab_folder_each(const char *folder, void (*visit)(const char *path, void *arg), void *arg)
 {
     DIR *open = opendir(folder);
     struct dirent *entry;
@@ -55,7 +55,7 @@ static void remove_entry(const char *path, void *arg)
 
 void lab_folder_remove(const char *path)
 {
-    each_entry(path, remove_entry, NULL);
+    lab_folder_each(path, remove_entry, NULL);
     rmdir(path);
 }
 
@@ -81,8 +81,8 @@ static void copy_entry(const char *path, void *arg)
 void lab_folder_copy(const char *from, const char *to)
 {
     if (mkdir(to, 0700) != 0)
-        each_entry(to, remove_entry, NULL);
-    each_entry(from, copy_entry, (void *)to);
+        lab_folder_each(to, remove_entry, NULL);
+    lab_folder_each(from, copy_entry, (void *)to);
 }
 
 void lab_file_write(const char *folder, const char *name, const char *text)

@@ -18,6 +18,8 @@ void lab_folder_make(char path[LAB_PATH]);
 void lab_folder_remove(const char *path); /* with all that is in it */
 /* Files of one folder into another, which is made or emptied first. */
 void lab_folder_copy(const char *from, const char *to);
+/* Calls visit for each file in it. */
+void lab_folder_each(const char *folder, void (*visit)(const char *path, void *arg), void *arg);
 void lab_file_write(const char *folder, const char *name, const char *text);
 
 /* An instance in the folder with that configuration (NULL: none); aborts with its message when it
