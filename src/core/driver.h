@@ -79,7 +79,8 @@ struct poly_driver {
      * under another one, all is built anew. false: no domain uses the store. */
     bool (*shape)(const struct poly_config *config, poly_shape_fn *add, void *arg);
 
-    /* Does this store want records of that domain? Records of others are not even decoded. */
+    /* Does this store want records of that domain? Records of others are not even decoded. Asked on
+     * any thread, also while apply() runs on another. */
     bool (*wants)(struct poly_store *store, struct poly_text domain);
 
     /*

@@ -611,6 +611,13 @@ static void many_batches(void **state)
         "UPDATE documentation SET title = 'changed w' || id WHERE id LIKE 'k12%';"
         "DELETE FROM documentation WHERE id LIKE 'k129%';"
         "UPDATE documentation SET title = title || ' again' WHERE id LIKE 'k3%'");
+    /* Changes of new documents, between others that are new. */
+    fixture_foreign(&p->fixture, "INSERT INTO documentation(id, title) VALUES('m1', 'first'),"
+                                 "('m2', 'first'), ('m3', 'first'), ('m4', 'first')");
+    for (int i = 0; i < 10; i++)
+        fixture_foreign(&p->fixture, "UPDATE documentation SET title = 'second' WHERE id LIKE 'm%';"
+                                     "DELETE FROM documentation WHERE id IN ('m1', 'm2');"
+                                     "INSERT INTO documentation(id, title) VALUES('m1', 'third')");
     put_page(p->nobody, "last", "end", "");
     if (!fixture_differs(&p->fixture, "data-that-is-no-json")) {
         assert_int_equal(count_pages(p, "end"), 0);
@@ -624,7 +631,10 @@ static void many_batches(void **state)
         assert_int_equal(count_pages(p, "again"), 1 + 10 + 100 + 1000);
         assert_int_equal(count_pages(p, "changed"), 1 + 10 + 100 + 1000 - 111);
         assert_int_equal(count_pages(p, "many"), MANY - (1 + 10 + 100 + 1000));
-        assert_int_equal(status_of(p).documents, MANY - 111 + 1);
+        assert_int_equal(count_pages(p, "first"), 0);
+        assert_int_equal(count_pages(p, "second"), 2);
+        assert_int_equal(count_pages(p, "third"), 1);
+        assert_int_equal(status_of(p).documents, MANY - 111 + 1 + 3);
         assert_int_equal(status_of(p).skipped, skipped);
         if (round == 0)
             assert_ok(poly_rebuild(p->admin, "search", NULL, &err));

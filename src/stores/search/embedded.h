@@ -38,7 +38,7 @@ struct poly_search_generation {
     /* SQL */
     const char *applied, *set_applied;
     const char *find_tenant, *add_tenant, *last_document;
-    const char *add_document, *find_document, *change_document, *document;
+    const char *add_document, *add_documents, *find_document, *change_document, *document;
     const char *stats, *add_stats, *total, *positions;
 };
 
@@ -51,6 +51,9 @@ struct poly_embedded {
     pthread_mutex_t lock;     /* guards generations */
     struct poly_search_generation *generations;
 };
+
+/* Rows of add_documents, and the parameters of each. */
+enum { POLY_SEARCH_ROWS = 32, POLY_SEARCH_COLUMNS = 7 };
 
 /* A document's number: its tenant's documents are one range, so the tenant is a native constraint
  * of FTS5, which holds before anything is matched. */

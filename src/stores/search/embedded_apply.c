@@ -163,10 +163,22 @@ static enum poly_status next_document(struct work *w, int64_t tenant, int64_t *d
     return status;
 }
 
+/* The columns of a document's row, as parameters beyond so many others. */
+static void bind_document(sqlite3_stmt *statement, int others, const struct change *change,
+                          int64_t tenant, struct poly_text key)
+{
+    sqlite3_bind_int64(statement, others + 1, change->document);
+    sqlite3_bind_int64(statement, others + 2, change->index->number);
+    sqlite3_bind_int64(statement, others + 3, tenant);
+    poly_bind_text(statement, others + 4, key);
+    sqlite3_bind_int64(statement, others + 5, (sqlite3_int64)change->record->position);
+    sqlite3_bind_int64(statement, others + 6, (sqlite3_int64)change->record->version);
+    sqlite3_bind_int(statement, others + 7, !change->put);
+}
+
 static enum poly_status add_document(struct work *w, struct change *change, int64_t tenant,
                                      struct poly_text key, bool *added)
 {
-    const struct poly_record *record = change->record;
     sqlite3_stmt *statement;
     enum poly_status status = next_document(w, tenant, &change->document);
 
@@ -175,13 +187,7 @@ static enum poly_status add_document(struct work *w, struct change *change, int6
     statement = poly_db_prepare(w->db, w->generation->add_document, w->err);
     if (statement == NULL)
         return poly_embedded_why(w->err);
-    sqlite3_bind_int64(statement, 1, change->document);
-    sqlite3_bind_int64(statement, 2, change->index->number);
-    sqlite3_bind_int64(statement, 3, tenant);
-    poly_bind_text(statement, 4, key);
-    sqlite3_bind_int64(statement, 5, (sqlite3_int64)record->position);
-    sqlite3_bind_int64(statement, 6, (sqlite3_int64)record->version);
-    sqlite3_bind_int(statement, 7, !change->put);
+    bind_document(statement, 0, change, tenant, key);
     status = poly_db_done(w->db, statement, w->err);
     *added = status == POLY_OK && sqlite3_changes64(poly_db_handle(w->db)) > 0;
     if (*added)
@@ -227,38 +233,103 @@ static enum poly_status change_document(struct work *w, const struct change *cha
     return poly_db_done(w->db, statement, w->err);
 }
 
-static enum poly_status resolve(struct work *w, struct change *change, bool *late)
+/* Of a change: whose document, under which key. */
+static enum poly_status name_document(struct work *w, struct change *change, int64_t *tenant,
+                                      struct poly_text *key)
 {
-    struct poly_text key;
-    int64_t tenant = 0;
-    bool added = false;
     enum poly_status status = POLY_OK;
 
-    *late = false;
+    *tenant = 0;
     change->put = !poly_document_removes(change->record);
     if (change->index->tenants)
-        status = tenant_number(w, change->record->tenant, &tenant);
+        status = tenant_number(w, change->record->tenant, tenant);
     if (status == POLY_OK)
-        status = poly_document_key(change->record, change->index->stream, w->arena, &key, w->err);
-    if (status == POLY_OK)
-        status = add_document(w, change, tenant, key, &added);
-    if (status != POLY_OK || added)
+        status = poly_document_key(change->record, change->index->stream, w->arena, key, w->err);
+    return status;
+}
+
+/* added: a row may have been made for this change; if not, one is made. */
+static enum poly_status resolve(struct work *w, struct change *change, bool added, bool *late)
+{
+    int64_t tenant, number = change->document;
+    struct poly_text key;
+    bool made = false;
+    enum poly_status status = name_document(w, change, &tenant, &key);
+
+    *late = false;
+    if (status == POLY_OK && !added)
+        status = add_document(w, change, tenant, key, &made);
+    if (status != POLY_OK || made)
         return status;
     status = find_document(w, change, tenant, key, late);
-    if (status == POLY_OK && !*late)
+    if (status == POLY_OK && added && change->document == number)
+        *late = change->live = false; /* what was found is its own row */
+    else if (status == POLY_OK && !*late)
         status = change_document(w, change);
+    return status;
+}
+
+/* Changes of one tenant, enough for one statement? */
+static bool in_a_row(const struct work *w, size_t first)
+{
+    const struct change *changes = w->changes + first;
+
+    if (w->count - first < POLY_SEARCH_ROWS)
+        return false;
+    for (size_t i = 1; i < POLY_SEARCH_ROWS; i++) {
+        struct poly_text tenant = changes[0].record->tenant, other = changes[i].record->tenant;
+
+        if (changes[i].index->tenants != changes[0].index->tenants || other.size != tenant.size ||
+            memcmp(other.data, tenant.data, tenant.size) != 0)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * All of a row as new documents, by one statement, which costs two thirds of one each. *all: they
+ * were new. Else some have no row of their own, and their numbers are not given again.
+ */
+static enum poly_status add_row(struct work *w, struct change *changes, bool *all)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, w->generation->add_documents, w->err);
+    enum poly_status status = POLY_OK;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    for (int i = 0; i < POLY_SEARCH_ROWS && status == POLY_OK; i++) {
+        struct poly_text key;
+        int64_t tenant;
+
+        status = name_document(w, &changes[i], &tenant, &key);
+        if (status == POLY_OK)
+            status = next_document(w, tenant, &changes[i].document);
+        if (status != POLY_OK)
+            return status;
+        w->last_document = changes[i].document;
+        bind_document(statement, i * POLY_SEARCH_COLUMNS, &changes[i], tenant, key);
+    }
+    status = poly_db_done(w->db, statement, w->err);
+    *all = sqlite3_changes64(poly_db_handle(w->db)) == POLY_SEARCH_ROWS;
     return status;
 }
 
 /* What remains is what is to be done. */
 static enum poly_status resolve_all(struct work *w)
 {
-    size_t kept = 0;
+    size_t kept = 0, rows = 0; /* rows: up to here one may have been made */
+    bool all = false;          /* … and has been, for each */
 
     for (size_t i = 0; i < w->count; i++) {
-        bool late;
-        enum poly_status status = resolve(w, &w->changes[i], &late);
+        enum poly_status status = POLY_OK;
+        bool late = false;
 
+        if (i >= rows && in_a_row(w, i)) {
+            status = add_row(w, &w->changes[i], &all);
+            rows = i + POLY_SEARCH_ROWS;
+        }
+        if (status == POLY_OK && (i >= rows || !all))
+            status = resolve(w, &w->changes[i], i < rows, &late);
         if (status != POLY_OK)
             return status;
         w->changes[i].sequence = i;

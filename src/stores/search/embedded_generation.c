@@ -62,9 +62,10 @@ static const char sql_add_tenant[] =
     "INSERT INTO poly_search_@_tenant(name) VALUES(?1) RETURNING number";
 static const char sql_last_document[] =
     "SELECT max(id) FROM poly_search_@_document WHERE id BETWEEN ?1 AND ?2";
+/* '~': one row of parameters, or several */
 static const char sql_add_document[] =
     "INSERT INTO poly_search_@_document(id,domain,tenant,key,position,version,deleted)"
-    " VALUES(?1,?2,?3,?4,?5,?6,?7) ON CONFLICT(domain,tenant,key) DO NOTHING";
+    " VALUES~ ON CONFLICT(domain,tenant,key) DO NOTHING";
 static const char sql_find_document[] = "SELECT id,position,deleted FROM poly_search_@_document"
                                         " WHERE domain=?1 AND tenant=?2 AND key=?3";
 static const char sql_change_document[] =
@@ -493,6 +494,24 @@ static enum poly_status load_indexes(const struct poly_embedded *self,
     return status;
 }
 
+/* "(?1,?2,?3,?4,?5,?6,?7),(?8, …" */
+static const char *build_rows(struct poly_search_generation *g, int rows, bool *failed)
+{
+    struct poly_buffer list;
+    const char *sql;
+
+    poly_buffer_init(&list, POLY_MAX_SQL);
+    for (int i = 1; i <= rows * POLY_SEARCH_COLUMNS; i++) {
+        bool first = i % POLY_SEARCH_COLUMNS == 1, last = i % POLY_SEARCH_COLUMNS == 0;
+
+        poly_buffer_printf(&list, "%s?%d%s", !first ? "," : i == 1 ? "(" : ",(", i,
+                           last ? ")" : "");
+    }
+    sql = build_with(g, sql_add_document, 0, &list, failed);
+    poly_buffer_release(&list);
+    return sql;
+}
+
 static enum poly_status build_generation(struct poly_search_generation *g, struct poly_error *err)
 {
     bool failed = false;
@@ -502,7 +521,8 @@ static enum poly_status build_generation(struct poly_search_generation *g, struc
     g->find_tenant = build(g, sql_find_tenant, 0, "", &failed);
     g->add_tenant = build(g, sql_add_tenant, 0, "", &failed);
     g->last_document = build(g, sql_last_document, 0, "", &failed);
-    g->add_document = build(g, sql_add_document, 0, "", &failed);
+    g->add_document = build_rows(g, 1, &failed);
+    g->add_documents = build_rows(g, POLY_SEARCH_ROWS, &failed);
     g->find_document = build(g, sql_find_document, 0, "", &failed);
     g->change_document = build(g, sql_change_document, 0, "", &failed);
     g->document = build(g, sql_document, 0, "", &failed);
