@@ -25,6 +25,8 @@
 #define POLY_MAX_FILTERS 32                  /* of one query */
 #define POLY_MAX_KEPT_FILTERS 256            /* conditions whose answer an index of vectors keeps */
 #define POLY_MAX_KEPT_FILTER_BYTES (64UL * 1024 * 1024) /* of those answers together */
+#define POLY_MAX_WHERE (1024 * 1024)         /* bytes of a condition on vectors, as JSON */
+#define POLY_MAX_WHERE_PARTS 128             /* comparisons and groups of one */
 #define POLY_MAX_IN 1000                     /* values of one IN */
 #define POLY_MAX_PAGE 10000                  /* rows of one page, records of one read */
 #define POLY_MAX_SQL 1000000                 /* bytes of one statement */

@@ -35,6 +35,10 @@ struct poly_condition {
 
 /* --- is it one? --- */
 
+struct count {
+    unsigned parts, comparisons;
+};
+
 static const struct poly_catalog_column *column_of(const struct poly_catalog *catalog,
                                                    const char *name)
 {
@@ -59,15 +63,18 @@ static enum poly_status check_leaf(const struct poly_catalog *catalog,
 }
 
 static enum poly_status check(const struct poly_catalog *catalog, const struct poly_where *where,
-                              unsigned depth, size_t *parts, struct poly_error *err)
+                              unsigned depth, struct count *count, struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
 
     if (depth > POLY_MAX_QUERY_DEPTH)
         return poly_fail(err, POLY_LIMIT, "a condition of more than %d levels",
                          POLY_MAX_QUERY_DEPTH);
+    if (++count->parts > POLY_MAX_WHERE_PARTS)
+        return poly_fail(err, POLY_LIMIT, "a condition of more than %d parts",
+                         POLY_MAX_WHERE_PARTS);
     if (where->kind == POLY_WHERE_COMPARE) {
-        if (++*parts > POLY_MAX_FILTERS)
+        if (++count->comparisons > POLY_MAX_FILTERS)
             return poly_fail(err, POLY_LIMIT, "a condition of more than %d comparisons",
                              POLY_MAX_FILTERS);
         return check_leaf(catalog, where->compare, err);
@@ -75,18 +82,18 @@ static enum poly_status check(const struct poly_catalog *catalog, const struct p
     if (where->kind > POLY_WHERE_NOT || (where->kind == POLY_WHERE_NOT && where->part_count != 1))
         return poly_fail(err, POLY_INVALID, "a condition is of no kind, or 'not' of several parts");
     if (where->part_count > POLY_MAX_FILTERS)
-        return poly_fail(err, POLY_LIMIT, "a condition of more than %d parts", POLY_MAX_FILTERS);
+        return poly_fail(err, POLY_LIMIT, "a condition of more than %d together", POLY_MAX_FILTERS);
     for (size_t i = 0; i < where->part_count && status == POLY_OK; i++)
-        status = check(catalog, where->parts[i], depth + 1, parts, err);
+        status = check(catalog, where->parts[i], depth + 1, count, err);
     return status;
 }
 
 enum poly_status poly_condition_check(const struct poly_catalog *catalog,
                                       const struct poly_where *where, struct poly_error *err)
 {
-    size_t parts = 0;
+    struct count count = {0};
 
-    return where == NULL ? POLY_OK : check(catalog, where, 0, &parts, err);
+    return where == NULL ? POLY_OK : check(catalog, where, 0, &count, err);
 }
 
 /* --- making it ready --- */
