@@ -142,15 +142,17 @@ bool poly_json_read_float(const char **at, const char *end, float *number)
 
 /* --- writing --- */
 
-/* whole, of so many digits, times 10^exponent, without zeros at the end. */
+/* whole times 10^exponent, without zeros at the end. */
 static int format(uint64_t whole, int exponent, char text[32])
 {
-    char digits[24];
+    char room[20], *digits = room + sizeof(room);
     int count, size = 0, point;
 
     for (; whole > 0 && whole % 10 == 0; whole /= 10)
         exponent++;
-    count = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)whole);
+    for (; whole > 0; whole /= 10)
+        *--digits = (char)('0' + whole % 10);
+    count = (int)(room + sizeof(room) - digits);
     point = count + exponent; /* digits before the point */
     if (point > 9 || point < -4) {
         text[size++] = digits[0];
