@@ -38,6 +38,7 @@
 #define POLY_MAX_HITS 1000                   /* of one search */
 #define POLY_MAX_HITS_OFFSET 10000
 #define POLY_MAX_PATH 256                    /* bytes: a JSON path in a filter */
+#define POLY_MAX_DIMENSIONS 16000            /* of a vector */
 #define POLY_MAX_JSON_DEPTH 64
 #define POLY_MAX_JSON_TREE (64 * 1024 * 1024) /* bytes of memory for one JSON text's values */
 #define POLY_MAX_SESSION_MEMORY (64UL * 1024 * 1024) /* bytes of one answer, by default */

@@ -1,5 +1,6 @@
 /* What the formats share, and the two simple ones: JSON lines and CSV (RFC 4180). */
 #include "cli/import.h"
+#include "cli/vector_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +8,8 @@
 #include "base/json.h"
 #include "base/limits.h"
 
-static const struct cli_format *const formats[] = {&cli_format_csv, &cli_format_jsonl,
-                                                   &cli_format_deb};
+const struct cli_format *const cli_formats[] = {&cli_format_csv, &cli_format_jsonl, &cli_format_deb,
+                                                NULL};
 
 static bool ends_with(const char *path, const char *ending, size_t size)
 {
@@ -31,17 +32,28 @@ static bool has_ending(const struct cli_format *format, const char *path)
     return false;
 }
 
-enum poly_status cli_format_find(const char *name, const char *path,
-                                 const struct cli_format **format, struct poly_error *err)
+enum poly_status cli_format_find(const struct cli_format *const *formats, const char *name,
+                                 const char *path, const struct cli_format **format,
+                                 struct poly_error *err)
 {
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-        if (name == NULL ? has_ending(formats[i], path) : strcmp(formats[i]->name, name) == 0) {
-            *format = formats[i];
+    char names[100] = "";
+    size_t used = 0;
+
+    for (; *formats != NULL; formats++) {
+        if (name == NULL ? has_ending(*formats, path) : strcmp((*formats)->name, name) == 0) {
+            *format = *formats;
             return POLY_OK;
         }
-    return poly_fail(
-        err, POLY_INVALID,
-        "the format of '%.200s' is not known by its name; say --format csv, jsonl or debian", path);
+        if (used < sizeof(names))
+            used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+                                     used == 0          ? ""
+                                     : formats[1] == NULL ? " or "
+                                                          : ", ",
+                                     (*formats)->name);
+    }
+    return poly_fail(err, POLY_INVALID,
+                     "the format of '%.200s' is not known by its name; say --format %s", path,
+                     names);
 }
 
 void cli_import_open(struct cli_import *import, const struct cli_format *format,
@@ -49,6 +61,7 @@ void cli_import_open(struct cli_import *import, const struct cli_format *format,
 {
     *import = (struct cli_import){.source = source, .format = format, .separator = ','};
     poly_buffer_init(&import->row, POLY_MAX_TXN_BYTES);
+    poly_buffer_init(&import->key, 4 * POLY_MAX_KEY);
     poly_buffer_init(&import->names, POLY_MAX_VALUE);
     poly_buffer_init(&import->record, POLY_MAX_VALUE);
 }
@@ -56,15 +69,21 @@ void cli_import_open(struct cli_import *import, const struct cli_format *format,
 void cli_import_close(struct cli_import *import)
 {
     poly_buffer_release(&import->row);
+    poly_buffer_release(&import->key);
     poly_buffer_release(&import->names);
     poly_buffer_release(&import->record);
     poly_map_free(import->keys);
     import->keys = NULL;
+    cli_vector_file_free(import->file);
+    import->file = NULL;
 }
 
 enum poly_status cli_import_fail(const struct cli_import *import, uint64_t line,
                                  struct poly_error *err, const char *what)
 {
+    if (import->format->unit != NULL)
+        return poly_fail(err, POLY_INVALID, "%s: %s %llu: %s", import->source->name,
+                         import->format->unit, (unsigned long long)line, what);
     return poly_fail(err, POLY_INVALID, "%s:%llu: %s", import->source->name,
                      (unsigned long long)line, what);
 }

@@ -36,6 +36,7 @@ struct cli_sender {
 /* Which line is meant by "operations[17]: …" or "operation 18 of 1000 (put): …"? */
 static void say_line(const struct cli_batch *batch, struct poly_error *err)
 {
+    const char *unit = batch->unit == NULL ? "line" : batch->unit;
     char message[sizeof(err->message)];
     const char *text;
     unsigned long number = 0;
@@ -55,10 +56,10 @@ static void say_line(const struct cli_batch *batch, struct poly_error *err)
         index = 0;
     }
     if (index < batch->count)
-        poly_fail(err, err->status, "line %llu: %.400s", (unsigned long long)batch->lines[index],
-                  text);
+        poly_fail(err, err->status, "%s %llu: %.400s", unit,
+                  (unsigned long long)batch->lines[index], text);
     else
-        poly_fail(err, err->status, "lines %llu to %llu: %.400s",
+        poly_fail(err, err->status, "%ss %llu to %llu: %.400s", unit,
                   (unsigned long long)batch->lines[0],
                   (unsigned long long)batch->lines[batch->count - 1], message);
 }

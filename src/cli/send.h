@@ -9,6 +9,7 @@ enum { CLI_BATCH_ROWS = 1000 };
 struct cli_batch {
     struct poly_buffer body; /* {"operations": […]} */
     size_t count;
+    const char *unit;               /* what lines are: "vector"; NULL: "line" */
     uint64_t lines[CLI_BATCH_ROWS]; /* where each row began */
 };
 

@@ -83,3 +83,21 @@ enum poly_status cli_source_line(struct cli_source *source, bool *more, struct p
     *more = any;
     return check(source, err);
 }
+
+enum poly_status cli_source_bytes(struct cli_source *source, void *bytes, size_t size, size_t *got,
+                                  struct poly_error *err)
+{
+    size_t have = 0;
+
+    while (have < size && (source->at < source->size || refill(source))) {
+        size_t left = source->size - source->at, part = size - have < left ? size - have : left;
+
+        memcpy((char *)bytes + have, source->piece + source->at, part);
+        source->at += part;
+        have += part;
+    }
+    *got = have;
+    if (ferror(source->file) != 0)
+        return poly_fail(err, POLY_INVALID, "%s cannot be read: %m", source->name);
+    return POLY_OK;
+}

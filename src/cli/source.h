@@ -1,4 +1,4 @@
-/* A file or stdin, line by line, in bounded memory. */
+/* A file or stdin, line by line or byte by byte, in bounded memory. */
 #ifndef POLY_CLI_SOURCE_H
 #define POLY_CLI_SOURCE_H
 
@@ -27,5 +27,9 @@ void cli_source_close(struct cli_source *source); /* a zeroed one is accepted */
 /* The next line, without its end, in source->line. *more false: there is none. POLY_INVALID: a
  * NUL byte. POLY_LIMIT: longer than POLY_MAX_VALUE. */
 enum poly_status cli_source_line(struct cli_source *source, bool *more, struct poly_error *err);
+
+/* The next size bytes; *got: how many there were. */
+enum poly_status cli_source_bytes(struct cli_source *source, void *bytes, size_t size, size_t *got,
+                                  struct poly_error *err);
 
 #endif

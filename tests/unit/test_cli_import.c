@@ -177,13 +177,13 @@ static void formats_are_found_by_name(void **state)
     struct poly_error err;
 
     (void)state;
-    assert_ok(cli_format_find(NULL, "x/y.csv", &format, &err));
+    assert_ok(cli_format_find(cli_formats, NULL, "x/y.csv", &format, &err));
     assert_ptr_equal(format, &cli_format_csv);
-    assert_ok(cli_format_find(NULL, "y.ndjson", &format, &err));
+    assert_ok(cli_format_find(cli_formats, NULL, "y.ndjson", &format, &err));
     assert_ptr_equal(format, &cli_format_jsonl);
-    assert_ok(cli_format_find("debian", "-", &format, &err));
+    assert_ok(cli_format_find(cli_formats, "debian", "-", &format, &err));
     assert_ptr_equal(format, &cli_format_deb);
-    assert_fails(cli_format_find(NULL, "-", &format, &err), POLY_INVALID);
+    assert_fails(cli_format_find(cli_formats, NULL, "-", &format, &err), POLY_INVALID);
 }
 
 /* --- arguments --- */
