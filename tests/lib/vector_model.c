@@ -203,9 +203,11 @@ enum poly_status model_put(struct model *model, uint32_t key, struct poly_error 
 enum poly_status model_remove(struct model *model, uint32_t key, struct poly_error *err)
 {
     char key_text[MODEL_TEXT], owner_text[MODEL_TEXT];
-    enum poly_status status = poly_collection_remove(
-        model->collection, model_owner(model, key, owner_text), model_key(key, key_text), err);
+    enum poly_status status = POLY_OK;
 
+    if (model->collection != NULL)
+        status = poly_collection_remove(model->collection, model_owner(model, key, owner_text),
+                                        model_key(key, key_text), err);
     if (status == POLY_OK)
         model->records[key].version = 0;
     return status;

@@ -1,6 +1,7 @@
 /*
- * Opening, changing, publishing. The catalog is published first and the index after it, and a
- * search asks the index how far it may look: so there is an entry for every slot that it can find.
+ * Opening, changing, publishing. A search takes part and end together, as the last publish left
+ * them, when index and catalog had both been published: so there is an entry for every slot that it
+ * can find.
  *
  * A change touches index and catalog, and either may run out of memory. A change that was half done
  * marks the collection: nothing more is taken until revert(), which takes back the whole batch in
@@ -199,9 +200,7 @@ static enum poly_status kill_key(struct poly_collection *c, struct poly_text own
     if (status != POLY_OK)
         return status;
     c->dirty = true;
-    status = poly_index_kill(c->part->index, slot, err);
-    c->failed = status != POLY_OK;
-    return status;
+    return poly_index_kill(c->part->index, slot, err);
 }
 
 static enum poly_status append(struct poly_collection *c, const struct poly_catalog_entry *entry,
@@ -214,7 +213,6 @@ static enum poly_status append(struct poly_collection *c, const struct poly_cata
     status = poly_index_append(c->part->index, c->packed, &slot, err);
     if (status == POLY_OK)
         status = poly_catalog_append(c->part->catalog, slot, entry, err);
-    c->failed = status != POLY_OK;
     return status;
 }
 
@@ -233,6 +231,7 @@ enum poly_status poly_collection_put(struct poly_collection *c,
         status = kill_key(c, entry->owner, entry->key, &there, err);
     if (status == POLY_OK)
         status = append(c, entry, err);
+    c->failed = c->failed || (status != POLY_OK && status != POLY_INVALID);
     pthread_mutex_unlock(&c->gate);
     return status;
 }
@@ -245,10 +244,9 @@ enum poly_status poly_collection_remove(struct poly_collection *c, struct poly_t
 
     pthread_mutex_lock(&c->gate);
     status = c->failed ? refuse(err) : kill_key(c, owner, key, &there, err);
-    if (status == POLY_OK && there) {
+    if (status == POLY_OK && there)
         status = poly_catalog_remove(c->part->catalog, owner, key, err);
-        c->failed = status != POLY_OK;
-    }
+    c->failed = c->failed || status != POLY_OK;
     pthread_mutex_unlock(&c->gate);
     return status;
 }

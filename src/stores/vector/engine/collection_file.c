@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "base/status.h"
+#include "stores/vector/engine/section.h"
 
 #define HEAD "head"
 #define HEAD_NEW "head.new"
@@ -30,7 +31,7 @@ static const char index_name[] = "index", catalog_name[] = "catalog",
 
 struct head {
     uint64_t save, originals, position;
-    uint32_t end;
+    uint64_t index_sum, catalog_sum; /* of their first pages, which have the sums of the others */
 };
 
 enum { HEAD_SIZE = 256 };
@@ -102,10 +103,11 @@ static bool ours(const char *name, const char **kind, uint64_t *number)
 
 static int print_head(const struct head *head, char text[HEAD_SIZE])
 {
-    int size = snprintf(text, HEAD_SIZE,
-                        "polystore vectors 1\nsave %" PRIu64 "\noriginals %" PRIu64
-                        "\nslots %" PRIu32 "\nposition %" PRIu64 "\n",
-                        head->save, head->originals, head->end, head->position);
+    int size =
+        snprintf(text, HEAD_SIZE,
+                 "polystore vectors 1\nsave %" PRIu64 "\noriginals %" PRIu64 "\nposition %" PRIu64
+                 "\nindex %016" PRIx64 "\ncatalog %016" PRIx64 "\n",
+                 head->save, head->originals, head->position, head->index_sum, head->catalog_sum);
     uint64_t sum = XXH3_64bits(text, (size_t)size);
 
     return size + snprintf(text + size, HEAD_SIZE - (size_t)size, "sum %016" PRIx64 "\n", sum);
@@ -117,9 +119,10 @@ static bool parse_head(const char *text, size_t size, struct head *head)
     char again[HEAD_SIZE];
 
     if (sscanf(text,
-               "polystore vectors 1\nsave %" SCNu64 "\noriginals %" SCNu64 "\nslots %" SCNu32
-               "\nposition %" SCNu64,
-               &head->save, &head->originals, &head->end, &head->position) != 4)
+               "polystore vectors 1\nsave %" SCNu64 "\noriginals %" SCNu64 "\nposition %" SCNu64
+               "\nindex %" SCNx64 "\ncatalog %" SCNx64,
+               &head->save, &head->originals, &head->position, &head->index_sum,
+               &head->catalog_sum) != 5)
         return false;
     return head->save > 0 && head->originals > 0 && (size_t)print_head(head, again) == size &&
            memcmp(text, again, size) == 0;
@@ -280,6 +283,53 @@ uint64_t poly_collection_file_bytes(const struct poly_collection *c)
     return bytes;
 }
 
+/* --- which files belong together --- */
+
+static enum poly_status sum_page(const char *path, uint64_t *sum, struct poly_error *err)
+{
+    char page[POLY_SECTION_PAGE];
+    enum poly_status status = POLY_OK;
+    ssize_t size;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 && errno == ENOENT)
+        return poly_fail(err, POLY_NOT_FOUND, "vector collection: '%s' is not there", path);
+    size = fd < 0 ? -1 : read(fd, page, sizeof(page));
+    if (size < 0)
+        status = cannot("read", path, err);
+    else
+        *sum = XXH3_64bits(page, (size_t)size);
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+/* The sums of the two files of a save, as they are. */
+static enum poly_status sum_files(const char *folder, struct head *head, struct poly_error *err)
+{
+    char path[PATH_MAX];
+    enum poly_status status = numbered(folder, index_name, head->save, path, err);
+
+    if (status == POLY_OK)
+        status = sum_page(path, &head->index_sum, err);
+    if (status == POLY_OK)
+        status = numbered(folder, catalog_name, head->save, path, err);
+    return status == POLY_OK ? sum_page(path, &head->catalog_sum, err) : status;
+}
+
+static enum poly_status check_files(const char *folder, const struct head *head,
+                                    struct poly_error *err)
+{
+    struct head there = *head;
+    enum poly_status status = sum_files(folder, &there, err);
+
+    if (status != POLY_OK ||
+        (there.index_sum == head->index_sum && there.catalog_sum == head->catalog_sum))
+        return status;
+    return poly_fail(err, POLY_CORRUPT, "vector collection '%s': has files of different saves",
+                     folder);
+}
+
 /* --- opening --- */
 
 static enum poly_status make_folder(const char *folder, struct poly_error *err)
@@ -308,11 +358,11 @@ static enum poly_status load_part(struct poly_collection *c, const struct head *
     part->held = 1;
     part->originals = head->originals;
     if (status == POLY_OK)
+        status = check_files(c->folder, head, err);
+    if (status == POLY_OK)
         status = numbered(c->folder, index_name, head->save, path, err);
     if (status == POLY_OK)
         status = poly_index_load(&shape, path, &part->index, err);
-    if (status == POLY_OK && poly_index_end(part->index) != head->end)
-        status = poly_fail(err, POLY_CORRUPT, "vector collection '%s': is of another save", path);
     if (status == POLY_OK)
         status = numbered(c->folder, catalog_name, head->save, path, err);
     if (status == POLY_OK)
@@ -379,19 +429,19 @@ enum poly_status poly_collection_load(struct poly_collection *c, bool *damaged,
 
 /* --- saving --- */
 
-static enum poly_status write_parts(struct poly_collection *c, const struct poly_part *part,
-                                    const struct head *head, struct poly_error *err)
+static enum poly_status write_parts(const char *folder, const struct poly_part *part, uint32_t end,
+                                    struct head *head, struct poly_error *err)
 {
     char path[PATH_MAX];
-    enum poly_status status = numbered(c->folder, index_name, head->save, path, err);
+    enum poly_status status = numbered(folder, index_name, head->save, path, err);
 
     if (status == POLY_OK)
-        status = poly_index_save(part->index, head->end, path, err);
+        status = poly_index_save(part->index, end, path, err);
     if (status == POLY_OK)
-        status = numbered(c->folder, catalog_name, head->save, path, err);
+        status = numbered(folder, catalog_name, head->save, path, err);
     if (status == POLY_OK)
-        status = poly_catalog_save(part->catalog, head->end, path, err);
-    return status;
+        status = poly_catalog_save(part->catalog, end, path, err);
+    return status == POLY_OK ? sum_files(folder, head, err) : status;
 }
 
 /* What a save has written that came to nothing. */
@@ -407,10 +457,10 @@ static void take_back(const char *folder, uint64_t save)
         unlink(path);
 }
 
-static enum poly_status save(struct poly_collection *c, const struct poly_part *part,
-                             const struct head *head, struct poly_error *err)
+static enum poly_status save(struct poly_collection *c, const struct poly_part *part, uint32_t end,
+                             struct head *head, struct poly_error *err)
 {
-    enum poly_status status = write_parts(c, part, head, err);
+    enum poly_status status = write_parts(c->folder, part, end, head, err);
     bool renamed = false;
 
     if (status == POLY_OK)
@@ -447,13 +497,14 @@ bool poly_collection_unsaved(struct poly_collection *c)
 enum poly_status poly_collection_save(struct poly_collection *c, struct poly_error *err)
 {
     struct head head;
-    struct poly_part *part = poly_part_hold(c, &head.end, &head.position);
+    uint32_t end;
+    struct poly_part *part = poly_part_hold(c, &end, &head.position);
     enum poly_status status = POLY_OK;
 
     if (is_unsaved(c, part, head.position)) {
         head.originals = part->originals;
         head.save = ++c->saves;
-        status = save(c, part, &head, err);
+        status = save(c, part, end, &head, err);
     }
     poly_part_release(c, part);
     return status;
