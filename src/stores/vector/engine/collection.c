@@ -64,6 +64,19 @@ struct poly_part *poly_part_hold(struct poly_collection *c, uint32_t *end, uint6
     return part;
 }
 
+void poly_collection_hold(struct poly_collection *c, struct poly_collection_state *state)
+{
+    uint64_t position;
+
+    state->part = poly_part_hold(c, &state->end, &position);
+}
+
+void poly_collection_release(struct poly_collection *c, struct poly_collection_state *state)
+{
+    poly_part_release(c, state->part);
+    state->part = NULL;
+}
+
 void poly_part_release(struct poly_collection *c, struct poly_part *part)
 {
     bool last;

@@ -48,7 +48,20 @@ enum poly_status poly_collection_remove(struct poly_collection *collection, stru
 void poly_collection_publish(struct poly_collection *collection, uint64_t position);
 void poly_collection_revert(struct poly_collection *collection);
 
+/* A state that was published, for several searches that are to see the same. */
+struct poly_part;
+struct poly_collection_state {
+    struct poly_part *part;
+    uint32_t end;
+};
+/* What is published now stays as it is for whoever holds it. Release it soon: it keeps memory. Any
+ * thread. */
+void poly_collection_hold(struct poly_collection *collection, struct poly_collection_state *state);
+void poly_collection_release(struct poly_collection *collection,
+                             struct poly_collection_state *state);
+
 struct poly_find {
+    const struct poly_collection_state *state; /* NULL: what is published now */
     const float *vector;           /* or NULL: of like */
     struct poly_text like;         /* key, of the owner; itself left out */
     const struct poly_text *owner; /* NULL: of all */

@@ -90,20 +90,36 @@ static uint32_t published_slot(const struct poly_collection *c, struct poly_text
     return POLY_NO_SLOT;
 }
 
+/* In a state that is not the last one any more: nobody has noted what has the key there, and this
+ * is seldom. */
+static uint32_t former_slot(const struct finder *f, struct poly_text owner, struct poly_text key)
+{
+    for (uint32_t slot = f->search.end; slot-- > 0;) {
+        if (poly_index_alive(f->part->index, slot, f->search.end) &&
+            is_key(f->part->catalog, slot, owner, key))
+            return slot;
+    }
+    return POLY_NO_SLOT;
+}
+
 /* Holds the part, the state, and the slot of like, all of one moment. */
 static enum poly_status begin(struct poly_collection *c, struct finder *f, struct poly_error *err)
 {
     const struct poly_find *find = f->find;
-    struct poly_text nobody = {"", 0};
+    struct poly_text nobody = {"", 0}, owner = find->owner == NULL ? nobody : *find->owner;
+    bool last = true;
 
     f->self = POLY_NO_SLOT;
     pthread_mutex_lock(&c->state);
-    f->part = c->part;
+    f->part = find->state == NULL ? c->part : find->state->part;
     f->part->held++;
-    f->search.end = c->end;
-    if (find->vector == NULL)
-        f->self = published_slot(c, find->owner == NULL ? nobody : *find->owner, find->like);
+    f->search.end = find->state == NULL ? c->end : find->state->end;
+    last = f->part == c->part && f->search.end == c->end;
+    if (find->vector == NULL && last)
+        f->self = published_slot(c, owner, find->like);
     pthread_mutex_unlock(&c->state);
+    if (find->vector == NULL && !last)
+        f->self = former_slot(f, owner, find->like);
     if (find->vector == NULL && f->self == POLY_NO_SLOT)
         return poly_fail(err, POLY_NOT_FOUND, "no record '%.*s' with a vector",
                          (int)find->like.size, find->like.data);
