@@ -31,5 +31,6 @@
 #include "polystore/status.h"
 #include "polystore/txn.h"
 #include "polystore/value.h"
+#include "polystore/vector.h"
 
 #endif

@@ -21,6 +21,10 @@
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */
 #define POLY_MAX_VECTORS 16                  /* of a domain */
 #define POLY_MAX_VECTOR_NAME 48              /* bytes: name of one of a domain's vectors */
+#define POLY_MAX_MATCHES 1000                /* of one vector search */
+#define POLY_MAX_MATCHES_OFFSET 10000
+#define POLY_MAX_VECTOR_SEARCHES 256         /* in one call */
+#define POLY_MAX_EF 10000                    /* candidates that a vector search keeps */
 #define POLY_MAX_REPLICAS 16                 /* of one server */
 #define POLY_MAX_FILTERS 32                  /* of one query */
 #define POLY_MAX_KEPT_FILTERS 256            /* conditions whose answer an index of vectors keeps */

@@ -186,6 +186,10 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
     bool beyond = !reached(projection, &work->active) || !reached(projection, &work->building) ||
                   !reached(projection, &work->previous);
 
+    if (lost) { /* why it is filled again */
+        work->error_time = poly_clock_wall();
+        snprintf(work->error, sizeof(work->error), "%.250s", err->message);
+    }
     if (!fits || lost || beyond || projection->lost != 0)
         status = start_over(projection, on, err);
     if (status == POLY_OK && work->building.number != 0 && head == 0) {

@@ -23,7 +23,6 @@ struct cursor {
     const char *at, *end;
 };
 
-
 static void skip_space(struct cursor *c)
 {
     while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\n' || *c->at == '\r'))
@@ -53,11 +52,12 @@ static enum poly_status no_list(const struct poly_domain_vector *shape, struct p
                      shape->field, shape->dimensions);
 }
 
-static enum poly_status read_list(const struct poly_domain_vector *shape, struct poly_text text,
-                                  float *numbers, struct poly_error *err)
+static enum poly_status read_list(const struct poly_domain_vector *shape,
+                                  const struct poly_value *value, float *numbers,
+                                  struct poly_error *err)
 {
-    struct cursor c = {text.data, text.data + text.size};
-    bool braces = take_char(&c, '{');
+    struct cursor c = {value->text.data, value->text.data + value->text.size};
+    bool braces = value->type == POLY_TEXT && take_char(&c, '{');
     char close = braces ? '}' : ']';
     size_t count = 0;
 
@@ -116,7 +116,7 @@ enum poly_status poly_vector_read(const struct poly_domain_vector *shape,
     if (out == NULL)
         return poly_no_memory(err);
     status = value->type == POLY_BYTES ? read_bytes(shape, value->text, out, err)
-                                       : read_list(shape, value->text, out, err);
+                                       : read_list(shape, value, out, err);
     if (status == POLY_OK)
         status = poly_vector_check(shape, out, shape->dimensions, err);
     if (status == POLY_OK)

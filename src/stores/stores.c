@@ -7,10 +7,12 @@
 #include "stores/relational/driver.h"
 #include "stores/relational/view.h"
 #include "stores/search/driver.h"
+#include "stores/vector/driver.h"
 
 const struct poly_driver *const poly_drivers[] = {
     &poly_search_embedded.base,
     &poly_search_postgresql.base,
+    &poly_vector_embedded.base,
     NULL,
 };
 

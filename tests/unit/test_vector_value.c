@@ -222,7 +222,8 @@ static void refuses_values(void **state)
         {"[1,2,3", "wants an array of 3 numbers"},
         {"[1,2,3}", "wants an array of 3 numbers"},
         {"[1,2,3] 4", "wants an array of 3 numbers"},
-        {"{\"a\": 1}", "number 1 is none"},
+        {"{\"a\": 1}", "wants an array of 3 numbers"},
+        {"{1,2,3}", "wants an array of 3 numbers"},
         {"1", "wants an array of 3 numbers"},
         {"", "wants an array of 3 numbers"},
     };

@@ -192,6 +192,7 @@ static const struct poly_capability capabilities[] = {
      "are exact scans"},
     {"int8", true, "kept as `f32`, with the values of `int8`"},
     {"ef", true, "at most 1,000"},
+    {"batch", false, "each of its searches sees a state of its own"},
     {NULL, false, NULL},
 };
 

@@ -72,19 +72,22 @@ enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const 
                                   struct poly_arena *arena, struct poly_vector_entry *entry,
                                   struct poly_error *err)
 {
-    struct poly_extract_names wanted = {.filters = names, .filter_count = shape->filter_count + 1};
+    struct poly_extract_names wanted = {.filters = names, .filter_count = shape->filter_count};
+    size_t field = shape->filter_count;
     enum poly_status status;
 
     *entry = (struct poly_vector_entry){.numbers = NULL};
-    entry->values = poly_arena_array(arena, wanted.filter_count, sizeof(*entry->values));
+    entry->values = poly_arena_array(arena, field + 1, sizeof(*entry->values));
     if (entry->values == NULL)
         return poly_no_memory(err);
     if (!poly_document_has_json(record))
         return POLY_OK;
     status = poly_extract(record->data.text, &wanted, arena, NULL, entry->values, err);
+    if (status == POLY_OK) /* not as a filter: thousands of numbers would become a tree */
+        status = poly_extract_one(record->data.text, names[field], arena, &entry->values[field],
+                                  err);
     if (status == POLY_OK)
-        status = poly_vector_read(shape, &entry->values[shape->filter_count], arena,
-                                  &entry->numbers, err);
+        status = poly_vector_read(shape, &entry->values[field], arena, &entry->numbers, err);
     return status == POLY_OK || status == POLY_NO_MEMORY
                ? status
                : poly_document_poison("vector", batch, record, status, err);

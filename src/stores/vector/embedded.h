@@ -1,0 +1,156 @@
+/*
+ * The embedded vector engine, on the inside: who has which collection, in memory and on disk.
+ *
+ * <data>/vector/instance            whose folder it is
+ * <data>/vector/N-MADE/             generation N; MADE tells it from an earlier one of that number
+ * <data>/vector/N-MADE/dropped      it is about to go
+ * <data>/vector/N-MADE/positions    how far what its collections have saved reaches
+ * <data>/vector/N-MADE/DOMAIN[.NAME]/  a collection (engine/collection.h)
+ */
+#ifndef POLY_STORES_VECTOR_EMBEDDED_H
+#define POLY_STORES_VECTOR_EMBEDDED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "stores/vector/driver.h"
+#include "stores/vector/engine/collection.h"
+
+/* One vector of one domain, in one generation. */
+struct poly_vector_set {
+    const struct poly_domain *domain;
+    const struct poly_domain_vector *vector;
+    const char **names; /* the vector's filters, then its field */
+    struct poly_collection *collection;
+    uint64_t position;          /* everything up to there is published; the writer's */
+    uint64_t pending;           /* changes that are not; the writer's */
+    _Atomic uint64_t changes;   /* published, and not saved */
+    _Atomic int64_t changed_at; /* the last one; monotonic */
+    int64_t saved_at;           /* the worker's */
+    int64_t again_at;           /* after a failure; the worker's */
+    _Atomic uint64_t searches, visited;
+    /* live samples: sums over the last of them; under the store's lock */
+    uint64_t samples;
+    double recall;
+};
+
+struct poly_vector_generation {
+    struct poly_vector_generation *next;
+    uint64_t number;
+    char *folder;
+    bool loaded;
+    bool dropping;              /* dropped in a transaction that has not ended */
+    unsigned users;             /* the list, and whoever works on it */
+    bool destroy;               /* the last user removes its folder */
+    uint64_t applied;           /* by apply(); the writer's */
+    _Atomic uint64_t published; /* of that, what is to be seen */
+    uint64_t noted;             /* what its file of positions says */
+    struct poly_vector_set *sets;
+    size_t set_count;
+};
+
+/* A search that is to be repeated exactly, to see what it has missed. */
+struct poly_vector_sample {
+    atomic_bool taken; /* by the search that fills it, until the worker has looked at it */
+    atomic_bool ready;
+    uint64_t generation;
+    size_t set;
+    struct poly_arena *arena;
+    struct poly_find find;
+    struct poly_text owner;
+    float *distances;
+    size_t count;
+};
+
+struct poly_vectors {
+    struct poly_store store; /* first: a poly_store is one of these */
+    const struct poly_config *config;
+    bool follower;
+    char *folder;
+    struct poly_arena *arena; /* of apply(), which one does at a time */
+
+    pthread_mutex_t lock; /* guards the list, and users of what is in it */
+    struct poly_vector_generation *generations;
+    struct poly_vector_generation *graves; /* nobody's any more; the worker buries them */
+
+    pthread_rwlock_t turn; /* write: publishing; read: taking hold of a state of several sets */
+
+    /* embedded_work.c */
+    pthread_t worker;
+    bool works;
+    atomic_bool stop;
+    atomic_bool stirred; /* there may be something to do */
+    atomic_bool deep;    /* the worker sleeps until it is woken */
+    pthread_mutex_t sleeping;
+    pthread_cond_t wake;
+    char trouble[256]; /* under lock */
+    int64_t trouble_at;
+    _Atomic uint64_t searches;
+    struct poly_vector_sample sample;
+};
+
+static inline struct poly_vectors *poly_vectors_of(struct poly_store *store)
+{
+    return (struct poly_vectors *)store;
+}
+
+/* --- embedded_generation.c --- */
+
+/* Which folders are there; removes those that were dropped, and all of another instance. */
+enum poly_status poly_vectors_scan(struct poly_vectors *self, const uint8_t id[16],
+                                   struct poly_error *err);
+/* NULL: there is none. It stays as long as nobody drops it. */
+struct poly_vector_generation *poly_vectors_find(struct poly_vectors *self, uint64_t number);
+/* Its collections as they were saved. POLY_NOT_FOUND: some are missing or damaged. */
+enum poly_status poly_vectors_load(struct poly_vectors *self,
+                                   struct poly_vector_generation *generation,
+                                   struct poly_error *err);
+/* A new, empty one. */
+enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
+                                   struct poly_vector_generation **generation,
+                                   struct poly_error *err);
+/* Marks its folder, so that the next start does not find it, or takes the mark off again. */
+enum poly_status poly_vectors_mark(struct poly_vector_generation *generation, bool dropped,
+                                   struct poly_error *err);
+/* Takes it out of the list; the worker buries it. */
+void poly_vectors_forget(struct poly_vectors *self, struct poly_vector_generation *generation);
+/* Down by one user; the last one closes and frees it. */
+void poly_vectors_leave(struct poly_vectors *self, struct poly_vector_generation *generation);
+/* Writes down up to where the log has nothing that is not in what was saved. */
+void poly_vectors_note(struct poly_vector_generation *generation);
+/* Position up to which a set is on disk. */
+uint64_t poly_vectors_saved(const struct poly_vector_generation *generation,
+                            const struct poly_vector_set *set);
+
+/* --- embedded_apply.c --- */
+
+enum poly_status poly_vectors_apply(struct poly_vectors *self,
+                                    struct poly_vector_generation *generation,
+                                    struct poly_batch *batch, struct poly_error *err);
+/* What was applied is to be seen from now on; or is taken back. */
+void poly_vectors_publish(struct poly_vectors *self, struct poly_vector_generation *generation);
+void poly_vectors_revert(struct poly_vector_generation *generation);
+
+/* --- embedded_work.c --- */
+
+enum poly_status poly_vectors_start(struct poly_vectors *self, struct poly_error *err);
+/* Ends the thread, and saves what is worth it. */
+void poly_vectors_stop(struct poly_vectors *self);
+/* There may be something to do. */
+void poly_vectors_stir(struct poly_vectors *self);
+
+/* --- embedded_sample.c --- */
+
+/* Keeps one search in POLY_SAMPLE_EVERY for the worker. */
+enum { POLY_SAMPLE_EVERY = 1000 };
+void poly_vectors_sample(struct poly_vectors *self, const struct poly_vector_generation *generation,
+                         const struct poly_vector_set *set, const struct poly_find *find,
+                         const struct poly_finding *finding);
+/* Repeats the one that was kept. */
+void poly_vectors_compare(struct poly_vectors *self);
+
+/* Controls: tests switch a mechanism off, or hurry it, to see that they would notice. */
+extern _Atomic uint32_t poly_control_sample; /* one search in so many */
+extern atomic_bool poly_control_settle;      /* false: what is applied is seen before the commit */
+
+#endif

@@ -1,0 +1,453 @@
+/*
+ * Generations as folders. A folder is never used again: that of a dropped generation may still be
+ * read and closed while another one gets its number, so each has a name of its own. What is damaged
+ * or missing makes a generation unusable as a whole: it is filled again from the log, which is seen
+ * in the status, rather than answered from in part.
+ *
+ * A collection that nothing has changed is not saved again only because the log goes on. How far
+ * what it has saved reaches stands in a small file: "DOMAIN.NAME SAVED REACHES" is true for ever,
+ * so it need not be on disk for certain, and where it is missing more of the log is read again.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "stores/vector/embedded.h"
+
+enum { PATH = 4096, NAME = 256 };
+
+static enum poly_status disk_problem(const char *what, const char *path, struct poly_error *err)
+{
+    return poly_fail(err, POLY_UNAVAILABLE, "vector: cannot %s '%.300s': %s", what, path,
+                     strerror(errno));
+}
+
+static bool make_path(char path[PATH], const char *folder, const char *name)
+{
+    return snprintf(path, PATH, "%s/%s", folder, name) < PATH;
+}
+
+/* The folder of a collection: the domain's name, and the vector's where there are several. */
+static bool set_path(char path[PATH], const char *folder, const struct poly_vector_set *set)
+{
+    return snprintf(path, PATH, "%s/%s%s%s", folder, set->domain->name,
+                    *set->vector->name == '\0' ? "" : ".", set->vector->name) < PATH;
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[PATH];
+
+    return make_path(path, folder, name) && access(path, F_OK) == 0;
+}
+
+/* --- removing --- */
+
+/* A generation's folder, with all collections in it. What cannot be removed stays for the next
+ * start. */
+static void remove_folder(const char *folder)
+{
+    struct poly_error ignored;
+    DIR *directory = opendir(folder);
+    const struct dirent *entry;
+    char path[PATH];
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        struct stat what;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strcmp(entry->d_name, "dropped") == 0 || !make_path(path, folder, entry->d_name) ||
+            lstat(path, &what) != 0)
+            continue;
+        if (S_ISDIR(what.st_mode))
+            (void)poly_collection_destroy(path, &ignored);
+        else
+            unlink(path);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    if (make_path(path, folder, "dropped")) /* the mark goes last */
+        unlink(path);
+    rmdir(folder);
+}
+
+static void generation_free(struct poly_vector_generation *generation)
+{
+    if (generation == NULL)
+        return;
+    for (size_t i = 0; i < generation->set_count; i++) {
+        poly_collection_close(generation->sets[i].collection);
+        free(generation->sets[i].names);
+    }
+    if (generation->destroy)
+        remove_folder(generation->folder);
+    free(generation->sets);
+    free(generation->folder);
+    free(generation);
+}
+
+void poly_vectors_leave(struct poly_vectors *self, struct poly_vector_generation *generation)
+{
+    bool last;
+
+    pthread_mutex_lock(&self->lock);
+    last = --generation->users == 0;
+    pthread_mutex_unlock(&self->lock);
+    if (last)
+        generation_free(generation);
+}
+
+void poly_vectors_forget(struct poly_vectors *self, struct poly_vector_generation *generation)
+{
+    struct poly_vector_generation **link = &self->generations;
+
+    pthread_mutex_lock(&self->lock);
+    while (*link != generation)
+        link = &(*link)->next;
+    *link = generation->next;
+    generation->next = self->graves;
+    generation->destroy = true;
+    self->graves = generation;
+    pthread_mutex_unlock(&self->lock);
+    poly_vectors_stir(self);
+}
+
+enum poly_status poly_vectors_mark(struct poly_vector_generation *generation, bool dropped,
+                                   struct poly_error *err)
+{
+    char path[PATH];
+    int file;
+
+    if (!make_path(path, generation->folder, "dropped"))
+        return poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
+    if (!dropped) {
+        unlink(path);
+        return POLY_OK;
+    }
+    file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        return disk_problem("write", path, err);
+    close(file);
+    return POLY_OK;
+}
+
+/* --- what is in memory --- */
+
+static size_t count_sets(const struct poly_config *config)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->domain_count; i++)
+        count += config->domains[i].vector_count;
+    return count;
+}
+
+static bool fill_set(struct poly_vector_set *set, const struct poly_domain *domain,
+                     const struct poly_domain_vector *vector)
+{
+    set->domain = domain;
+    set->vector = vector;
+    set->names = calloc(vector->filter_count + 1, sizeof(*set->names));
+    if (set->names == NULL)
+        return false;
+    for (size_t i = 0; i < vector->filter_count; i++)
+        set->names[i] = vector->filters[i];
+    set->names[vector->filter_count] = vector->field;
+    return true;
+}
+
+static struct poly_vector_generation *generation_new(struct poly_vectors *self, uint64_t number,
+                                                     const char *folder)
+{
+    const struct poly_config *config = self->config;
+    struct poly_vector_generation *generation = calloc(1, sizeof(*generation));
+
+    if (generation == NULL)
+        return NULL;
+    generation->number = number;
+    generation->users = 1;
+    generation->folder = strdup(folder);
+    generation->sets = calloc(count_sets(config) + 1, sizeof(*generation->sets));
+    bool good = generation->folder != NULL && generation->sets != NULL;
+
+    for (size_t i = 0; i < config->domain_count; i++)
+        for (size_t v = 0; v < config->domains[i].vector_count && good; v++)
+            good = fill_set(&generation->sets[generation->set_count++], &config->domains[i],
+                            &config->domains[i].vectors[v]);
+    if (good)
+        return generation;
+    generation_free(generation);
+    return NULL;
+}
+
+static void add(struct poly_vectors *self, struct poly_vector_generation *generation)
+{
+    pthread_mutex_lock(&self->lock);
+    generation->next = self->generations;
+    self->generations = generation;
+    pthread_mutex_unlock(&self->lock);
+}
+
+struct poly_vector_generation *poly_vectors_find(struct poly_vectors *self, uint64_t number)
+{
+    struct poly_vector_generation *generation;
+
+    pthread_mutex_lock(&self->lock);
+    generation = self->generations;
+    while (generation != NULL && (generation->number != number || generation->dropping))
+        generation = generation->next;
+    pthread_mutex_unlock(&self->lock);
+    return generation;
+}
+
+/* --- how far it reaches --- */
+
+uint64_t poly_vectors_saved(const struct poly_vector_generation *generation,
+                            const struct poly_vector_set *set)
+{
+    uint64_t published = atomic_load(&generation->published);
+
+    return atomic_load(&set->changes) == 0 ? published : poly_collection_saved(set->collection);
+}
+
+void poly_vectors_note(struct poly_vector_generation *generation)
+{
+    char path[PATH], fresh[PATH];
+    uint64_t reaches = atomic_load(&generation->published);
+    FILE *file;
+    bool written = true;
+
+    if (generation->destroy || !make_path(path, generation->folder, "positions") ||
+        !make_path(fresh, generation->folder, "positions.new"))
+        return;
+    file = fopen(fresh, "we");
+    if (file == NULL)
+        return;
+    for (size_t i = 0; i < generation->set_count && written; i++) {
+        const struct poly_vector_set *set = &generation->sets[i];
+
+        if (atomic_load(&set->changes) == 0)
+            written =
+                fprintf(file, "%s.%s %" PRIu64 " %" PRIu64 "\n", set->domain->name,
+                        set->vector->name, poly_collection_saved(set->collection), reaches) > 0;
+    }
+    written = fclose(file) == 0 && written;
+    if (written && rename(fresh, path) == 0)
+        generation->noted = reaches;
+    else
+        unlink(fresh);
+}
+
+/* saved: of the collection now. Says how far that reaches. */
+static uint64_t noted_position(const struct poly_vector_generation *generation,
+                               const struct poly_vector_set *set, uint64_t saved)
+{
+    char path[PATH], line[2 * NAME], wanted[2 * NAME];
+    uint64_t reaches = saved, of, upto;
+    int size = snprintf(wanted, sizeof(wanted), "%s.%s ", set->domain->name, set->vector->name);
+    FILE *file = make_path(path, generation->folder, "positions") ? fopen(path, "re") : NULL;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        char *end;
+
+        if (strncmp(line, wanted, (size_t)size) != 0 || strchr(line, '\n') == NULL)
+            continue;
+        of = strtoull(line + size, &end, 10);
+        upto = strtoull(end, &end, 10);
+        if (*end == '\n' && of == saved && upto > reaches)
+            reaches = upto;
+    }
+    if (file != NULL)
+        fclose(file);
+    return reaches;
+}
+
+/* --- loading and making --- */
+
+static enum poly_element element_of(const struct poly_domain_vector *vector)
+{
+    static const char *const names[] = {
+        [POLY_F32] = "f32", [POLY_F16] = "f16", [POLY_INT8] = "int8", [POLY_BINARY] = "binary"};
+    size_t i = 0;
+
+    while (i < POLY_BINARY && strcmp(names[i], vector->element) != 0)
+        i++;
+    return (enum poly_element)i;
+}
+
+static enum poly_status open_set(struct poly_vector_generation *generation,
+                                 struct poly_vector_set *set, bool *damaged, struct poly_error *err)
+{
+    const struct poly_domain_vector *vector = set->vector;
+    char path[PATH];
+    struct poly_collection_options options = {.index = {.element = element_of(vector),
+                                                        .metric = poly_vector_metric(vector),
+                                                        .dimensions = vector->dimensions,
+                                                        .m = vector->m,
+                                                        .ef_construction = vector->ef_construction},
+                                              .columns = vector->filters,
+                                              .column_count = vector->filter_count,
+                                              .folder = path};
+    uint64_t saved = 0;
+    enum poly_status status;
+
+    if (!set_path(path, generation->folder, set))
+        return poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
+    status = poly_collection_open(&options, &set->collection, &saved, damaged, err);
+    if (status == POLY_OK)
+        set->position = noted_position(generation, set, saved);
+    return status;
+}
+
+enum poly_status poly_vectors_load(struct poly_vectors *self,
+                                   struct poly_vector_generation *generation,
+                                   struct poly_error *err)
+{
+    uint64_t least = UINT64_MAX;
+    char path[PATH];
+    enum poly_status status = POLY_OK;
+
+    (void)self;
+    if (generation->loaded)
+        return POLY_OK;
+    for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++) {
+        struct poly_vector_set *set = &generation->sets[i];
+        bool damaged = false;
+
+        if (!set_path(path, generation->folder, set) || access(path, F_OK) != 0)
+            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' is missing", path);
+        if (set->collection == NULL)
+            status = open_set(generation, set, &damaged, err);
+        if (status == POLY_OK && damaged)
+            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' was damaged", path);
+        least = set->position < least ? set->position : least;
+    }
+    if (status != POLY_OK)
+        return status;
+    generation->applied = least;
+    atomic_store(&generation->published, least);
+    generation->noted = least;
+    generation->loaded = true;
+    return POLY_OK;
+}
+
+enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
+                                   struct poly_vector_generation **generation,
+                                   struct poly_error *err)
+{
+    struct poly_vector_generation *made;
+    char path[PATH];
+    bool damaged;
+    enum poly_status status = POLY_OK;
+
+    if (snprintf(path, PATH, "%s/%" PRIu64 "-%" PRIx64, self->folder, number,
+                 (uint64_t)poly_clock_wall()) >= PATH)
+        return poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
+    if (mkdir(path, 0700) != 0)
+        return disk_problem("make", path, err);
+    made = generation_new(self, number, path);
+    if (made == NULL) {
+        rmdir(path);
+        return poly_no_memory(err);
+    }
+    for (size_t i = 0; i < made->set_count && status == POLY_OK; i++)
+        status = open_set(made, &made->sets[i], &damaged, err);
+    made->loaded = true;
+    made->destroy = status != POLY_OK;
+    if (status != POLY_OK) {
+        generation_free(made);
+        return status;
+    }
+    add(self, made);
+    *generation = made;
+    return POLY_OK;
+}
+
+/* --- at the start --- */
+
+/* Is the folder this instance's? */
+static bool is_ours(const char *folder, const uint8_t id[16])
+{
+    char path[PATH];
+    uint8_t other[16];
+    FILE *file = make_path(path, folder, "instance") ? fopen(path, "re") : NULL;
+    bool same = file != NULL && fread(other, 1, 16, file) == 16 && memcmp(id, other, 16) == 0;
+
+    if (file != NULL)
+        fclose(file);
+    return same;
+}
+
+static enum poly_status make_ours(const char *folder, const uint8_t id[16], struct poly_error *err)
+{
+    char path[PATH];
+    FILE *file = make_path(path, folder, "instance") ? fopen(path, "we") : NULL;
+    bool written = file != NULL && fwrite(id, 1, 16, file) == 16;
+
+    written = file != NULL && fclose(file) == 0 && written;
+    return written ? POLY_OK : disk_problem("write", folder, err);
+}
+
+/* 0: it is no generation's folder. */
+static uint64_t number_of(const char *name)
+{
+    char *end;
+    uint64_t number = strtoull(name, &end, 10);
+
+    if (*name < '1' || *name > '9' || *end != '-' || end[1] == '\0' ||
+        end[1 + strspn(end + 1, "0123456789abcdef")] != '\0')
+        return 0;
+    return number;
+}
+
+static enum poly_status look_at(struct poly_vectors *self, const char *name, bool ours,
+                                struct poly_error *err)
+{
+    uint64_t number = number_of(name);
+    struct poly_vector_generation *generation;
+    char path[PATH];
+
+    if (number == 0 || !make_path(path, self->folder, name))
+        return POLY_OK;
+    /* Two of one number: no mark has got to the disk. Both can be had again. */
+    generation = poly_vectors_find(self, number);
+    if (generation != NULL)
+        poly_vectors_forget(self, generation);
+    if (!ours || generation != NULL || exists(path, "dropped")) {
+        remove_folder(path);
+        return POLY_OK;
+    }
+    generation = generation_new(self, number, path);
+    if (generation == NULL)
+        return poly_no_memory(err);
+    add(self, generation);
+    return POLY_OK;
+}
+
+enum poly_status poly_vectors_scan(struct poly_vectors *self, const uint8_t id[16],
+                                   struct poly_error *err)
+{
+    const struct dirent *entry;
+    enum poly_status status = POLY_OK;
+    DIR *directory;
+    bool ours;
+
+    if (mkdir(self->folder, 0700) != 0 && errno != EEXIST)
+        return disk_problem("make", self->folder, err);
+    directory = opendir(self->folder);
+    if (directory == NULL)
+        return disk_problem("read", self->folder, err);
+    ours = is_ours(self->folder, id);
+    while (status == POLY_OK && (entry = readdir(directory)) != NULL)
+        status = look_at(self, entry->d_name, ours, err);
+    closedir(directory);
+    return status == POLY_OK && !ours ? make_ours(self->folder, id, err) : status;
+}

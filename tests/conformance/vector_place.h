@@ -1,0 +1,209 @@
+/*
+ * A Polystore with vectors of several kinds, for the tests of the vector store: in each placement
+ * that the owner has. The same rows are kept here, and the answers are compared with a plain loop.
+ */
+#ifndef POLY_TESTS_CONFORMANCE_VECTOR_PLACE_H
+#define POLY_TESTS_CONFORMANCE_VECTOR_PLACE_H
+
+#include "test.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static const char vector_tables[] =
+    "CREATE TABLE items(id TEXT PRIMARY KEY, title TEXT, state TEXT, rank INTEGER, meta JSON,"
+    " embedding BLOB);"
+    "CREATE TABLE cases(id TEXT NOT NULL, tenant_id TEXT NOT NULL, title TEXT, state TEXT,"
+    " embedding BLOB, PRIMARY KEY(tenant_id, id));"
+    "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON);";
+static const char vector_tables_postgresql[] =
+    "CREATE TABLE items(id text COLLATE \"C\" PRIMARY KEY, title text, state text, rank integer,"
+    " meta json, embedding bytea);"
+    "CREATE TABLE cases(id text COLLATE \"C\" NOT NULL, tenant_id text COLLATE \"C\" NOT NULL,"
+    " title text, state text, embedding bytea, PRIMARY KEY(tenant_id, id));"
+    "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near json, dot real[], bits text,"
+    " small jsonb);";
+
+#define VECTOR_ITEMS                                                                               \
+    "  items: {table: items, tenant: none, search: {fields: [title], filters: [state, rank]},"     \
+    " vector: {field: embedding, dimensions: 4, model: small-1,"                                   \
+    " filters: [state, rank, meta, title]}}\n"
+#define VECTOR_OTHERS                                                                              \
+    "  cases: {table: cases, tenant: tenant_id, search: {fields: [title]},"                        \
+    " vector: {field: embedding, dimensions: 4, filters: [state]}}\n"                              \
+    "  shapes:\n"                                                                                  \
+    "    table: shapes\n"                                                                          \
+    "    tenant: none\n"                                                                           \
+    "    vectors:\n"                                                                               \
+    "      near: {field: near, dimensions: 3, metric: l2}\n"                                       \
+    "      dot: {field: dot, dimensions: 2, metric: inner, element: f16}\n"                        \
+    "      bits: {field: bits, dimensions: 8, element: binary}\n"                                  \
+    "      small: {field: small, dimensions: 2, metric: l2, element: int8}\n"                      \
+    "  logs: {stream: log, tenant: session, vector: {field: embedding, dimensions: 4,"             \
+    " filters: [level]}}\n"
+
+static const char vector_domains[] = "domains:\n" VECTOR_ITEMS VECTOR_OTHERS;
+
+struct place {
+    bool follower;
+    struct fixture fixture;
+    struct poly_session *acme, *zeta, *nobody, *admin;
+};
+
+static struct poly_error err;
+static const char *const items[] = {"items", NULL};
+static const char *const cases[] = {"cases", NULL};
+static const char *const shapes[] = {"shapes", NULL};
+static const char *const logs[] = {"logs", NULL};
+
+static inline void open_with(struct place *p, const char *domains)
+{
+    char config[8192];
+
+    snprintf(config, sizeof(config), "stores: {vector: {placement: %s}}\n%s",
+             p->follower ? "follower" : "colocated", domains);
+    fixture_open(&p->fixture, config);
+    p->admin = p->fixture.admin;
+    p->acme = fixture_session(&p->fixture, "acme", 0);
+    p->zeta = fixture_session(&p->fixture, "zeta", 0);
+    p->nobody = fixture_session(&p->fixture, NULL, 0);
+}
+
+static inline void close_place(struct place *p)
+{
+    poly_session_close(p->acme);
+    poly_session_close(p->zeta);
+    poly_session_close(p->nobody);
+    fixture_close(&p->fixture);
+}
+
+static inline void reopen(struct place *p)
+{
+    close_place(p);
+    open_with(p, vector_domains);
+}
+
+static inline int setup_place(void **state, bool follower)
+{
+    struct place *p = calloc(1, sizeof(*p));
+
+    p->follower = follower;
+    fixture_make(&p->fixture);
+    fixture_dialects(&p->fixture, "0001_init", vector_tables, vector_tables_postgresql);
+    open_with(p, vector_domains);
+    fixture_migrate(&p->fixture);
+    *state = p;
+    return 0;
+}
+
+static inline int setup_colocated(void **state)
+{
+    return setup_place(state, false);
+}
+
+static inline int setup_follower(void **state)
+{
+    return setup_place(state, true);
+}
+
+static inline int teardown_place(void **state)
+{
+    struct place *p = *state;
+
+    close_place(p);
+    fixture_remove(&p->fixture);
+    free(p);
+    return 0;
+}
+
+#define EACH(test)                                                                                 \
+    {#test " co-located", test, setup_colocated, teardown_place, NULL},                            \
+    {                                                                                              \
+#test " following", test, setup_follower, teardown_place, NULL                             \
+    }
+
+/* --- writing and asking --- */
+
+static inline void put_item(struct poly_session *s, const char *key, const char *title,
+                            const char *state, int64_t rank, const char *vector)
+{
+    assert_ok(put_row(s, "items", key,
+                      ROW({"title", poly_str(title)}, {"state", poly_str(state)},
+                          {"rank", poly_int(rank)}, {"embedding", poly_json(vector)}),
+                      POLY_ANY, NULL, &err));
+}
+
+static inline void put_case(struct poly_session *s, const char *key, const char *vector)
+{
+    assert_ok(put_row(s, "cases", key,
+                      ROW({"title", poly_str("a case")}, {"state", poly_str("open")},
+                          {"embedding", poly_json(vector)}),
+                      POLY_ANY, NULL, &err));
+}
+
+static inline struct poly_vector_query query_of(const char *const *domains, const float *vector)
+{
+    return (struct poly_vector_query){.domains = domains, .vector = vector, .dimensions = 4};
+}
+
+/* "domain/key domain/key" */
+static inline const char *names_of(const struct poly_matches *matches)
+{
+    static char text[8192];
+    size_t size = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < matches->count; i++)
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s/%s", i == 0 ? "" : " ",
+                                 matches->matches[i].domain.data, matches->matches[i].key.data);
+    return text;
+}
+
+static inline void gives(struct poly_session *s, struct poly_vector_query query,
+                         const char *expected)
+{
+    struct poly_matches matches;
+
+    assert_ok(poly_vector_search(s, &query, &matches, &err));
+    assert_string_equal(names_of(&matches), expected);
+    poly_session_reset(s);
+}
+
+static inline void refuses(struct poly_session *s, struct poly_vector_query query,
+                           enum poly_status status, const char *message)
+{
+    struct poly_matches matches = {.count = 77};
+
+    assert_fails(poly_vector_search(s, &query, &matches, &err), status);
+    assert_message(message);
+    assert_int_equal(matches.count, 77);
+}
+
+static inline struct poly_projection_status status_of(struct place *p, const char *store)
+{
+    struct poly_status_report report;
+
+    assert_ok(poly_status_read(p->admin, &report, &err));
+    for (size_t i = 0; i < report.projection_count; i++)
+        if (strcmp(report.projections[i].store.data, store) == 0)
+            return report.projections[i];
+    fail_msg("no projection '%s'", store);
+    return report.projections[0];
+}
+
+/* An index that is being made does not answer. */
+static inline void wait_for_index(struct place *p)
+{
+    for (int i = 0; i < 2000; i++) {
+        struct poly_projection_status now = status_of(p, "vector");
+
+        if (now.generation != 0 && now.building == 0 && now.lag_records == 0)
+            return;
+        usleep(10000);
+    }
+    fail_msg("the index is not filled");
+}
+
+#endif
