@@ -211,7 +211,7 @@ static float differing(const float *query, const uint8_t *bits, size_t dimension
     uint32_t sum = 0;
 
     for (size_t i = 0; i < dimensions; i++)
-        sum += (uint32_t)(query[i] != 0) ^ (bits[i / 8] >> i % 8 & 1U);
+        sum += (uint32_t)(query[i] != 0) ^ (uint32_t)(bits[i / 8] >> i % 8 & 1);
     return (float)sum;
 }
 
