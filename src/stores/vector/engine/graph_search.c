@@ -31,41 +31,46 @@ static inline bool visit(struct poly_context *context, uint32_t slot)
 uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float distance)
 {
     struct poly_candidate *pool = context->pool;
-    uint32_t low = 0, high = context->count;
+    uint32_t place = 0;
 
-    while (low < high) {
-        const uint32_t middle = (low + high) / 2;
+    /* halving without a branch: nobody could guess which half it is */
+    for (uint32_t left = context->count; left > 0;) {
+        const uint32_t half = (left + 1) / 2;
 
-        if (pool[middle].distance <= distance)
-            low = middle + 1;
-        else
-            high = middle;
+        place += half & (0U - (pool[place + half - 1].distance <= distance));
+        left -= half;
     }
     if (context->count < context->ef)
         context->count++;
-    memmove(&pool[low + 1], &pool[low], (context->count - 1 - low) * sizeof(*pool));
-    pool[low] = (struct poly_candidate){distance, slot};
-    return low;
+    memmove(&pool[place + 1], &pool[place], (context->count - 1 - place) * sizeof(*pool));
+    pool[place] = (struct poly_candidate){distance, slot};
+    return place;
 }
 
-/* Neighbours of a slot on a level that have not been visited, into ids; how many. */
+/* Neighbours of a slot on a level that have not been visited, into ids; how many. Whether one has
+ * been is as good as chance, so nothing branches on it. */
 static uint32_t gather(const struct poly_index *index, struct poly_context *context, uint32_t slot,
                        uint32_t level, uint32_t limit)
 {
     const uint32_t most = level == 0 ? 2 * index->options.m : index->options.m;
+    const uint8_t mark = context->mark;
+    uint8_t *visited = context->visited;
+    uint32_t *ids = context->ids, count = 0;
     atomic_uint *row = poly_link_row(index, slot, level);
-    uint32_t count = 0;
 
     for (uint32_t i = 0; i < most; i++) {
         const uint32_t link = atomic_load_explicit(&row[i], memory_order_relaxed);
 
         if (link == POLY_NO_SLOT)
             break;
-        if (link >= limit || !visit(context, link))
+        if (link >= limit)
             continue;
-        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
-        context->ids[count++] = link;
+        ids[count] = link;
+        count += visited[link] != mark;
+        visited[link] = mark;
     }
+    for (uint32_t i = 0; i < count; i++)
+        poly_row_fetch(poly_code_row(index, ids[i]), index->coder.stride);
     return count;
 }
 
@@ -128,41 +133,48 @@ static uint32_t gather_fitting(const struct poly_index *index, struct poly_conte
     return count;
 }
 
+/* Puts what has been gathered into the pool; the place of the nearest, or at when that is before.
+ */
+static uint32_t take_in(const struct poly_index *index, struct poly_context *context,
+                        uint32_t level, uint32_t count, uint32_t at)
+{
+    const size_t row = (level == 0 ? 2 : 1) * index->options.m * sizeof(uint32_t);
+    const float *distances = context->distances;
+    const uint32_t *ids = context->ids;
+
+    poly_code_distances(&index->coder, context->query, index->codes.base, ids, count,
+                        context->distances);
+    context->visits += count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!poly_context_wanted(context, distances[i]))
+            continue;
+        poly_row_fetch(poly_link_row(index, ids[i], level), row);
+
+        const uint32_t place = poly_context_insert(context, ids[i], distances[i]);
+
+        at = place < at ? place : at;
+    }
+    return at;
+}
+
 bool poly_graph_walk(const struct poly_index *index, struct poly_context *context,
                      const struct poly_walk *walk, uint32_t level)
 {
-    const size_t row = (level == 0 ? 2 : 1) * index->options.m * sizeof(uint32_t);
     uint32_t at = 0, steps = 0;
 
     while (at < context->count) {
         struct poly_candidate *candidate = &context->pool[at];
+        const uint32_t slot = candidate->slot;
+        uint32_t count;
 
-        if (candidate->slot & EXPANDED) {
+        if (slot & EXPANDED) {
             at++;
             continue;
         }
-
-        const uint32_t slot = candidate->slot;
-
         candidate->slot |= EXPANDED;
-
-        const uint32_t count = walk->choosy ? gather_fitting(index, context, walk, slot)
-                                            : gather(index, context, slot, level, walk->limit);
-
-        poly_code_distances(&index->coder, context->query, index->codes.base, context->ids, count,
-                            context->distances);
-        context->visits += count;
-        at++;
-        for (uint32_t i = 0; i < count; i++) {
-            if (!poly_context_wanted(context, context->distances[i]))
-                continue;
-            poly_row_fetch(poly_link_row(index, context->ids[i], level), row);
-
-            const uint32_t place =
-                poly_context_insert(context, context->ids[i], context->distances[i]);
-
-            at = place < at ? place : at;
-        }
+        count = walk->choosy ? gather_fitting(index, context, walk, slot)
+                             : gather(index, context, slot, level, walk->limit);
+        at = take_in(index, context, level, count, at + 1);
         if (walk->deadline > 0 && ++steps % CLOCK_EVERY == 0 &&
             poly_clock_coarse() > walk->deadline)
             return false;

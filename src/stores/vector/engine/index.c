@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "stores/vector/engine/index_inside.h"
 
-enum { LEAST_CAPACITY = 1 << 16, GRAPH_FROM = 16384 };
+enum { LEAST_CAPACITY = 1 << 16 };
 
 static const uint64_t level_seed = 0x706f6c7973746f72; /* levels are the same in every run */
 
@@ -157,13 +157,14 @@ enum poly_status poly_index_make(const struct poly_index_options *options, bool 
         return poly_no_memory(err);
     index->options = *options;
     index->original_size = poly_element_size(options->element, options->dimensions);
-    index->graph_from = options->graph_from > 0 ? options->graph_from : GRAPH_FROM;
     index->upper_words = 1; /* 0 says: none */
     atomic_init(&index->upper_published, 1);
     poly_coder_init(&index->coder, options->element, options->metric, options->dimensions);
     pthread_mutex_init(&index->context_lock, NULL);
     poly_graph_init(&index->graph);
     poly_costs_init(index);
+    index->graph_from =
+        options->graph_from > 0 ? options->graph_from : poly_costs_graph_from(index);
     status = open_originals(index, fresh, err);
     if (status == POLY_OK)
         status = reserve(index, err);

@@ -234,6 +234,8 @@ static inline bool poly_context_wanted(const struct poly_context *context, float
 /* --- what things cost (plan.c) --- */
 
 void poly_costs_init(struct poly_index *index);
+/* Slots from which on a graph is likely to be worth building. */
+uint32_t poly_costs_graph_from(const struct poly_index *index);
 
 /* --- scans (scan.c) --- */
 

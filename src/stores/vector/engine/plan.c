@@ -12,11 +12,13 @@
 #include "stores/vector/engine/index_inside.h"
 
 enum {
-    VISITS = 20,   /* distances for each candidate that is kept, as a first guess */
-    SEEDS = 8,     /* slots that fit from which a filtered walk begins, beside the entry */
-    FEW_DEAD = 32, /* one in so many: a walk goes through them, and leaves them out at the end */
-    AHEAD = 6,     /* originals that are asked for before they are compared */
-    LEARN = 16     /* of what one search tells, this part is believed */
+    VISITS = 20,    /* distances for each candidate that is kept, as a first guess */
+    USUAL_EF = 100, /* … when nobody says how many */
+    SEEDS = 8,      /* slots that fit from which a filtered walk begins, beside the entry */
+    FEW_DEAD = 32,  /* one in so many: a walk goes through them, and leaves them out at the end */
+    AHEAD = 6,      /* originals that are asked for before they are compared */
+    LEARN = 16,     /* of what one search tells, this part is believed */
+    FEW_FITTING = 6 /* a share less than one in 64: a walk has too few bridges to the right ones */
 };
 
 /* --- costs --- */
@@ -39,6 +41,13 @@ void poly_costs_init(struct poly_index *index)
     set(&index->costs.pick, 4 + row / 16);
     for (int i = 0; i < INDEX_SHARES; i++)
         set(&index->costs.walk[i], VISITS * (15 + row / 16) * (1 + (float)i));
+}
+
+/* Twice as many as where a walk of usual effort costs what a scan does: a scan is exact, too. Of
+ * the first guesses, so that it does not depend on the machine's mood. */
+uint32_t poly_costs_graph_from(const struct poly_index *index)
+{
+    return (uint32_t)(2 * USUAL_EF * get(&index->costs.walk[0]) / get(&index->costs.scan));
 }
 
 /* One search that took long, for somebody else had the processor, shall not count for much. */
@@ -100,7 +109,7 @@ static bool by_graph(const struct plan *plan)
         return false;
     if (search->way == POLY_WAY_GRAPH)
         return true;
-    if (plan->matches <= plan->ef)
+    if (plan->matches <= plan->ef || plan->share >= FEW_FITTING)
         return false;
 
     const float scan = (float)plan->matches * get(plan->filtered ? &costs->pick : &costs->scan);
@@ -226,7 +235,7 @@ static void rerank(const struct plan *plan, struct poly_nearest *nearest)
     const struct poly_index_search *search = plan->search;
     const struct poly_candidate *pool = plan->context->pool;
     const uint32_t least = search->k + search->k / 4 + 10;
-    uint32_t count = plan->ef / 2 > least ? plan->ef / 2 : least;
+    uint32_t count = plan->ef / 8 > least ? plan->ef / 8 : least;
 
     count = count < plan->context->count ? count : plan->context->count;
     for (uint32_t i = 0; i < count + AHEAD; i++) {
