@@ -78,6 +78,11 @@ class Figures:
         self.lines.append(' '.join(words))
         print(self.lines[-1], flush=True)
 
+    def note(self, text):
+        """What is no figure, but belongs to them."""
+        self.lines.append('# ' + text)
+        print(self.lines[-1], flush=True)
+
     def keep(self):
         folder = os.path.join(ROOT, 'bench', 'results')
         os.makedirs(folder, exist_ok=True)

