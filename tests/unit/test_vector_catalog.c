@@ -103,7 +103,7 @@ static uint32_t selected(struct poly_catalog *c, const char *owner, const struct
     return count;
 }
 
-/* S4-35 */
+/* S3-44, S1-21 */
 static void keys_and_entries(void **state)
 {
     struct poly_catalog *c = fresh();

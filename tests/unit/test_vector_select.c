@@ -425,7 +425,7 @@ static void end_all(struct poly_catalog *catalog)
     poly_arena_free(arena);
 }
 
-/* S4-35: filters before the nearest are chosen, tenants apart */
+/* S3-44: filters before the nearest are chosen; S1-21: tenants apart */
 static void the_same_as_sqlite(void **state)
 {
     static struct question questions[ASKED];

@@ -50,7 +50,7 @@ static void wrong(const char *json, int position, const char *message)
     assert_null(where);
 }
 
-/* S4-35 */
+/* S3-44 */
 static void comparisons(void **state)
 {
     (void)state;
