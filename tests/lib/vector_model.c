@@ -77,7 +77,8 @@ enum poly_status model_reopen(struct model *model, const char *folder, uint64_t 
                   .metric = shape->metric,
                   .dimensions = shape->dimensions,
                   .m = shape->m == 0 ? 16 : shape->m,
-                  .ef_construction = shape->ef_construction == 0 ? 64 : shape->ef_construction},
+                  .ef_construction = shape->ef_construction == 0 ? 64 : shape->ef_construction,
+                  .graph_from = shape->graph_from},
         .columns = columns,
         .column_count = 3,
         .folder = folder};
@@ -520,14 +521,15 @@ bool model_agrees(struct model *model, unsigned searches, char *why, size_t size
     return true;
 }
 
-static uint32_t hits(struct model *model, const float *query, uint32_t k,
-                     struct model_condition *condition, struct poly_arena *arena,
-                     uint32_t *possible)
+static uint32_t hits(struct model *model, const struct model_recall *how, const float *query,
+                     struct poly_arena *arena, uint32_t *possible)
 {
     struct poly_find find = {.vector = query,
-                             .limit = k,
+                             .limit = how->k,
+                             .ef = how->ef,
+                             .way = how->way,
                              .farthest = INFINITY,
-                             .where = condition == NULL ? NULL : model_where(condition)};
+                             .where = how->condition == NULL ? NULL : model_where(how->condition)};
     struct poly_finding exact, finding;
     struct poly_error err;
     uint32_t count = 0;
@@ -544,16 +546,15 @@ static uint32_t hits(struct model *model, const float *query, uint32_t k,
     return count > exact.count ? (uint32_t)exact.count : count;
 }
 
-double model_recall(struct model *model, unsigned queries, uint32_t k,
-                    struct model_condition *condition)
+double model_recall(struct model *model, const struct model_recall *how)
 {
     struct poly_arena *arena = poly_arena_new(64 << 20);
     float *query = room(model->shape.dimensions, sizeof(*query));
     uint32_t found = 0, possible = 0;
 
-    for (unsigned i = 0; i < queries; i++) {
+    for (unsigned i = 0; i < how->queries; i++) {
         model_vector(model, 1000000007 + i, query);
-        found += hits(model, query, k, condition, arena, &possible);
+        found += hits(model, how, query, arena, &possible);
         poly_arena_reset(arena);
     }
     free(query);

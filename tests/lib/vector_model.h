@@ -16,7 +16,7 @@ enum { MODEL_TEXT = 24 }; /* bytes of a key or an owner, at most */
 struct model_shape {
     enum poly_element element;
     enum poly_metric metric;
-    uint32_t dimensions, m, ef_construction;
+    uint32_t dimensions, m, ef_construction, graph_from; /* 0: of the engine, or 16 and 64 */
     uint32_t keys, owners;
     uint32_t clusters; /* vectors lie around so many points; 0: anywhere */
     bool whole;        /* coordinates are small whole numbers: many are equally far */
@@ -92,8 +92,13 @@ bool model_search(struct model *model, struct poly_find *find, struct model_cond
                   char *why, size_t size);
 /* Many different ones. */
 bool model_agrees(struct model *model, unsigned searches, char *why, size_t size);
-/* Share of the k nearest that a search that is not exact finds, over so many queries. */
-double model_recall(struct model *model, unsigned queries, uint32_t k,
-                    struct model_condition *condition);
+struct model_recall {
+    unsigned queries;
+    uint32_t k, ef;
+    enum poly_index_way way;
+    struct model_condition *condition; /* NULL: none */
+};
+/* Share of the k nearest that searches find that are not exact. */
+double model_recall(struct model *model, const struct model_recall *how);
 
 #endif

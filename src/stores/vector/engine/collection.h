@@ -7,8 +7,9 @@
  * after the position is not there after a restart: whoever feeds the collection has it and gives it
  * again.
  *
- * Too many dead slots, or a graph made in an order that is bad for the cache, and the collection
- * writes its live slots into a new index beside the old one (compaction), which answers until then.
+ * When a fifth of the slots is dead, the collection writes the live ones into a new index beside
+ * the old one (compaction), which answers until then. Memory meanwhile: codes, links and catalog of
+ * both.
  *
  * Threads: one at a time puts, removes, publishes, reverts. Any number find. One works and saves.
  */
@@ -71,8 +72,9 @@ struct poly_find {
     float farthest; /* INFINITY: no bound */
     uint32_t ef;    /* 0: a default by k */
     bool exact;
-    bool vectors;      /* give them back */
-    const char *group; /* column; NULL: none */
+    enum poly_index_way way; /* as in index.h: for tests and measurements */
+    bool vectors;            /* give them back */
+    const char *group;       /* column; NULL: none */
     uint32_t group_limit;
     int64_t deadline; /* poly_clock_monotonic(); 0: none */
 };

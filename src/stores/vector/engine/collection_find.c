@@ -504,6 +504,7 @@ enum poly_status poly_collection_find(struct poly_collection *c, const struct po
     f.search.ef = find->ef == 0 ? default_ef(f.need) : find->ef;
     f.search.farthest = find->farthest;
     f.search.exact = find->exact;
+    f.search.way = find->way;
     f.search.deadline = find->deadline;
     status = begin(c, &f, err);
     if (status == POLY_OK)

@@ -8,6 +8,9 @@
  * the writer waiting for it, and the new part serves. When the writer is busy just then, its
  * next publish() takes that turn itself.
  *
+ * Nothing is written anew for the order of its slots alone: of 150,000 vectors in the order of
+ * their neighbours searches were 6 % faster, for as much work as building all of it had been.
+ *
  * Memory while it runs: codes and links of both parts, the catalogs of both, and 4 bytes for each
  * old slot. On disk: the originals of both, and until the next save is done.
  */
@@ -26,7 +29,7 @@ enum {
     LINK_STEP = 16,    /* slots between two looks at the clock */
     CARRY_STEP = 4096, /* slots carried over in one turn */
     CARRY_LAST = 1024, /* … in the last one, with the writer waiting */
-    DEAD_LEAST = 256, /* fewer are not worth a new part */
+    DEAD_LEAST = 256,  /* fewer are not worth a new part */
     DEAD_SHARE = 5,    /* one of so many */
     MAX_LINKERS = 64
 };
