@@ -17,7 +17,9 @@ static const char vector_tables[] =
     " embedding BLOB);"
     "CREATE TABLE cases(id TEXT NOT NULL, tenant_id TEXT NOT NULL, title TEXT, state TEXT,"
     " embedding BLOB, PRIMARY KEY(tenant_id, id));"
-    "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON);";
+    "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON);"
+    "CREATE TABLE child(id INTEGER PRIMARY KEY, item TEXT REFERENCES items(id) DEFERRABLE"
+    " INITIALLY DEFERRED);";
 static const char vector_tables_postgresql[] =
     "CREATE TABLE items(id text COLLATE \"C\" PRIMARY KEY, title text, state text, rank integer,"
     " meta json, embedding bytea);"
