@@ -194,8 +194,10 @@ enum poly_status poly_extract(struct poly_text json, const struct poly_extract_n
     struct poly_json_cursor c = poly_json_begin(json);
     bool more = in_object(&c);
 
-    memset(texts, 0, names->field_count * sizeof(*texts));
-    memset(filters, 0, names->filter_count * sizeof(*filters));
+    if (names->field_count > 0)
+        memset(texts, 0, names->field_count * sizeof(*texts));
+    if (names->filter_count > 0)
+        memset(filters, 0, names->filter_count * sizeof(*filters));
     while (more) {
         struct poly_text name, value;
         enum poly_status status = next_member(&c, arena, &name, &value, &more, err);

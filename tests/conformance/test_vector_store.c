@@ -31,8 +31,8 @@ static void sees_what_is_acknowledged(void **state)
 {
     struct place *p = *state;
     struct poly_vector_query query = query_of(items, east);
-    bool at_once = fixture_supports(&p->fixture, "co-located") && !p->follower &&
-                   !fixture_on_server();
+    bool at_once =
+        fixture_supports(&p->fixture, "co-located") && !p->follower && !fixture_on_server();
 
     query.limit = 1;
     for (int i = 0; i < 50; i++) {
@@ -62,14 +62,14 @@ static void sees_nothing_else(void **state)
     struct poly_vector_query query = query_of(items, east);
     struct poly_txn *txn = begin(p->nobody, true);
 
-    assert_ok(poly_put(txn, "items", "a", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY,
-                       &err));
+    assert_ok(
+        poly_put(txn, "items", "a", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY, &err));
     gives(p->admin, query, "");
     poly_txn_abort(txn);
     gives(p->admin, query, "");
     txn = begin(p->nobody, false);
-    assert_ok(poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY,
-                       &err));
+    assert_ok(
+        poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY, &err));
     assert_ok(poly_put(txn, "items", "c", ROW({"embedding", poly_json("[1,0,0,0]")}), 77, &err));
     assert_fails(poly_txn_commit(txn, NULL, &err), POLY_CONFLICT);
     gives(p->nobody, query, "");
@@ -91,10 +91,10 @@ static void takes_back_what_is_rolled_back(void **state)
     /* An interactive transaction applies before its commit; a foreign key that is looked at then
      * makes that fail. */
     txn = begin(p->admin, true);
-    assert_ok(poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY,
-                       &err));
-    assert_ok(poly_txn_sql(txn, "INSERT INTO child(item) VALUES ('nobody')", NULL, 0, NULL, NULL,
-                           &err));
+    assert_ok(
+        poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY, &err));
+    assert_ok(
+        poly_txn_sql(txn, "INSERT INTO child(item) VALUES ('nobody')", NULL, 0, NULL, NULL, &err));
     assert_true(poly_txn_commit(txn, NULL, &err) != POLY_OK);
     gives(p->admin, query, "items/a");
     put_item(p->nobody, "c", "", "", 0, "[1,0,0,0]");
@@ -113,10 +113,10 @@ static void would_notice_what_is_rolled_back(void **state)
         return;
     poly_control_settle = false;
     txn = begin(p->admin, true);
-    assert_ok(poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY,
-                       &err));
-    assert_ok(poly_txn_sql(txn, "INSERT INTO child(item) VALUES ('nobody')", NULL, 0, NULL, NULL,
-                           &err));
+    assert_ok(
+        poly_put(txn, "items", "b", ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY, &err));
+    assert_ok(
+        poly_txn_sql(txn, "INSERT INTO child(item) VALUES ('nobody')", NULL, 0, NULL, NULL, &err));
     assert_true(poly_txn_commit(txn, NULL, &err) != POLY_OK);
     poly_control_settle = true;
     gives(p->admin, query, "items/b");
@@ -134,8 +134,8 @@ static void tokens_are_waited_for(void **state)
 
         snprintf(key, sizeof(key), "k%d", i);
         txn = begin(p->nobody, false);
-        assert_ok(poly_put(txn, "items", key, ROW({"embedding", poly_json("[1,0,0,0]")}),
-                           POLY_ANY, &err));
+        assert_ok(poly_put(txn, "items", key, ROW({"embedding", poly_json("[1,0,0,0]")}), POLY_ANY,
+                           &err));
         assert_ok(poly_txn_commit(txn, &done, &err));
         assert_ok(poly_session_after(p->admin, done.token.text, POLY_WAIT, &err));
         query.limit = 100;
@@ -237,13 +237,13 @@ static void samples_its_answers(void **state)
     put_item(p->nobody, "a", "", "open", 0, "[1,0,0,0]");
     put_item(p->nobody, "b", "", "done", 0, "[1,1,0,0]");
     poly_control_sample = 2;
-    query.where = &(const struct poly_where){
-        .kind = POLY_WHERE_COMPARE,
-        .compare = &(const struct poly_filter){
-            .column = "state",
-            .compare = POLY_EQ,
-            .values = (const struct poly_value[]){poly_str("open")},
-            .value_count = 1}};
+    query.where =
+        &(const struct poly_where){.kind = POLY_WHERE_COMPARE,
+                                   .compare = &(const struct poly_filter){
+                                       .column = "state",
+                                       .compare = POLY_EQ,
+                                       .values = (const struct poly_value[]){poly_str("open")},
+                                       .value_count = 1}};
     for (int i = 0; i < 1000; i++) {
         gives(p->nobody, query, "items/a");
         assert_ok(poly_vector_stats(p->admin, &stats, &count, &err));
@@ -334,10 +334,10 @@ static void fill(struct place *p, int count)
 
         snprintf(key, sizeof(key), "k%04d", i);
         snprintf(vector, sizeof(vector), "[%d, %d, 1, 0]", i % 17 + 1, i / 17);
-        assert_ok(poly_put(txn, "items", key,
-                           ROW({"embedding", poly_json(vector)},
-                               {"state", poly_str(i % 2 == 0 ? "even" : "odd")}),
-                           POLY_ANY, &err));
+        assert_ok(poly_put(
+            txn, "items", key,
+            ROW({"embedding", poly_json(vector)}, {"state", poly_str(i % 2 == 0 ? "even" : "odd")}),
+            POLY_ANY, &err));
     }
     assert_ok(poly_txn_commit(txn, NULL, &err));
 }
@@ -517,10 +517,10 @@ static void fills_what_was_there_before(void **state)
     close_place(p);
     open_with(p, "domains:\n  items: {table: items, tenant: none, search: {fields: [title], "
                  "filters: [state, rank]}}\n" VECTOR_OTHERS);
-    assert_fails(poly_vector_search(p->nobody,
-                                    &(struct poly_vector_query){
-                                        .domains = items, .vector = east, .dimensions = 4},
-                                    &(struct poly_matches){.count = 0}, &err),
+    assert_fails(poly_vector_search(
+                     p->nobody,
+                     &(struct poly_vector_query){.domains = items, .vector = east, .dimensions = 4},
+                     &(struct poly_matches){.count = 0}, &err),
                  POLY_INVALID);
     assert_message("has no vectors");
     close_place(p);

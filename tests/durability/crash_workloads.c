@@ -450,4 +450,8 @@ const struct crash_workload *const crash_workloads[] = {&fresh,
                                                         &crash_retention,
                                                         &crash_retention_followed,
                                                         &crash_migrations,
+                                                        &crash_vectors,
+                                                        &crash_vectors_followed,
+                                                        &crash_vectors_rebuilt,
+                                                        &crash_vectors_recovery,
                                                         NULL};

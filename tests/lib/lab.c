@@ -63,10 +63,16 @@ static void copy_entry(const char *path, void *arg)
 {
     static char bytes[65536];
     char to[LAB_PATH * 2];
+    struct stat what;
     ssize_t size;
-    int in = open(path, O_RDONLY | O_CLOEXEC), out;
+    int in, out;
 
     snprintf(to, sizeof(to), "%s/%s", (const char *)arg, strrchr(path, '/') + 1);
+    if (stat(path, &what) == 0 && S_ISDIR(what.st_mode)) {
+        lab_folder_copy(path, to);
+        return;
+    }
+    in = open(path, O_RDONLY | O_CLOEXEC);
     out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (in < 0 || out < 0)
         give_up(to, "cannot copy a file");

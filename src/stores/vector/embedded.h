@@ -151,6 +151,7 @@ void poly_vectors_compare(struct poly_vectors *self);
 
 /* Controls: tests switch a mechanism off, or hurry it, to see that they would notice. */
 extern _Atomic uint32_t poly_control_sample; /* one search in so many */
+extern atomic_bool poly_control_hurry;      /* true: saves whatever there is to save */
 extern atomic_bool poly_control_settle;      /* false: what is applied is seen before the commit */
 
 #endif

@@ -33,6 +33,8 @@ static const int64_t save_speed = 20;        /* bytes in a microsecond: a save m
                                               * a part of the time since the last one */
 static const uint64_t note_every = 100000;   /* positions without a change */
 
+atomic_bool poly_control_hurry;
+
 /* --- waking and sleeping --- */
 
 void poly_vectors_stir(struct poly_vectors *self)
@@ -122,7 +124,7 @@ static bool is_due(struct poly_vector_set *set)
     if (changes == 0 && !poly_collection_unsaved(set->collection))
         return false;
     poly_collection_measure(set->collection, &numbers);
-    if (changes >= MANY && changes >= numbers.live / SHARE)
+    if ((changes >= MANY && changes >= numbers.live / SHARE) || poly_control_hurry)
         return true;
     return is_time(set, numbers.index.memory_bytes + numbers.catalog_bytes, poly_clock_monotonic());
 }
@@ -202,6 +204,11 @@ static void tend_all(struct poly_vectors *self, bool *soon, bool *later)
     }
 }
 
+static int64_t nap(void)
+{
+    return poly_control_hurry ? NAP_US / 50 : NAP_US;
+}
+
 static void *work(void *arg)
 {
     struct poly_vectors *self = arg;
@@ -215,7 +222,7 @@ static void *work(void *arg)
         tend_all(self, &soon, &later);
         poly_vectors_compare(self);
         if (!soon)
-            rest(self, later ? poly_clock_monotonic() + NAP_US : -1);
+            rest(self, later ? poly_clock_monotonic() + nap() : -1);
     }
     return NULL;
 }

@@ -1,0 +1,150 @@
+/*
+ * Vectors: their index lives in memory, and what is saved of it is beside the database. After every
+ * crash it has all that the log has, and is as one that is built from the log alone. The worker
+ * saves at every look here, so that most crashes find something to go on with.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crash_more.h"
+#include "stores/vector/embedded.h"
+
+#define DOMAINS                                                                                    \
+    "domains:\n"                                                                                   \
+    "  step: {stream: step, vector: {field: at, dimensions: 2, filters: [n]}}\n"                   \
+    "  other: {stream: other, vector: {field: at, dimensions: 2, metric: l2}}\n"
+
+static const char together[] = DOMAINS;
+static const char following[] = "stores: {vector: {placement: follower}}\n" DOMAINS;
+
+static const float corner[] = {1, 1};
+static const char *const names[] = {"step", "other", NULL};
+
+static enum poly_status add(struct crash_run *run, struct poly_txn *txn, const char *stream,
+                            unsigned number, unsigned count)
+{
+    enum poly_status status = POLY_OK;
+    char data[100];
+
+    for (unsigned i = 0; i < count && status == POLY_OK; i++) {
+        struct poly_event event = {.type = "Counted"};
+
+        snprintf(data, sizeof(data), "{\"n\": %u, \"at\": [%u, %u]}", number, number, i + 1);
+        event.data = poly_json(data);
+        status = poly_append(txn, stream, POLY_ANY, &event, 1, &run->err);
+    }
+    return status;
+}
+
+static enum poly_status step(struct crash_run *run, unsigned number)
+{
+    struct poly_txn *txn = NULL;
+    enum poly_status status;
+
+    poly_control_hurry = true;
+    status = poly_txn_begin(run->session, NULL, &txn, &run->err);
+    if (status == POLY_OK)
+        status = add(run, txn, "step-1", number, 1);
+    if (status == POLY_OK)
+        status = add(run, txn, "other-1", number, 2);
+    if (status == POLY_OK)
+        status = poly_txn_commit(txn, NULL, &run->err);
+    else if (txn != NULL)
+        poly_txn_abort(txn);
+    usleep(number % 3 * 3000); /* to no end but that the worker gets its turn now and then */
+    return status;
+}
+
+static enum poly_status fill(struct crash_run *run)
+{
+    enum poly_status status = POLY_OK;
+
+    for (unsigned i = 1; i <= 4 && status == POLY_OK; i++) {
+        struct poly_txn *txn = NULL;
+
+        status = poly_txn_begin(run->session, NULL, &txn, &run->err);
+        if (status == POLY_OK)
+            status = add(run, txn, "other-2", i, 2);
+        if (status == POLY_OK)
+            status = poly_txn_commit(txn, NULL, &run->err);
+    }
+    return status;
+}
+
+static enum poly_status rebuild_step(struct crash_run *run, unsigned number)
+{
+    enum poly_status status = step(run, number);
+
+    return status == POLY_OK ? poly_rebuild(run->session, "vector", NULL, &run->err) : status;
+}
+
+/* Everything in the index, nearest first; the caller frees it. */
+static char *all(struct crash_run *run, const char *domain, size_t *count)
+{
+    const char *const only[] = {domain, NULL};
+    struct poly_vector_query query = {
+        .domains = only, .vector = corner, .dimensions = 2, .exact = true, .limit = 1000};
+    struct poly_matches matches;
+    char *text;
+
+    if (poly_vector_search(run->session, &query, &matches, &run->err) != POLY_OK) {
+        (void)crash_wrong(run, "vectors: %s", run->err.message);
+        return NULL;
+    }
+    text = calloc(matches.count + 1, 80);
+    for (size_t i = 0; text != NULL && i < matches.count; i++)
+        snprintf(text + strlen(text), 80, "%.40s %.6g;", matches.matches[i].key.data,
+                 matches.matches[i].distance);
+    *count = matches.count;
+    return text;
+}
+
+static bool as_built_anew(struct crash_run *run, const char *domain, uint64_t wanted)
+{
+    size_t count = 0, again = 0;
+    char *before = all(run, domain, &count), *after = NULL;
+    bool good = before != NULL;
+
+    if (good && count != wanted)
+        good = crash_wrong(run, "domain '%s' has %zu vectors, not %llu", domain, count,
+                           (unsigned long long)wanted);
+    if (good && poly_rebuild(run->session, "vector", NULL, &run->err) != POLY_OK)
+        good = crash_wrong(run, "rebuild: %s", run->err.message);
+    if (good)
+        after = all(run, domain, &again);
+    if (good && (after == NULL || strcmp(before, after) != 0))
+        good = crash_wrong(run, "domain '%s' has %.200s, and built anew %.200s", domain, before,
+                           after == NULL ? "" : after);
+    free(before);
+    free(after);
+    return good;
+}
+
+static bool check(struct crash_run *run, uint64_t done)
+{
+    return as_built_anew(run, names[0], done) && as_built_anew(run, names[1], done * 2);
+}
+
+static bool check_filled(struct crash_run *run, uint64_t done)
+{
+    return as_built_anew(run, names[0], done) && as_built_anew(run, names[1], done * 2 + 8);
+}
+
+const struct crash_workload crash_vectors = {
+    .name = "vectors", .config = together, .steps = 8, .step = step, .check = check};
+const struct crash_workload crash_vectors_followed = {
+    .name = "vectors that follow", .config = following, .steps = 8, .step = step, .check = check};
+const struct crash_workload crash_vectors_rebuilt = {.name = "rebuild of vectors",
+                                                     .config = together,
+                                                     .steps = 4,
+                                                     .seed = fill,
+                                                     .step = rebuild_step,
+                                                     .check = check_filled};
+const struct crash_workload crash_vectors_recovery = {.name = "recovery of vectors",
+                                                      .config = together,
+                                                      .steps = 8,
+                                                      .from_open = true,
+                                                      .unclean = true,
+                                                      .step = step,
+                                                      .check = check};
