@@ -142,6 +142,49 @@ static void like_sees_what_is_published(void **state)
     model_close(&m);
 }
 
+/* What somebody holds stays as it was, through changes and through a compaction. */
+static void a_held_state_stays(void **state)
+{
+    struct poly_collection_state held;
+    struct model_shape shape = small;
+    float vector[16];
+    char key_text[MODEL_TEXT];
+    struct poly_find near = {.vector = vector, .limit = 30, .farthest = INFINITY};
+    struct poly_find like = {.limit = 30, .farthest = INFINITY};
+    struct model_condition condition = {.rank = true, .rank_below = 300};
+    struct model m, then;
+
+    (void)state;
+    shape.keys = 1000;
+    shape.owners = 1;
+    model_open(&m, &shape, NULL);
+    model_vector(&m, 9, vector);
+    like.like = model_key(5, key_text);
+    put_all(&m, 0, 900);
+    model_publish(&m);
+    poly_collection_hold(m.collection, &held);
+    model_copy(&then, &m);
+    then.collection = m.collection;
+    near.state = like.state = &held;
+    for (int i = 0; i < 3; i++) {
+        assert_search(&then, &near, i == 1 ? &condition : NULL);
+        assert_search(&then, &like, NULL);
+        put_all(&m, 0, 600);
+        assert_ok(model_remove(&m, 5, &err));
+        model_publish(&m);
+        if (i == 1)
+            work(&m);
+        assert_agrees(&m, 10);
+    }
+    assert_in_range(measure(&m).index.slots, 899, 1700);
+    assert_search(&then, &near, &condition);
+    assert_search(&then, &like, NULL);
+    poly_collection_release(m.collection, &held);
+    then.collection = NULL;
+    model_close(&then);
+    model_close(&m);
+}
+
 /* --- everything at once --- */
 
 static void walk(const struct model_shape *shape, unsigned steps)
@@ -503,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_published_is_found),
         cmocka_unit_test(like_sees_what_is_published),
+        cmocka_unit_test(a_held_state_stays),
         cmocka_unit_test(agrees_with_the_model),
         cmocka_unit_test(k_come_back_whenever_k_match),
         cmocka_unit_test(pages_fit_together),

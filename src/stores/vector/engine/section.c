@@ -315,24 +315,23 @@ static enum poly_status read_head(struct poly_sections *s, uint32_t kind, struct
 }
 
 static enum poly_status check_section(const struct poly_sections *s, const struct place *place,
-                                      unsigned char *buffer, struct poly_error *err)
+                                      unsigned char *buffer, XXH3_state_t *state,
+                                      struct poly_error *err)
 {
     uint64_t left = padded(place->size), offset = place->offset;
-    XXH3_state_t state;
     enum poly_status status = POLY_OK;
 
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
+    XXH3_64bits_reset(state);
     while (left > 0 && status == POLY_OK) {
         size_t part = left < BUFFER ? (size_t)left : BUFFER;
 
         status = take(s, buffer, part, offset, err);
         if (status == POLY_OK)
-            XXH3_64bits_update(&state, buffer, part);
+            XXH3_64bits_update(state, buffer, part);
         left -= part;
         offset += part;
     }
-    if (status == POLY_OK && XXH3_64bits_digest(&state) != place->checksum)
+    if (status == POLY_OK && XXH3_64bits_digest(state) != place->checksum)
         status = corrupt(s, "a checksum does not fit", err);
     return status;
 }
@@ -340,12 +339,14 @@ static enum poly_status check_section(const struct poly_sections *s, const struc
 static enum poly_status check_all(const struct poly_sections *s, struct poly_error *err)
 {
     unsigned char *buffer = malloc(BUFFER);
+    XXH3_state_t *state = XXH3_createState(); /* aligned as it wants to be */
     enum poly_status status = POLY_OK;
 
-    if (buffer == NULL)
-        return poly_no_memory(err);
+    if (buffer == NULL || state == NULL)
+        status = poly_no_memory(err);
     for (uint32_t i = 0; i < s->head.count && status == POLY_OK; i++)
-        status = check_section(s, &s->head.places[i], buffer, err);
+        status = check_section(s, &s->head.places[i], buffer, state, err);
+    XXH3_freeState(state);
     free(buffer);
     return status;
 }
