@@ -454,36 +454,35 @@ static enum poly_status check_stores(struct poly_config_reader *reader)
         return poly_fail(reader->err, POLY_INVALID,
                          "%.200s: stores.relational.driver is '%s': it needs stores.relational.url",
                          reader->file, relational->driver);
-    if (server)
-        reader->stores[CONFIG_VECTOR].follower = true;
     /* What is not in the log's own database can only follow it. */
-    if (server || strcmp(reader->stores[CONFIG_SEARCH].driver, "embedded") != 0)
-        reader->stores[CONFIG_SEARCH].follower = true;
+    for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES; i++)
+        if (server || strcmp(reader->stores[i].driver, "embedded") != 0)
+            reader->stores[i].follower = true;
     return check_pool(reader, relational);
 }
 
-/* A search on a server is on that of the records, if there is one and no other is named. */
-static enum poly_status check_search_server(struct poly_config_reader *reader)
+/* A store on a server is on that of the records, if there is one and no other is named. */
+static enum poly_status check_server(struct poly_config_reader *reader,
+                                     struct poly_store_config *store)
 {
     const struct poly_server *records = &reader->stores[CONFIG_RELATIONAL].server;
-    struct poly_store_config *search = &reader->stores[CONFIG_SEARCH];
 
-    if (strcmp(search->driver, "embedded") == 0)
+    if (strcmp(store->driver, "embedded") == 0)
         return POLY_OK;
-    if (search->server.url == NULL) {
-        bool password = search->server.password_env != NULL || search->server.password_file != NULL;
+    if (store->server.url == NULL) {
+        bool password = store->server.password_env != NULL || store->server.password_file != NULL;
 
-        if (strcmp(reader->stores[CONFIG_RELATIONAL].driver, search->driver) != 0)
+        if (strcmp(reader->stores[CONFIG_RELATIONAL].driver, store->driver) != 0)
             return poly_fail(reader->err, POLY_INVALID,
-                             "%.200s: stores.search.driver is '%s': it needs stores.search.url",
-                             reader->file, search->driver);
-        search->server.url = records->url;
+                             "%.200s: stores.%s.driver is '%s': it needs stores.%s.url",
+                             reader->file, store->name, store->driver, store->name);
+        store->server.url = records->url;
         if (!password) {
-            search->server.password_env = records->password_env;
-            search->server.password_file = records->password_file;
+            store->server.password_env = records->password_env;
+            store->server.password_file = records->password_file;
         }
     }
-    return check_pool(reader, search);
+    return check_pool(reader, store);
 }
 
 static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
@@ -515,7 +514,9 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
         status = check_stores(reader);
     if (status == POLY_OK)
         status = poly_config_check_views(reader);
-    return status == POLY_OK ? check_search_server(reader) : status;
+    for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES && status == POLY_OK; i++)
+        status = check_server(reader, &reader->stores[i]);
+    return status;
 }
 
 enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,

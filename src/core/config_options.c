@@ -74,7 +74,9 @@ const struct poly_config_option poly_config_options[] = {
      "in the log's file and transaction, or in a file of its own that follows the log"},
 
     {"stores.vector.driver", CONFIG_CHOICE, AT(stores[CONFIG_VECTOR].driver), "embedded", NULL,
-     NULL, "embedded", "what finds the nearest vectors"},
+     NULL, "embedded, postgresql",
+     "what finds the nearest vectors; `postgresql`, with pgvector, always follows the log"},
+    SERVER("vector", CONFIG_VECTOR),
     {"stores.vector.placement", CONFIG_FOLLOWER, AT(stores[CONFIG_VECTOR].follower), "colocated",
      NULL, NULL, "colocated, follower",
      "visible with the commit, or following the log on a thread of its own"},

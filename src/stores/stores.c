@@ -13,6 +13,7 @@ const struct poly_driver *const poly_drivers[] = {
     &poly_search_embedded.base,
     &poly_search_postgresql.base,
     &poly_vector_embedded.base,
+    &poly_vector_postgresql.base,
     NULL,
 };
 

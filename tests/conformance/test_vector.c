@@ -49,7 +49,10 @@ static void finds_the_nearest(void **state)
     assert_int_equal(matches.dimensions, 4);
     assert_int_equal(matches.generation, 1);
     assert_string_equal(matches.plan, "exact");
-    assert_true(matches.visited >= 4);
+    if (differs(p, "visited"))
+        assert_int_equal(matches.visited, 0);
+    else
+        assert_true(matches.visited >= 4);
     query.limit = 2;
     gives(p->nobody, query, "items/a items/b");
     query.offset = 1;
@@ -305,7 +308,6 @@ static void merges_domains(void **state)
     put_case(p->acme, "a", "[1, 0, 0, 0]");
     put_case(p->acme, "x", "[2, 1, 0, 0]");
     put_case(p->zeta, "z", "[1, 0, 0, 0]");
-    assert_ok(poly_session_after(p->acme, NULL, POLY_WAIT, &err));
     gives(p->acme, query, "cases/a items/a items/b cases/x items/c items/d");
     query.limit = 2;
     query.offset = 1;
@@ -318,6 +320,33 @@ static void merges_domains(void **state)
     refuses(p->nobody, query, POLY_INVALID, "has no vector 'near'");
 }
 
+/* One of 2,500 dimensions: 1 at a place, else 0. */
+static void put_far(struct place *p, const char *key, int place)
+{
+    char json[2 * 2500 + 2];
+
+    for (int i = 0; i < 2500; i++)
+        memcpy(json + 1 + 2 * i, i == place ? "1," : "0,", 2);
+    json[0] = '[';
+    memcpy(json + 2 * 2500, "]", 2);
+    assert_ok(
+        put_row(p->nobody, "shapes", key, ROW({"far", poly_json(json)}), POLY_ANY, NULL, &err));
+}
+
+static void takes_large_dimensions(void **state)
+{
+    struct place *p = *state;
+    float vector[2500] = {[2499] = 1};
+    struct poly_vector_query query = {
+        .domains = shapes, .name = "far", .vector = vector, .dimensions = 2500, .limit = 2};
+
+    (void)differs(p, "large-dimensions");
+    put_far(p, "first", 0);
+    put_far(p, "last", 2499);
+    put_far(p, "middle", 1000);
+    gives(p->nobody, query, "shapes/last shapes/first");
+}
+
 /* S3-45 */
 static void answers_many_at_once(void **state)
 {
@@ -327,6 +356,7 @@ static void answers_many_at_once(void **state)
         query_of(items, east), query_of(items, north), {.domains = items, .like = "c"}};
     struct poly_matches matches[3] = {{.count = 77}};
 
+    (void)differs(p, "batch");
     put_five(p->nobody);
     queries[0].limit = queries[1].limit = 1;
     assert_ok(poly_vector_search_all(p->nobody, queries, 3, matches, &err));
@@ -541,6 +571,7 @@ int main(void)
         EACH(follows_changes_of_filters),
         EACH(groups),
         EACH(merges_domains),
+        EACH(takes_large_dimensions),
         EACH(answers_many_at_once),
         EACH(joins_words),
         EACH(refuses_wrong_queries),

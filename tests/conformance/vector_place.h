@@ -7,17 +7,21 @@
 
 #include "test.h"
 
+#include <libpq-fe.h>
 #include <math.h>
 #include <unistd.h>
 
+#include "differs.h"
 #include "fixture.h"
+#include "stores/vector/driver.h"
 
 static const char vector_tables[] =
     "CREATE TABLE items(id TEXT PRIMARY KEY, title TEXT, state TEXT, rank INTEGER, meta JSON,"
     " embedding BLOB);"
     "CREATE TABLE cases(id TEXT NOT NULL, tenant_id TEXT NOT NULL, title TEXT, state TEXT,"
     " embedding BLOB, PRIMARY KEY(tenant_id, id));"
-    "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON);"
+    "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON,"
+    " far TEXT);"
     "CREATE TABLE child(id INTEGER PRIMARY KEY, item TEXT REFERENCES items(id) DEFERRABLE"
     " INITIALLY DEFERRED);";
 static const char vector_tables_postgresql[] =
@@ -26,7 +30,7 @@ static const char vector_tables_postgresql[] =
     "CREATE TABLE cases(id text COLLATE \"C\" NOT NULL, tenant_id text COLLATE \"C\" NOT NULL,"
     " title text, state text, embedding bytea, PRIMARY KEY(tenant_id, id));"
     "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near json, dot real[], bits text,"
-    " small jsonb);";
+    " small jsonb, far text);";
 
 #define VECTOR_ITEMS                                                                               \
     "  items: {table: items, tenant: none, search: {fields: [title], filters: [state, rank]},"     \
@@ -43,6 +47,7 @@ static const char vector_tables_postgresql[] =
     "      dot: {field: dot, dimensions: 2, metric: inner, element: f16}\n"                        \
     "      bits: {field: bits, dimensions: 8, element: binary}\n"                                  \
     "      small: {field: small, dimensions: 2, metric: l2, element: int8}\n"                      \
+    "      far: {field: far, dimensions: 2500, metric: l2}\n"                                      \
     "  logs: {stream: log, tenant: session, vector: {field: embedding, dimensions: 4,"             \
     " filters: [level]}}\n"
 
@@ -50,6 +55,7 @@ static const char vector_domains[] = "domains:\n" VECTOR_ITEMS VECTOR_OTHERS;
 
 struct place {
     bool follower;
+    const char *server; /* where the vectors are; NULL: embedded */
     struct fixture fixture;
     struct poly_session *acme, *zeta, *nobody, *admin;
 };
@@ -64,8 +70,12 @@ static inline void open_with(struct place *p, const char *domains)
 {
     char config[8192];
 
-    snprintf(config, sizeof(config), "stores: {vector: {placement: %s}}\n%s",
-             p->follower ? "follower" : "colocated", domains);
+    if (p->server != NULL)
+        snprintf(config, sizeof(config), "stores: {vector: {driver: postgresql, url: '%s'}}\n%s",
+                 p->server, domains);
+    else
+        snprintf(config, sizeof(config), "stores: {vector: {placement: %s}}\n%s",
+                 p->follower ? "follower" : "colocated", domains);
     fixture_open(&p->fixture, config);
     p->admin = p->fixture.admin;
     p->acme = fixture_session(&p->fixture, "acme", 0);
@@ -87,11 +97,30 @@ static inline void reopen(struct place *p)
     open_with(p, vector_domains);
 }
 
+/* Vectors on a server with pgvector, where tests/servers/with has one for them. */
+static inline void clear_server(void)
+{
+    PGconn *admin = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_ADMIN_URL"));
+    PGresult *result = PQexec(admin, "SET client_min_messages = warning;"
+                                     " CREATE EXTENSION IF NOT EXISTS vector;"
+                                     " DROP SCHEMA IF EXISTS poly_vector CASCADE");
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        fail_msg("%s", PQerrorMessage(admin));
+    PQclear(result);
+    PQfinish(admin);
+}
+
 static inline int setup_place(void **state, bool follower)
 {
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
+    if (getenv("POLY_TEST_PGVECTOR") != NULL) {
+        p->follower = true;
+        p->server = getenv("POLY_TEST_POSTGRESQL_URL");
+        clear_server();
+    }
     fixture_make(&p->fixture);
     fixture_dialects(&p->fixture, "0001_init", vector_tables, vector_tables_postgresql);
     open_with(p, vector_domains);
@@ -125,6 +154,16 @@ static inline int teardown_place(void **state)
     {                                                                                              \
 #test " following", test, setup_follower, teardown_place, NULL                             \
     }
+
+/* Does the driver under test go another way there than the embedded one? Both declare how. */
+static inline bool differs(const struct place *p, const char *name)
+{
+    const struct poly_vector_driver *driver =
+        p->server == NULL ? &poly_vector_embedded : &poly_vector_postgresql;
+
+    (void)declared(driver->base.capabilities, name);
+    return p->server != NULL;
+}
 
 /* --- writing and asking --- */
 

@@ -422,9 +422,8 @@ static enum poly_status stats(const struct poly_projected *projected,
 static const struct poly_capability capabilities[] = {
     {"co-located", true, "seen with the commit; or it follows the log on a thread of its own"},
     {"large-dimensions", true, "as any others"},
-    {"int8", true, "a byte for each number"},
-    {"ef", true, "at most 10,000"},
     {"batch", true, "all of its searches see one state"},
+    {"visited", true, "how many distances were computed"},
     {NULL, false, NULL},
 };
 

@@ -111,6 +111,27 @@ static enum poly_status positions(struct poly_store *store, uint64_t generation,
     return status;
 }
 
+/* What is wrong, for who asked. */
+static enum poly_status explain(enum poly_status status, int64_t deadline, struct poly_error *err)
+{
+    if (status == POLY_TIMEOUT && poly_clock_monotonic() >= deadline)
+        return poly_fail(err, POLY_TIMEOUT, "vector: the deadline passed");
+    return status;
+}
+
+/* The connection that a search runs on, and what it looks in. */
+static enum poly_status take(const struct poly_projected *projected, int64_t deadline,
+                             struct poly_pg **pg, const struct poly_follower_generation **g,
+                             struct poly_error *err)
+{
+    enum poly_status status = poly_follower_read(poly_follower_of(projected->store),
+                                                 projected->generation, deadline, pg, g, err);
+
+    if (status == POLY_NOT_FOUND) /* dropped by whoever applies */
+        return poly_fail(err, POLY_UNAVAILABLE, "vector: the index is being changed; try again");
+    return explain(status, deadline, err);
+}
+
 static enum poly_status search(const struct poly_projected *projected,
                                const struct poly_vector_request *request, struct poly_arena *arena,
                                struct poly_matches *matches, struct poly_error *err)
@@ -118,18 +139,42 @@ static enum poly_status search(const struct poly_projected *projected,
     struct poly_pgv *self = of(projected->store);
     const struct poly_follower_generation *g;
     struct poly_pg *pg;
-    enum poly_status status =
-        poly_follower_read(&self->base, projected->generation, request->deadline, &pg, &g, err);
+    enum poly_status status = take(projected, request->deadline, &pg, &g, err);
 
-    if (status == POLY_NOT_FOUND) /* dropped by whoever applies */
-        return poly_fail(err, POLY_UNAVAILABLE, "vector: the index is being changed; try again");
-    if (status == POLY_OK) {
-        status = poly_pgv_find(self, known(g), pg, request, arena, matches, err);
-        poly_pg_pool_give(self->base.pool, pg);
+    if (status != POLY_OK)
+        return status;
+    status = poly_pgv_find(self, known(g), pg, request, arena, matches, err);
+    poly_pg_pool_give(self->base.pool, pg);
+    return explain(status, request->deadline, err);
+}
+
+/* One snapshot for all of them. */
+static enum poly_status search_all(const struct poly_projected *projected,
+                                   const struct poly_vector_request *requests, size_t count,
+                                   struct poly_arena *arena, struct poly_matches *matches,
+                                   size_t *failed, struct poly_error *err)
+{
+    struct poly_pgv *self = of(projected->store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status;
+
+    *failed = 0;
+    status = take(projected, requests[0].deadline, &pg, &g, err);
+    if (status != POLY_OK)
+        return status;
+    status = poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err);
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
+        *failed = i;
+        status = poly_pgv_find(self, known(g), pg, &requests[i], arena, &matches[i], err);
     }
-    if (status == POLY_TIMEOUT && poly_clock_monotonic() >= request->deadline)
-        return poly_fail(err, POLY_TIMEOUT, "vector: the deadline passed");
-    return status;
+    if (status == POLY_OK)
+        status = poly_pg_commit(pg, err);
+    poly_pg_roll_back(pg);
+    if (status != POLY_OK)
+        poly_pg_set_note(pg, 0); /* a setting may have been rolled back */
+    poly_pg_pool_give(self->base.pool, pg);
+    return explain(status, requests[0].deadline, err);
 }
 
 /* What the server can say of it: sizes of the table and the index, and how many there are. */
@@ -190,9 +235,8 @@ static const struct poly_capability capabilities[] = {
     {"large-dimensions", true,
      "an index for at most 2,000 dimensions of `f32` and `int8`, 4,000 of `f16`; beyond, searches "
      "are exact scans"},
-    {"int8", true, "kept as `f32`, with the values of `int8`"},
-    {"ef", true, "at most 1,000"},
-    {"batch", false, "each of its searches sees a state of its own"},
+    {"batch", true, "all of its searches see one state"},
+    {"visited", false, "the server does not say how many distances it computes"},
     {NULL, false, NULL},
 };
 
@@ -214,5 +258,6 @@ const struct poly_vector_driver poly_vector_postgresql = {
              .positions = positions,
              .pool = poly_follower_pool},
     .search = search,
+    .search_all = search_all,
     .stats = stats_of,
 };

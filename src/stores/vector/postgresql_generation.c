@@ -107,14 +107,6 @@ static enum poly_element element_of(const char *name)
                                          : POLY_F32;
 }
 
-static enum poly_metric metric_of(const char *name)
-{
-    return strcmp(name, "inner") == 0     ? POLY_INNER
-           : strcmp(name, "l2") == 0      ? POLY_L2
-           : strcmp(name, "hamming") == 0 ? POLY_HAMMING
-                                          : POLY_COSINE;
-}
-
 static const char *type_of(struct poly_arena *arena, const char *element, uint32_t dimensions)
 {
     const char *name = strcmp(element, "f16") == 0      ? "halfvec"
@@ -322,7 +314,7 @@ static enum poly_status load_one(struct poly_follower *self, struct poly_pgv_gen
     now = today(self->config, c->domain, c->shape.name);
     c->shape.model = now == NULL ? NULL : now->model;
     c->element = element_of(c->shape.element);
-    c->metric = metric_of(c->shape.metric);
+    c->metric = poly_vector_metric(&c->shape);
     c->type = type_of(arena, c->shape.element, c->shape.dimensions);
     if (c->type == NULL)
         return poly_no_memory(err);
