@@ -7,6 +7,7 @@
  *   relational.h  records of the application's own tables, and SQL
  *   events.h      streams of events with expected versions
  *   search.h      full-text search over domains
+ *   vector.h      the records whose vectors are nearest
  *   log.h         the log itself, and subscriptions to it
  *   settings.h    the configuration, for programs around an instance
  *   admin.h       status, projections, migrations, API keys

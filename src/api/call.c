@@ -68,6 +68,43 @@ static enum poly_status check_headers(const struct api_request *request, struct 
     return POLY_OK;
 }
 
+/* Where a schema has numbers by the thousand: in itself, or in what it has a list of. */
+static bool find_floats(const struct api_schema *schema, struct poly_floats_place *place, int depth)
+{
+    for (const struct api_field *f = schema->fields; f != NULL && f->name != NULL; f++) {
+        if (f->kind == API_FLOATS) {
+            *place = (struct poly_floats_place){f->name, depth, (size_t)f->max};
+            return true;
+        }
+        if (f->kind == API_LIST && depth == 1 && find_floats(f->schema, place, depth + 2))
+            return true;
+    }
+    return false;
+}
+
+/* Without the numbers where there are many; whole again to say what is wrong, and where. */
+static enum poly_status parse_json(struct api_context *context, struct poly_error *err)
+{
+    const struct api_request *request = context->request;
+    struct poly_text text = {request->body, request->body_size};
+    struct poly_floats_place place;
+    enum poly_status status;
+
+    if (!find_floats(request->operation->body, &place, 1))
+        return poly_json_parse(text.data, text.size, &context->body, err);
+    status = poly_json_take_floats(text, &place, context->arena, &context->taken, err);
+    if (status != POLY_OK)
+        return status;
+
+    const struct poly_text rest = context->taken.text;
+
+    status = poly_json_parse(rest.data, rest.size, &context->body, err);
+    if (status == POLY_OK || context->taken.arrays == NULL)
+        return status;
+    context->taken = (struct poly_floats_taken){.text = text};
+    return poly_json_parse(text.data, text.size, &context->body, err);
+}
+
 static enum poly_status parse_body(struct api_context *context, struct poly_error *err)
 {
     const struct api_request *request = context->request;
@@ -83,7 +120,7 @@ static enum poly_status parse_body(struct api_context *context, struct poly_erro
     if (request->body_size == 0)
         return poly_fail(err, POLY_INVALID, "'%s' needs a JSON body (%s)", operation->name,
                          operation->body->name);
-    status = poly_json_parse(request->body, request->body_size, &context->body, err);
+    status = parse_json(context, err);
     if (status == POLY_OK)
         status = api_check_object(context->body, operation->body, err);
     return status == POLY_OK ? status : poly_fail_in(err, status, "body");

@@ -3,7 +3,9 @@
  * name, so that a handler sees only what it can work with.
  */
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "api/context.h"
@@ -265,9 +267,32 @@ static enum poly_status check_texts(const json_t *json, const struct api_field *
 
     json_array_foreach(json, i, item)
     {
-        if (!json_is_string(item) || !is_choice(field->choices, json_string_value(item)))
+        size_t size = json_string_length(item);
+
+        if (field->choices == NULL && (size == 0 || size > POLY_MAX_NAME))
+            return poly_fail(err, POLY_INVALID, "'%s': item %zu must be a text of 1 to %d bytes",
+                             field->name, i, POLY_MAX_NAME);
+        if (field->choices != NULL &&
+            (!json_is_string(item) || !is_choice(field->choices, json_string_value(item))))
             return poly_fail(err, POLY_INVALID, "'%s': item %zu is none of %s", field->name, i,
                              field->choices);
+    }
+    return POLY_OK;
+}
+
+static enum poly_status check_floats(const json_t *json, const struct api_field *field,
+                                     struct poly_error *err)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach(json, i, item)
+    {
+        if (!json_is_number(item))
+            return poly_fail(err, POLY_INVALID, "'%s': item %zu is not a number", field->name, i);
+        if (fabs(json_number_value(item)) > (double)FLT_MAX)
+            return poly_fail(err, POLY_INVALID,
+                             "'%s': item %zu is larger than a single can hold", field->name, i);
     }
     return POLY_OK;
 }
@@ -286,6 +311,8 @@ static enum poly_status check_list(const json_t *json, const struct api_field *f
                          count, field->min, field->max);
     if (field->kind == API_TEXTS)
         return check_texts(json, field, err);
+    if (field->kind == API_FLOATS)
+        return check_floats(json, field, err);
     if (field->kind == API_VALUES)
         return POLY_OK;
     json_array_foreach(json, i, item)
@@ -352,6 +379,7 @@ static enum poly_status check_member(const json_t *json, const struct api_field 
     case API_LIST:
     case API_TEXTS:
     case API_VALUES:
+    case API_FLOATS:
         return check_list(json, field, err);
     }
     return poly_fail(err, POLY_INTERNAL, "'%s' has no kind", field->name);
@@ -454,6 +482,30 @@ enum poly_status api_values(const struct api_context *context, const json_t *arr
     }
     *values = list;
     *count = size;
+    return POLY_OK;
+}
+
+enum poly_status api_floats(const struct api_context *context, const json_t *array,
+                            struct poly_floats *floats, struct poly_error *err)
+{
+    size_t count = json_array_size(array);
+    const json_t *first = json_array_get(array, 0);
+    float *numbers;
+
+    if (count == 1 && json_is_integer(first) && context->taken.arrays != NULL) {
+        size_t index = (size_t)json_integer_value(first);
+
+        if (index >= context->taken.count)
+            return poly_fail(err, POLY_INTERNAL, "there is no array %zu", index);
+        *floats = context->taken.arrays[index];
+        return POLY_OK;
+    }
+    numbers = poly_arena_array(context->arena, count + 1, sizeof(*numbers));
+    if (numbers == NULL)
+        return poly_no_memory(err);
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = (float)json_number_value(json_array_get(array, i));
+    *floats = (struct poly_floats){numbers, count};
     return POLY_OK;
 }
 

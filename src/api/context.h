@@ -8,6 +8,7 @@
 
 #include "api/operations.h"
 #include "base/json.h"
+#include "base/json_floats.h"
 
 struct api_context {
     struct poly_session *session;
@@ -15,6 +16,7 @@ struct api_context {
     struct api_sink *sink; /* NULL while a write is staged */
     struct poly_arena *arena;
     json_t *body; /* checked; NULL when the operation takes none or lines */
+    struct poly_floats_taken taken; /* out of the body: what is API_FLOATS in its schema */
     struct poly_buffer out;
     struct api_head head;
     bool begun;   /* head and some bytes are out */
@@ -47,6 +49,9 @@ int64_t api_expected(const json_t *json);
 enum poly_status api_values(const struct api_context *context, const json_t *array,
                             const struct poly_value **values, size_t *count,
                             struct poly_error *err);
+/* A checked API_FLOATS, in the arena. NULL: none. */
+enum poly_status api_floats(const struct api_context *context, const json_t *array,
+                            struct poly_floats *floats, struct poly_error *err);
 /* JSON text of a value, in the arena; NULL: out of memory. */
 const char *api_dump(const struct api_context *context, const json_t *json);
 
@@ -77,6 +82,9 @@ void api_put_bool(struct poly_buffer *out, const char *name, bool truth);
 void api_put_some(struct poly_buffer *out, const char *name, struct poly_text text);
 void api_put_time(struct poly_buffer *out, const char *name, int64_t microseconds);
 void api_put_rights(struct poly_buffer *out, const char *name, unsigned rights);
+
+/* name="value" of a metric */
+void api_put_label(struct poly_buffer *out, const char *name, struct poly_text value);
 
 /* {"position": …, …}, on one line */
 struct poly_record;

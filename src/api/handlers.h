@@ -47,6 +47,14 @@ RUN(subscription_delete);
 /* search.c */
 RUN(search);
 
+/* vectors.c */
+RUN(vector_search);
+RUN(vector_batch);
+RUN(vector_stats);
+/* What /metrics says of the indexes; nothing where the session may not know. */
+enum poly_status api_vector_metrics(struct poly_session *session, struct poly_buffer *out,
+                                    struct poly_error *err);
+
 /* status.c */
 RUN(status);
 RUN(live);

@@ -138,6 +138,11 @@ static void put_type(struct poly_buffer *out, const struct api_field *field)
     case API_VALUES:
         put_items(out, field);
         break;
+    case API_FLOATS:
+        put(out, "type", "array");
+        put_bounds(out, field, "minItems", "maxItems");
+        put_raw(out, "items", "{\"type\":\"number\",\"format\":\"float\"}");
+        break;
     case API_OBJECT: /* these two are references, and a reference stands alone */
     case API_VALUE:
         break;

@@ -22,6 +22,7 @@ enum api_kind {
     API_LIST,     /* of schema; min and max: items */
     API_TEXTS,    /* list of texts; choices: of these only */
     API_VALUES,   /* list of values */
+    API_FLOATS,   /* list of numbers, read as singles (api_floats()); min and max: of them */
 };
 
 enum api_field_flag {

@@ -121,6 +121,7 @@ static void print_kind(const struct api_field *field, FILE *out)
         [API_LIST] = "list of ",
         [API_TEXTS] = "list of ",
         [API_VALUES] = "list of JSON values",
+        [API_FLOATS] = "list of numbers",
     };
 
     fputs(names[field->kind], out);

@@ -178,6 +178,71 @@ const struct api_schema api_schema_filter = {
                             .max = POLY_MAX_IN, .example = "[\"net\", \"web\"]")),
 };
 
+const struct api_schema api_schema_hybrid = {
+    .name = "Hybrid",
+    .meaning = "full text beside the vector",
+    .fields = FIELDS(
+        MEMBER("query", API_TEXT, "words, as for GET /v1/search", REQUIRED, .min = 1,
+               .max = POLY_MAX_QUERY, .example = "\"network -wireless\""),
+        MEMBER("fusion", API_CHOICE,
+               "how the two orders become one: by ranks (the sum of weight / (60 + rank)), or by "
+               "scores, each scaled to 0..1 over the candidates",
+               .choices = API_FUSIONS, .fallback = "\"rank\""),
+        MEMBER("weight", API_NUMBER, "of the vector's side, above 0 to 1; the text has the rest",
+               .fallback = "0.5")),
+};
+
+const struct api_schema api_schema_vector_search = {
+    .name = "VectorSearch",
+    .meaning = "what is looked for; one of vector, vector_base64 and like says near what, and one "
+               "of domain and domains where",
+    .fields = FIELDS(
+        MEMBER("domain", API_TEXT, "name of the domain in polystore.yaml", .min = 1,
+               .max = POLY_MAX_NAME, .example = "\"documents\""),
+        MEMBER("domains", API_TEXTS, "several, whose vectors are of one kind; one order comes back",
+               .min = 1, .max = POLY_MAX_DOMAINS),
+        MEMBER("name", API_TEXT, "which of a record's vectors; without it, its only one", .min = 1,
+               .max = POLY_MAX_NAME),
+        MEMBER("vector", API_FLOATS, "as many numbers as the domain's vectors have", .min = 1,
+               .max = POLY_MAX_DIMENSIONS, .example = "[0.1, -0.2, 0.97]"),
+        MEMBER("vector_base64", API_TEXT,
+               "the same as bytes: little-endian 32-bit floats, in base64", .min = 1,
+               .max = POLY_MAX_DIMENSIONS * 6),
+        MEMBER("like", API_TEXT,
+               "key of a record of the first domain, near whose vector; it is left out itself",
+               .min = 1, .max = POLY_MAX_KEY),
+        MEMBER("model", API_TEXT, "that made the vector; refused when the domain names another",
+               .min = 1, .max = POLY_MAX_NAME),
+        MEMBER("where", API_MAP, "a condition on the domain's vector filters: see docs/vectors.md",
+               .example = "{\"state\": \"open\", \"severity\": {\">=\": 3}}"),
+        MEMBER("limit", API_INTEGER, "how many at most", .min = 1, .max = POLY_MAX_MATCHES,
+               .fallback = "10"),
+        MEMBER("offset", API_INTEGER, "how many to leave out", .min = 0,
+               .max = POLY_MAX_MATCHES_OFFSET, .fallback = "0"),
+        MEMBER("threshold", API_NUMBER, "least similarity of a match", .example = "0.7"),
+        MEMBER("ef", API_INTEGER, "candidates kept while searching; without it, the domain's",
+               .min = 1, .max = POLY_MAX_CANDIDATES),
+        MEMBER("exact", API_BOOLEAN, "look at every vector that fits the condition",
+               .fallback = "false"),
+        MEMBER("vectors", API_BOOLEAN, "give back the vectors", .fallback = "false"),
+        MEMBER("rows", API_BOOLEAN, "give back the records", .fallback = "false"),
+        MEMBER("group", API_TEXT, "a filter column, of whose every value some at most come back",
+               .min = 1, .max = POLY_MAX_NAME),
+        MEMBER("group_limit", API_INTEGER, "how many of each", .min = 1, .max = POLY_MAX_MATCHES,
+               .fallback = "1"),
+        MEMBER("hybrid", API_OBJECT, "with full text", .schema = &api_schema_hybrid),
+        MEMBER("explain", API_BOOLEAN, "also say how it was found", .fallback = "false")),
+    .example = "{\"domain\": \"documents\", \"like\": \"42\", \"limit\": 3}",
+};
+
+const struct api_schema api_schema_vector_batch = {
+    .name = "VectorBatch",
+    .meaning = "several vector searches",
+    .fields =
+        FIELDS(MEMBER("searches", API_LIST, "in order", REQUIRED,
+                      .schema = &api_schema_vector_search, .min = 1, .max = POLY_MAX_SEARCHES)),
+};
+
 const struct api_schema api_schema_import_line = {
     .name = "ImportLine",
     .meaning = "one event, as GET /v1/log/export prints it; what is not named here as used is "
@@ -353,6 +418,67 @@ const struct api_schema api_schema_hits = {
         FIELDS(ITEMS("hits", hit, "the best first"),
                MEMBER("total", API_INTEGER, "all that match, when count was asked for", POSITION),
                COUNT("generation", "of the index that answered")),
+};
+
+const struct api_schema api_schema_match = {
+    .name = "Match",
+    .meaning = "a record that is near",
+    .fields = FIELDS(
+        STRING("domain", "where it is"), STRING("key", "its key"),
+        COUNT("version", "of the record whose vector it is"),
+        MEMBER("similarity", API_NUMBER, "higher is nearer; missing: found by its text only"),
+        MEMBER("distance", API_NUMBER, "of the domain's metric; missing: as similarity"),
+        MEMBER("score", API_NUMBER, "what the answer is ordered by: the similarity, or of hybrid",
+               REQUIRED),
+        MEMBER("vector", API_FLOATS, "when it was asked for; of cosine: of length 1"),
+        MEMBER("row", API_MAP, "its columns, when asked for; missing: it has gone since")),
+};
+
+const struct api_schema api_schema_matches = {
+    .name = "Matches",
+    .meaning = "the answer of a vector search",
+    .fields = FIELDS(ITEMS("matches", match, "the nearest first, equal ones by domain and key"),
+                     COUNT("generation", "of the index that answered"),
+                     MEMBER("plan", API_TEXT,
+                            "with explain: exact, graph, filtered exact, filtered graph, mixed"),
+                     MEMBER("candidates", API_INTEGER,
+                            "with explain: records that condition and tenant let through; 0: not "
+                            "counted",
+                            POSITION),
+                     MEMBER("visited", API_INTEGER, "with explain: distances computed", POSITION)),
+};
+
+const struct api_schema api_schema_match_lists = {
+    .name = "MatchLists",
+    .meaning = "the answer of several vector searches",
+    .fields = FIELDS(ITEMS("answers", matches, "one for each search, in order")),
+};
+
+const struct api_schema api_schema_vector_index = {
+    .name = "VectorIndex",
+    .meaning = "one vector of a domain",
+    .fields = FIELDS(
+        STRING("domain", "its domain"),
+        STRING("name", "which of its vectors; empty: it has one, without a name"),
+        MEMBER("model", API_TEXT, "that makes the vectors; missing: not said"),
+        COUNT("dimensions", "numbers of each"),
+        MEMBER("metric", API_CHOICE, "how near two are", REQUIRED, .choices = API_METRIC_NAMES),
+        MEMBER("element", API_CHOICE, "how they are kept", REQUIRED, .choices = API_ELEMENTS),
+        COUNT("m", "neighbours of each"), COUNT("ef_construction", "candidates while linking"),
+        COUNT("ef", "candidates while searching"), COUNT("vectors", "that can be found"),
+        COUNT("dead", "replaced or deleted, not yet given back"),
+        COUNT("linked", "in the graph; the others are scanned"), COUNT("memory_bytes", "in memory"),
+        COUNT("file_bytes", "on disk"),
+        COUNT("saved_position", "of the log: what is on disk; 0: nothing"),
+        COUNT("searches", "since the start"), COUNT("visited", "distances computed for them"),
+        MEMBER("recall", API_NUMBER, "of live searches against exact ones; missing: none yet"),
+        COUNT("samples", "so many of them")),
+};
+
+const struct api_schema api_schema_vector_indexes = {
+    .name = "VectorIndexes",
+    .meaning = "every vector of every domain",
+    .fields = FIELDS(ITEMS("indexes", vector_index, "in the order of the configuration")),
 };
 
 #define ONE(member, kind, meaning) COUNT(#member, meaning),

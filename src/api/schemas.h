@@ -34,6 +34,14 @@
     X(acknowledgement, "Acknowledgement")                                                          \
     X(hit, "Hit")                                                                                  \
     X(hits, "Hits")                                                                                \
+    X(hybrid, "Hybrid")                                                                            \
+    X(vector_search, "VectorSearch")                                                               \
+    X(vector_batch, "VectorBatch")                                                                 \
+    X(match, "Match")                                                                              \
+    X(matches, "Matches")                                                                          \
+    X(match_lists, "MatchLists")                                                                   \
+    X(vector_index, "VectorIndex")                                                                 \
+    X(vector_indexes, "VectorIndexes")                                                             \
     X(pool, "PoolStatus")                                                                          \
     X(server, "ServerStatus")                                                                      \
     X(projection, "Projection")                                                                    \
@@ -63,5 +71,8 @@ extern const struct api_schema *const api_schemas[];
 #define API_STATES "ok|behind|filling|retrying|stopped|unreachable|failed"
 #define API_COMPARISONS "eq|ne|lt|le|gt|ge|in|prefix|is_null|not_null"
 #define API_RIGHTS "read|write|sql|admin"
+#define API_FUSIONS "rank|weighted"                  /* in the order of enum poly_fusion */
+#define API_METRIC_NAMES "cosine|inner|l2|hamming"   /* in the order of enum poly_metric */
+#define API_ELEMENTS "f32|f16|int8|binary"
 
 #endif

@@ -308,7 +308,7 @@ static void single(struct poly_buffer *out, const char *name, const char *type, 
 }
 
 /* Backslash, quote and line break are escaped: what Prometheus' text form asks for. */
-static void label(struct poly_buffer *out, const char *name, struct poly_text value)
+void api_put_label(struct poly_buffer *out, const char *name, struct poly_text value)
 {
     poly_buffer_printf(out, "%s=\"", name);
     for (size_t i = 0; i < value.size; i++) {
@@ -378,9 +378,9 @@ static void projection_lines(struct poly_buffer *out, const struct poly_status_r
             const struct poly_projection_status *p = &report->projections[i];
 
             poly_buffer_printf(out, "polystore_%s{", name);
-            label(out, "store", p->store);
+            api_put_label(out, "store", p->store);
             poly_buffer_char(out, ',');
-            label(out, "driver", p->driver);
+            api_put_label(out, "driver", p->driver);
             poly_buffer_text(out, "} ");
             poly_json_number(out, projection_metrics[m].get(p));
             poly_buffer_char(out, '\n');
@@ -395,10 +395,10 @@ static void state_lines(struct poly_buffer *out, const char *metric, const char 
     for (int state = POLY_STATE_OK; state <= POLY_STATE_FAILED; state++) {
         poly_buffer_printf(out, "polystore_%s{", metric);
         if (by != NULL) {
-            label(out, by, name);
+            api_put_label(out, by, name);
             poly_buffer_char(out, ',');
         }
-        label(out, "state", poly_text(poly_state_name((enum poly_state)state)));
+        api_put_label(out, "state", poly_text(poly_state_name((enum poly_state)state)));
         poly_buffer_printf(out, "} %d\n", now == (enum poly_state)state);
     }
 }
@@ -425,7 +425,7 @@ static void view_lines(struct poly_buffer *out, const struct poly_status_report 
                                      (double)v->refreshes,     seconds(v->duration_us)};
 
             poly_buffer_printf(out, "polystore_%s{", view_metrics[m].name);
-            label(out, "view", v->name);
+            api_put_label(out, "view", v->name);
             poly_buffer_text(out, "} ");
             poly_json_number(out, values[m]);
             poly_buffer_char(out, '\n');
@@ -443,9 +443,9 @@ static void subscription_lines(struct poly_buffer *out, const struct poly_status
         const struct poly_subscription_status *s = &report->subscriptions[i];
 
         poly_buffer_text(out, "polystore_subscription_lag_records{");
-        label(out, "name", s->name);
+        api_put_label(out, "name", s->name);
         poly_buffer_char(out, ',');
-        label(out, "tenant", s->tenant);
+        api_put_label(out, "tenant", s->tenant);
         poly_buffer_text(out, "} ");
         poly_json_number(out, (double)s->lag_records);
         poly_buffer_char(out, '\n');
@@ -457,9 +457,9 @@ static void pool_line(struct poly_buffer *out, const struct poly_projection_stat
                       const char *name, double value)
 {
     poly_buffer_printf(out, "polystore_projection_pool_%s{", name);
-    label(out, "store", p->store);
+    api_put_label(out, "store", p->store);
     poly_buffer_char(out, ',');
-    label(out, "driver", p->driver);
+    api_put_label(out, "driver", p->driver);
     poly_buffer_text(out, "} ");
     poly_json_number(out, value);
     poly_buffer_char(out, '\n');
@@ -551,6 +551,9 @@ enum poly_status api_metrics(struct poly_session *session, struct poly_buffer *o
     pool_lines(out, &report);
     subscription_lines(out, &report);
     view_lines(out, &report);
+    status = api_vector_metrics(session, out, err);
+    if (status != POLY_OK)
+        return status;
     return poly_buffer_ok(out) ? POLY_OK : poly_no_memory(err);
 }
 

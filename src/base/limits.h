@@ -43,6 +43,10 @@
 #define POLY_MAX_HITS_OFFSET 10000
 #define POLY_MAX_PATH 256                    /* bytes: a JSON path in a filter */
 #define POLY_MAX_DIMENSIONS 16000            /* of a vector */
+#define POLY_MAX_MATCHES 1000                /* of one vector search */
+#define POLY_MAX_MATCHES_OFFSET 10000
+#define POLY_MAX_CANDIDATES 10000            /* ef of a vector search */
+#define POLY_MAX_SEARCHES 256                /* vector searches in one request */
 #define POLY_MAX_JSON_DEPTH 64
 #define POLY_MAX_JSON_TREE (64 * 1024 * 1024) /* bytes of memory for one JSON text's values */
 #define POLY_MAX_SESSION_MEMORY (64UL * 1024 * 1024) /* bytes of one answer, by default */

@@ -2,6 +2,7 @@
 #include "fake_polystore.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -345,6 +346,128 @@ enum poly_status poly_search(struct poly_session *session, const struct poly_sea
     if (strcmp(query->query, "\"") == 0)
         return poly_fail_at(err, POLY_INVALID, 0, "the quote is not closed");
     return answer("search", err);
+}
+
+/* --- vectors --- */
+
+enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
+                                  const struct poly_where **where, struct poly_error *err)
+{
+    static const struct poly_where condition;
+
+    (void)session;
+    note("where %.*s;", (int)json.size, json.data);
+    *where = &condition;
+    return answer("where", err);
+}
+
+static void note_query(const struct poly_vector_query *query)
+{
+    for (size_t i = 0; query->domains[i] != NULL; i++)
+        note(" %s", query->domains[i]);
+    if (query->like != NULL)
+        note(" like=%s", query->like);
+    for (size_t i = 0; i < query->dimensions && i < 8; i++)
+        note("%s%.9g", i == 0 ? " [" : ",", (double)query->vector[i]);
+    if (query->dimensions > 0)
+        note("]#%zu", query->dimensions);
+    if (query->has_threshold)
+        note(" threshold=%g", query->threshold);
+    if (query->group != NULL)
+        note(" group=%s/%u", query->group, query->group_limit);
+    if (query->hybrid.query != NULL)
+        note(" hybrid=%s/%d/%g", query->hybrid.query, (int)query->hybrid.fusion,
+             query->hybrid.weight);
+    note(" name=%s model=%s limit=%u offset=%u ef=%u%s%s%s%s;",
+         query->name == NULL ? "" : query->name, query->model == NULL ? "" : query->model,
+         query->limit, query->offset, query->ef, query->exact ? " exact" : "",
+         query->vectors ? " vectors" : "", query->rows ? " rows" : "",
+         query->where != NULL ? " where" : "");
+}
+
+/* The second one was found by its text only. */
+static void fake_matches(struct poly_matches *matches)
+{
+    static const struct poly_field field = {.name = "a", .value = {.type = POLY_INT, .integer = 1}};
+    static const float vector[] = {0.1F, -1};
+    static struct poly_match found[] = {
+        {.domain = {"d", 1},
+         .key = {"k", 1},
+         .version = 3,
+         .distance = 0.25,
+         .similarity = 0.75,
+         .score = 0.75,
+         .vector = vector,
+         .row = {&field, 1}},
+        {.domain = {"d", 1}, .key = {"text", 4}, .version = 4, .score = 0.5},
+    };
+
+    found[1].distance = found[1].similarity = NAN;
+    *matches = (struct poly_matches){.matches = found,
+                                     .count = 2,
+                                     .generation = 1,
+                                     .dimensions = 2,
+                                     .plan = "graph",
+                                     .candidates = 9,
+                                     .visited = 7};
+}
+
+enum poly_status poly_vector_search(struct poly_session *session,
+                                    const struct poly_vector_query *query,
+                                    struct poly_matches *matches, struct poly_error *err)
+{
+    (void)session;
+    note("nearest");
+    note_query(query);
+    fake_matches(matches);
+    return answer("nearest", err);
+}
+
+enum poly_status poly_vector_search_all(struct poly_session *session,
+                                        const struct poly_vector_query *queries, size_t count,
+                                        struct poly_matches *matches, struct poly_error *err)
+{
+    (void)session;
+    note("all");
+    for (size_t i = 0; i < count; i++) {
+        note_query(&queries[i]);
+        fake_matches(&matches[i]);
+    }
+    return answer("all", err);
+}
+
+enum poly_status poly_vector_stats(struct poly_session *session,
+                                   const struct poly_vector_stats **stats, size_t *count,
+                                   struct poly_error *err)
+{
+    static struct poly_vector_stats some[] = {
+        {.domain = {"d", 1},
+         .name = {"embedding", 9},
+         .model = {"m", 1},
+         .dimensions = 2,
+         .metric = POLY_L2,
+         .element = "f32",
+         .m = 16,
+         .ef_construction = 64,
+         .ef = 100,
+         .vectors = 10,
+         .dead = 1,
+         .linked = 9,
+         .memory_bytes = 4096,
+         .file_bytes = 2048,
+         .saved_position = 17,
+         .searches = 5,
+         .visited = 50,
+         .recall = 0.995,
+         .samples = 2},
+        {.domain = {"e\"", 2}, .name = {"v", 1}, .element = "int8"},
+    };
+
+    (void)session;
+    some[1].recall = NAN;
+    *stats = some;
+    *count = 2;
+    return answer("vector_stats", err);
 }
 
 /* --- subscriptions --- */

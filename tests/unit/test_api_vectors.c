@@ -1,0 +1,216 @@
+/* The handlers of vector search alone: what becomes of a body, of an answer, of the metrics. S3-39,
+ * S3-42, S3-44, S3-46, S3-88 */
+#include "../test.h"
+
+#include "api_help.h"
+#include "fake_polystore.h"
+
+#define DEFAULTS " name= model= limit=0 offset=0 ef=0"
+
+static struct poly_error err;
+static struct memory_sink sink;
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_reset();
+    memory_sink_init(&sink);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    memory_sink_release(&sink);
+    return 0;
+}
+
+static enum poly_status run(const char *method, const char *target, const char *body)
+{
+    struct call call = {.method = method, .target = target, .body = body};
+
+    fake.calls[0] = '\0';
+    memory_sink_release(&sink);
+    memory_sink_init(&sink);
+    return api_run(fake_session(), &call, &sink, &err);
+}
+
+static void assert_asks(const char *body, const char *calls)
+{
+    assert_ok(run("POST", "/v1/vectors/search", body));
+    assert_string_equal(fake.calls, calls);
+}
+
+static void refuse(const char *body, const char *message)
+{
+    assert_fails(run("POST", "/v1/vectors/search", body), POLY_INVALID);
+    assert_message(message);
+    assert_string_equal(fake.calls, "");
+}
+
+static void bodies_become_queries(void **state)
+{
+    (void)state;
+    assert_asks("{\"domain\":\"d\",\"like\":\"k\"}", "nearest d like=k" DEFAULTS ";");
+    assert_asks("{\"domain\":\"d\",\"vector\":[0.1,-2,3e-5]}",
+                "nearest d [0.100000001,-2,2.99999992e-05]#3" DEFAULTS ";");
+    assert_asks("{\"vector\":[5],\"domains\":[\"d\",\"e\"]}", "nearest d e [5]#1" DEFAULTS ";");
+    assert_asks("{\"v\\u0065ctor\":[0],\"domain\":\"d\"}", "nearest d [0]#1" DEFAULTS ";");
+    assert_asks("{\"domain\":\"d\",\"vector_base64\":\"AACAPwAAAMA=\"}",
+                "nearest d [1,-2]#2" DEFAULTS ";");
+    assert_asks("{\"domain\":\"d\",\"like\":\"k\",\"name\":\"v\",\"model\":\"m\",\"limit\":3,"
+                "\"offset\":4,\"ef\":50,\"threshold\":0.7,\"exact\":true,\"vectors\":true,"
+                "\"rows\":true,\"group\":\"g\",\"group_limit\":2,\"where\":{\"a\":{\">=\":3}},"
+                "\"hybrid\":{\"query\":\"words\",\"fusion\":\"weighted\",\"weight\":0.25}}",
+                "where {\"a\":{\">=\":3}};nearest d like=k threshold=0.7 group=g/2 "
+                "hybrid=words/1/0.25 name=v model=m limit=3 offset=4 ef=50 exact vectors rows "
+                "where;");
+    assert_asks("{\"domain\":\"d\",\"like\":\"k\",\"hybrid\":{\"query\":\"words\"}}",
+                "nearest d like=k hybrid=words/0/0.5" DEFAULTS ";");
+}
+
+static void wrong_bodies_are_refused_by_name(void **state)
+{
+    (void)state;
+    refuse("{\"like\":\"k\"}", "exactly one of 'domain' and 'domains'");
+    refuse("{\"domain\":\"d\",\"domains\":[\"d\"],\"like\":\"k\"}", "exactly one of 'domain'");
+    refuse("{\"domains\":[],\"like\":\"k\"}", "0 items");
+    refuse("{\"domains\":[7],\"like\":\"k\"}", "item 0 must be a text of 1 to 128 bytes");
+    refuse("{\"domain\":\"d\"}", "exactly one of 'vector', 'vector_base64' and 'like'");
+    refuse("{\"domain\":\"d\",\"vector\":[1],\"like\":\"k\"}", "exactly one of 'vector'");
+    refuse("{\"domain\":\"d\",\"vector\":[]}", "0 items");
+    refuse("{\"domain\":\"d\",\"vector\":7}", "'vector' must be an array");
+    refuse("{\"domain\":\"d\",\"vector\":[1,\"2\"]}", "'vector': item 1 is not a number");
+    refuse("{\"domain\":\"d\",\"vector\":[1,1e39]}", "item 1 is larger than a single can hold");
+    refuse("{\"domain\":\"d\",\"vector\":[1,2],\"vector\":[3]}", "twice");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"AACA\"}",
+           "little-endian 32-bit floats in base64");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"AAC*Pw==\"}", "little-endian");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"limit\":0}", "'limit' is 0; 1 to 1000");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"ef\":10001}", "1 to 10000");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"threshold\":\"0.7\"}", "must be a number");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"where\":[]}", "'where' must be an object");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"group_limit\":2}", "'group_limit' needs 'group'");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"hybrid\":{}}", "hybrid: 'query' is missing");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"hybrid\":{\"query\":\"a\",\"weight\":0}}",
+           "'weight' must be above 0");
+    refuse("{\"domain\":\"d\",\"like\":\"k\",\"hybrid\":{\"query\":\"a\",\"fusion\":\"best\"}}",
+           "none of rank|weighted");
+    refuse("{\"domain\":\"d\",\"vetcor\":[1]}", "unknown member 'vetcor'; known are: domain");
+    fake.fail_at = "where";
+    fake.fail_with = POLY_INVALID;
+    assert_fails(
+        run("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\",\"where\":{}}"),
+        POLY_INVALID);
+    assert_message("'where': the fake was told to fail");
+}
+
+/* Numbers that were taken out of the text do not move the place of an error. */
+static void errors_have_their_place(void **state)
+{
+    (void)state;
+    refuse("{\"domain\":\"d\",\"vector\":[0.25,0.5],\n\"limit\":}", "JSON, line 2, column 9");
+    assert_int_equal(err.position, 43);
+}
+
+static void answers_have_what_was_asked_for(void **state)
+{
+    (void)state;
+    assert_ok(run("POST", "/v1/vectors/search",
+                  "{\"domain\":\"d\",\"like\":\"k\",\"explain\":true,\"rows\":true}"));
+    assert_string_equal(
+        sink.out.data,
+        "{\"generation\":1,\"plan\":\"graph\",\"candidates\":9,\"visited\":7,\"matches\":["
+        "{\"domain\":\"d\",\"key\":\"k\",\"version\":3,\"similarity\":0.75,\"distance\":0.25,"
+        "\"score\":0.75,\"vector\":[0.1,-1],\"row\":{\"a\":1}},"
+        "{\"domain\":\"d\",\"key\":\"text\",\"version\":4,\"score\":0.5}]}\n");
+    fake.freshness = (struct poly_freshness){.applied = 5, .wanted = 6, .stale = true};
+    assert_ok(run("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\"}"));
+    assert_null(strstr(sink.out.data, "plan"));
+    assert_int_equal(sink.head.applied, 5);
+    assert_true(sink.head.stale);
+}
+
+static void batches(void **state)
+{
+    (void)state;
+    assert_ok(run("POST", "/v1/vectors/search/batch",
+                  "{\"searches\":[{\"domain\":\"d\",\"vector\":[1,2]},"
+                  "{\"domain\":\"e\",\"vector\":[3]},{\"domain\":\"f\",\"like\":\"k\"}]}"));
+    assert_string_equal(fake.calls,
+                        "all d [1,2]#2" DEFAULTS "; e [3]#1" DEFAULTS "; f like=k" DEFAULTS ";");
+    assert_memory_equal(sink.out.data, "{\"answers\":[{\"generation\":1,\"matches\":[{", 38);
+    assert_fails(run("POST", "/v1/vectors/search/batch",
+                     "{\"searches\":[{\"domain\":\"d\",\"like\":\"k\"},{\"domain\":\"d\"}]}"),
+                 POLY_INVALID);
+    assert_message("searches[1]: exactly one of 'vector'");
+    assert_fails(run("POST", "/v1/vectors/search/batch", "{\"searches\":[]}"), POLY_INVALID);
+}
+
+static void too_many_searches(void **state)
+{
+    struct poly_buffer body;
+
+    (void)state;
+    poly_buffer_init(&body, 1 << 20);
+    poly_buffer_text(&body, "{\"searches\":[{\"domain\":\"d\",\"like\":\"k\"}");
+    for (int i = 0; i < 256; i++)
+        poly_buffer_text(&body, ",{\"domain\":\"d\",\"vector\":[1]}");
+    poly_buffer_text(&body, "]}");
+    assert_fails(run("POST", "/v1/vectors/search/batch", body.data), POLY_LIMIT);
+    assert_message("257 items; 1 to 256");
+    poly_buffer_release(&body);
+}
+
+static void stats(void **state)
+{
+    (void)state;
+    assert_ok(run("GET", "/v1/vectors", NULL));
+    assert_non_null(strstr(
+        sink.out.data,
+        "{\"domain\":\"d\",\"name\":\"embedding\",\"model\":\"m\",\"dimensions\":2,\"metric\":"
+        "\"l2\","
+        "\"element\":\"f32\",\"m\":16,\"ef_construction\":64,\"ef\":100,\"vectors\":10,\"dead\":1,"
+        "\"linked\":9,\"memory_bytes\":4096,\"file_bytes\":2048,\"saved_position\":17,"
+        "\"searches\":5,\"visited\":50,\"recall\":0.995,\"samples\":2}"));
+    fake.rights = POLY_RIGHT_READ;
+    assert_fails(run("GET", "/v1/vectors", NULL), POLY_DENIED);
+}
+
+static void metrics(void **state)
+{
+    (void)state;
+    assert_ok(run("GET", "/metrics", NULL));
+    assert_non_null(strstr(
+        sink.out.data, "# TYPE polystore_vector_visited_total counter\n"
+                       "polystore_vector_visited_total{domain=\"d\",name=\"embedding\"} 50.0\n"));
+    assert_non_null(
+        strstr(sink.out.data, "polystore_vector_vectors{domain=\"e\\\"\",name=\"v\"} 0.0\n"));
+    assert_non_null(strstr(sink.out.data, "polystore_vector_recall{domain=\"d\",name=\"embedding\"}"
+                                          " 0.995\n# HELP"));
+    /* Who may not know, and indexes that are being filled, do not take the other metrics away. */
+    fake.fail_at = "vector_stats";
+    fake.fail_with = POLY_DENIED;
+    assert_ok(run("GET", "/metrics", NULL));
+    assert_null(strstr(sink.out.data, "polystore_vector"));
+    fake.fail_with = POLY_NO_MEMORY;
+    assert_fails(run("GET", "/metrics", NULL), POLY_NO_MEMORY);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(bodies_become_queries),
+        TEST(wrong_bodies_are_refused_by_name),
+        TEST(errors_have_their_place),
+        TEST(answers_have_what_was_asked_for),
+        TEST(batches),
+        TEST(too_many_searches),
+        TEST(stats),
+        TEST(metrics),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
