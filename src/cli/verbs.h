@@ -26,6 +26,7 @@
     X(rebuild)                                                                                     \
     X(projection)                                                                                  \
     X(view)                                                                                        \
+    X(vector)                                                                                      \
     X(key)                                                                                         \
     X(config)                                                                                      \
     X(completion)                                                                                  \
@@ -59,6 +60,10 @@ enum poly_status cli_read_stdin(struct poly_buffer *text, struct poly_error *err
 /* Every value of a repeated option as a parameter of the same name. */
 void cli_repeat(const struct cli *cli, const char *option, struct cli_request *request,
                 const char *parameter);
+
+/* --- verb_vector_import.c --- */
+
+enum poly_status cli_vector_import(struct cli *cli, struct poly_error *err);
 
 /* --- records.c: what several verbs print --- */
 

@@ -91,10 +91,10 @@ class Folder:
             file.write(text)
         return name
 
-    def start(self):
+    def start(self, listen='127.0.0.1:0'):
         atexit.register(self.kill)
         log = open(os.path.join(self.path, 'daemon.log'), 'w')
-        self.daemon = subprocess.Popen([POLYSTORED, '--listen', '127.0.0.1:0'], cwd=self.path,
+        self.daemon = subprocess.Popen([POLYSTORED, '--listen', listen], cwd=self.path,
                                        stderr=log, env=self.environment())
         until = time.monotonic() + 20
         while True:
@@ -130,7 +130,7 @@ def packages(path):
     """The example of the package index, with five packages."""
     folder = Folder(path)
     os.makedirs(os.path.join(folder.path, 'migrations'))
-    for name in ('polystore.yaml', 'migrations/0001_packages.sql'):
+    for name in ('polystore.yaml', 'migrations/0001_packages.sql', 'migrations/0002_vectors.sql'):
         with open(os.path.join(EXAMPLE, name)) as file:
             text = file.read()
         folder.file(name, text.replace('../../data', 'data'))

@@ -37,7 +37,7 @@ def examples_of(text):
 def test_verbs_of_the_contract_are_there():
     top = set(verbs_of(printed('--help')))
     assert {'init', 'status', 'migrate', 'get', 'put', 'delete', 'list', 'sql', 'append', 'events',
-            'log', 'search', 'subscribe', 'import', 'rebuild', 'projection', 'key', 'config',
+            'log', 'search', 'vector', 'subscribe', 'import', 'rebuild', 'projection', 'key', 'config',
             'completion', 'version', 'help'} <= top
 
 
@@ -54,7 +54,11 @@ def test_help_of_every_verb_has_an_example():
 def prepared(tmp_path_factory):
     path = tmp_path_factory.mktemp('examples') / 'packages'
     path.mkdir()
-    return packages(path)
+    folder = packages(path)
+    lines = ['{"key": "%s", "vector": [%s]}' % (name, ','.join(['1', str(n)] + ['0'] * 98))
+             for n, name in enumerate(['bash', 'dash', 'emacs'])]
+    folder.good('vector', 'import', 'packages', '--patch', folder.file('v.jsonl', '\n'.join(lines)))
+    return folder
 
 
 def test_every_example_works_when_pasted(prepared, tmp_path):
