@@ -1,5 +1,5 @@
 """examples/chat on SQLite and on PostgreSQL: its README word for word, one schema in two dialects, and
-indexes that serve what they are for (S3-35..37, S3-61, S3-62, S3-64, D1, D3, D4, D8)."""
+indexes that serve what they are for (S3-35..48, S3-61..64, S3-80, D1, D3, D4, D8)."""
 import os
 import re
 import shutil
@@ -46,6 +46,12 @@ class Chat:
         assert code is None or done.returncode == code, done.stdout
         return done.stdout
 
+    def compile(self, name):
+        """With this build's library, as pkg-config would say it of the installed one."""
+        library = os.path.join(BUILD, 'src')
+        self.shell('cc -Wall -Wextra -Werror %s.c -I%s -L%s -Wl,-rpath,%s -lpolystore -o %s' % (
+            name, os.path.join(ROOT, 'include'), library, library, name), code=0)
+
     def begin(self, *words):
         return subprocess.Popen([POLYSTORE, *words], cwd=self.path, env=self.env)
 
@@ -78,7 +84,7 @@ class Chat:
                         if self.server is not None else
                         """SELECT t.name || '.' || c.name, c."notnull", c.dflt_value IS NOT NULL
             FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.name IN ('users', 'chats',
-            'chat_messages') ORDER BY t.name, c.cid""").split('\n')
+            'chat_messages', 'chat_vectors') ORDER BY t.name, c.cid""").split('\n')
 
 
 @pytest.fixture(params=['sqlite', 'postgresql'])
@@ -91,7 +97,8 @@ def same(text):
     """Without what differs from day to day."""
     for pattern, word in ((r'(applied) +\S+Z', r'\1 TIME'), (r'; \d+\.\d s', '; N s'),
                           (r'[0-9a-f-]{36}: version \d+', 'KEY: version N'),
-                          (r'^token \S+', 'token TOKEN'), (r'[ \t]+$', '')):
+                          (r'^token \S+', 'token TOKEN'), (r'[ \t]+$', ''),
+                          (r'([":,]) (?=["\d])', r'\1')):  # JSON, as each database keeps it
         text = re.sub(pattern, word, text, flags=re.M)
     return text.strip()
 
@@ -102,23 +109,51 @@ def readme():
     return re.findall(r'^\$ (.*)\n((?:(?!\$ ).*\n)*)', ''.join(blocks), re.M)
 
 
-def load(chat):
+def load(chat, vectors=True):
     for command, _ in readme():
-        if command.startswith(('polystore migrate', 'polystore import')):
+        if command.startswith(('polystore migrate', 'polystore import')) or \
+                vectors and 'vector import' in command:
             chat.shell(command, code=0)
 
 
 def test_the_readme_word_for_word(chat):
     commands = readme()
-    assert len(commands) == 9
+    assert len(commands) == 15
     assert chat.shell('polystore config check', code=0)
+    chat.compile('semantic')
     for command, answer in commands:
         said = same(chat.shell(command))
-        if command.startswith('polystore search') and said != same(answer):
+        if ' search ' in command and said != same(answer):
             # an index that follows the log may be a moment behind the last import
             wait_for(lambda: same(chat.shell(command)) == same(answer), 30)
         else:
             assert said == same(answer), command
+
+
+def test_semantic_search(tmp_path):
+    """S3-41..48: the defaults, a chat, an owner; what was found or an error, never both."""
+    chat = Chat(tmp_path, None)
+    chat.compile('semantic')
+    load(chat)
+    bread = 'sample/bread.json'
+
+    def found(text):
+        return [float(x) for x in re.findall(r'^similarity: (.*)$', text, re.M)]
+    said = chat.shell('./semantic %s %s' % (MARA, bread), code=0)
+    assert len(found(said)) == 6 and min(found(said)) >= 0.7  # 12 are less similar, or nobody's
+    assert found(said) == sorted(found(said), reverse=True)
+    for column in ('id', 'content', 'chat_id', 'message_id', 'metadata', 'created_at'):
+        assert len(re.findall('^%s: ' % column, said, re.M)) == 6
+    assert len(found(chat.shell('./semantic %s %s 0.01' % (MARA, bread), code=0))) == 10
+    assert len(found(chat.shell('./semantic %s %s 0.01 3' % (MARA, bread), code=0))) == 3
+    letter = '8e933135-4b17-45d8-989b-500460a77fb9'
+    one = chat.shell('./semantic %s %s 0.01 50 %s' % (MARA, bread, letter), code=0)
+    assert set(re.findall(r'^chat_id: (.*)$', one, re.M)) == {letter}
+    chat.shell("sed -i 's/,[^,]*]/]/' " + bread)  # a number less
+    wrong = chat.shell('./semantic %s %s' % (MARA, bread), code=2)
+    assert wrong.startswith('semanticSearch: ') and '100' in wrong and not found(wrong)
+    nobody = chat.shell("./semantic '' %s" % bread, code=2)
+    assert nobody == 'semanticSearch: a user id is needed\n'
 
 
 def test_one_schema_in_two_dialects(tmp_path, postgresql):
@@ -129,12 +164,13 @@ def test_one_schema_in_two_dialects(tmp_path, postgresql):
         both.append(Chat(tmp_path / name, server))
         both[-1].shell('polystore migrate up', code=0)
     lite, server = both
-    made = {'users.id|1|1', 'chats.id|1|1', 'chat_messages.id|1|1'}  # Polystore makes the key on SQLite
+    # Polystore makes the key on SQLite
+    made = {t + '.id|1|1' for t in ('users', 'chats', 'chat_messages', 'chat_vectors')}
     assert [c.replace('.id|1|1', '.id|1|0') if c in made else c for c in server.columns()] == \
         lite.columns()
     for one in both:
         kinds = list(one.indexes().values())
-        assert len(kinds) == len(set(kinds)) == 7
+        assert len(kinds) == len(set(kinds)) == 9
         assert kinds.count(('users', 'email', '1')) == 1
     named = [{k: v for k, v in one.indexes().items() if k.startswith('idx_')} for one in both]
     assert named[0] == named[1] and LOOKUPS < set(named[0])
@@ -237,7 +273,8 @@ def test_a_runner_is_killed_in_the_middle(tmp_path, postgresql, psql):
     chat = Chat(tmp_path, postgresql)
     lookups = os.path.join(chat.path, 'migrations/0002_lookups.postgresql.sql')
     os.rename(lookups, lookups + '.later')
-    load(chat)
+    os.remove(os.path.join(chat.path, 'migrations/0003_vectors.postgresql.sql'))  # what follows it
+    load(chat, vectors=False)
     os.rename(lookups + '.later', lookups)
     old = psql(chat.database, 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM chats LIMIT 1')
     building = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%CREATE INDEX CONCURRENTLY%'" \
