@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "stores/vector/engine/index.h"
 
@@ -108,10 +109,25 @@ static inline bool data_fits(const struct poly_slots *slots, uint32_t slot)
         return true;
     if (slots->bits != NULL)
         return slot < slots->bit_count && (slots->bits[slot / 64] >> (slot % 64) & 1) != 0;
-    for (uint32_t i = 0; i < slots->count; i++)
-        if (slots->list[i] == slot)
-            return true;
-    return false;
+    uint32_t low = 0, high = slots->count;
+
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+
+        if (slots->list[middle] < slot)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < slots->count && slots->list[low] == slot;
+}
+
+/* In a new folder, in memory where the machine has that: saving syncs, and tests save often. */
+static inline bool data_folder(char *folder, size_t size)
+{
+    snprintf(folder, size, "%s/polystore-test-vector-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    return mkdtemp(folder) != NULL;
 }
 
 static inline int data_compare(const void *a, const void *b)

@@ -9,8 +9,8 @@
 
 enum { COUNT = 400, KIND = 0x58444e49, HEAD = 1, LINKS = 3, SUMS = 7 };
 
-static char folder[] = "/tmp/poly-index-XXXXXX";
-static char path[64], originals[64], other[64], spare[64];
+static char folder[64];
+static char path[96], originals[96], other[96], spare[96];
 static struct poly_index_options options = {.element = POLY_F32,
                                             .metric = POLY_COSINE,
                                             .dimensions = 20,
@@ -23,7 +23,7 @@ static const float query[20] = {1, 0.5F, -1};
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (!data_folder(folder, sizeof(folder)))
         return -1;
     snprintf(path, sizeof(path), "%s/index", folder);
     snprintf(originals, sizeof(originals), "%s/originals", folder);

@@ -8,8 +8,8 @@
 
 enum { COUNT = 300 };
 
-static char folder[] = "/tmp/poly-vector-memory-XXXXXX";
-static char path[64], originals[64];
+static char folder[64];
+static char path[96], originals[96];
 static struct poly_index_options options = {.element = POLY_F32,
                                             .metric = POLY_L2,
                                             .dimensions = 9,
@@ -20,7 +20,7 @@ static struct poly_index_options options = {.element = POLY_F32,
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (!data_folder(folder, sizeof(folder)))
         return -1;
     snprintf(path, sizeof(path), "%s/index", folder);
     snprintf(originals, sizeof(originals), "%s/originals", folder);
