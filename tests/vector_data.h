@@ -139,6 +139,19 @@ static inline int data_compare(const void *a, const void *b)
     return left->slot < right->slot ? -1 : left->slot > right->slot;
 }
 
+static inline void data_same_numbers(const struct poly_index *a, const struct poly_index *b)
+{
+    struct poly_index_numbers left, right;
+
+    poly_index_measure(a, &left);
+    poly_index_measure(b, &right);
+    assert_int_equal(left.slots, right.slots);
+    assert_int_equal(left.dead, right.dead);
+    assert_int_equal(left.linked, right.linked);
+    assert_int_equal(left.memory_bytes, right.memory_bytes);
+    assert_int_equal(left.original_bytes, right.original_bytes);
+}
+
 /* The k nearest of a search, by force; how many. */
 static inline uint32_t data_nearest(const struct poly_index *index,
                                     const struct poly_index_options *options,

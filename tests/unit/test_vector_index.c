@@ -228,6 +228,7 @@ static void revert_takes_back(void **state)
         data_link(index);
         data_link(other);
     }
+    data_same_numbers(index, other);
     assert_int_equal(poly_index_end(index), 350);
     for (uint32_t i = 0; i < 50; i++) {
         struct poly_index_search search = ask(index, query, 10);
@@ -247,6 +248,30 @@ static void revert_takes_back(void **state)
     }
     poly_index_free(index);
     poly_index_free(other);
+}
+
+/* The graph has grown far beyond the end that a search has read, its entry, too. */
+static void an_old_end_in_a_large_graph(void **state)
+{
+    const struct poly_index_options options = shape(POLY_F32, POLY_L2, 8);
+    struct poly_index *index = make(&options);
+    uint64_t random = 12;
+    float query[8];
+
+    (void)state;
+    data_fill(index, &options, &random, 300);
+    data_link(index);
+    data_fill(index, &options, &random, 9000);
+    data_link(index);
+    for (uint32_t i = 0; i < 40; i++) {
+        struct poly_index_search search = ask(index, query, 10);
+
+        data_query(&options, &random, -1, query);
+        search.end = 300;
+        search.way = POLY_WAY_GRAPH;
+        assert_true(data_recall(index, &options, &search) >= 0.6);
+    }
+    poly_index_free(index);
 }
 
 /* The tail that no graph knows is found at once, and nothing is linked while there are few. */
@@ -375,10 +400,15 @@ static void deadlines_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_is_exact),        cmocka_unit_test(exact_beside_a_graph),
-        cmocka_unit_test(no_farther_than_asked), cmocka_unit_test(a_search_sees_one_state),
-        cmocka_unit_test(revert_takes_back),     cmocka_unit_test(tail_is_found),
-        cmocka_unit_test(copy_keeps_the_living), cmocka_unit_test(wrong_shapes),
+        cmocka_unit_test(exact_is_exact),
+        cmocka_unit_test(exact_beside_a_graph),
+        cmocka_unit_test(no_farther_than_asked),
+        cmocka_unit_test(a_search_sees_one_state),
+        cmocka_unit_test(revert_takes_back),
+        cmocka_unit_test(tail_is_found),
+        cmocka_unit_test(an_old_end_in_a_large_graph),
+        cmocka_unit_test(copy_keeps_the_living),
+        cmocka_unit_test(wrong_shapes),
         cmocka_unit_test(deadlines_are_kept),
     };
 

@@ -74,15 +74,15 @@ static struct poly_context *make(const struct poly_index *index)
     return context;
 }
 
-/* Room for that many slots and candidates; false: as it was. */
-static bool fit(struct poly_context *context, uint32_t slots, uint32_t ef)
+enum poly_status poly_context_fit(struct poly_context *context, uint32_t slots, uint32_t ef,
+                                  struct poly_error *err)
 {
     if (slots > context->visited_room) {
         const uint32_t room = slots + slots / 8 + 1024;
         uint8_t *visited = calloc(room, 1);
 
         if (visited == NULL)
-            return false;
+            return poly_no_memory(err);
         free(context->visited);
         context->visited = visited;
         context->visited_room = room;
@@ -92,17 +92,18 @@ static bool fit(struct poly_context *context, uint32_t slots, uint32_t ef)
         struct poly_candidate *pool = realloc(context->pool, (ef + 1) * sizeof(*pool));
 
         if (pool == NULL)
-            return false;
+            return poly_no_memory(err);
         context->pool = pool;
         context->pool_room = ef + 1;
     }
-    return true;
+    return POLY_OK;
 }
 
 enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uint32_t ef,
                                    struct poly_context **context, struct poly_error *err)
 {
     struct poly_context *taken;
+    enum poly_status status;
 
     pthread_mutex_lock(&index->context_lock);
     taken = index->contexts;
@@ -115,9 +116,10 @@ enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uin
         taken = make(index);
     if (taken == NULL)
         return poly_no_memory(err);
-    if (!fit(taken, slots, ef)) {
+    status = poly_context_fit(taken, slots, ef, err);
+    if (status != POLY_OK) {
         poly_context_free(taken);
-        return poly_no_memory(err);
+        return status;
     }
     taken->visits = 0;
     *context = taken;

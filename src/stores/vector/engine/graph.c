@@ -47,32 +47,55 @@ static void advance(struct poly_graph *graph)
     atomic_store_explicit(&graph->linked, linked, memory_order_release);
 }
 
-/* The next slot below end. The first one of all is the entry, and has nobody to be linked to. */
-static bool claim(struct poly_index *index, uint32_t end, uint32_t *slot)
+enum claimed { NOTHING_LEFT, GOT, LOOK_AGAIN };
+
+/* A slot below end, and from where to look for its neighbours. */
+struct claim {
+    uint32_t end, slot;
+    uint64_t entry;
+};
+
+/* Is there a slot to take? The first of all is the entry, and has nobody to be linked to. */
+static bool take_next(struct poly_index *index, struct claim *claim)
 {
     struct poly_graph *graph = &index->graph;
-    bool got = false;
 
-    pthread_mutex_lock(&graph->lock);
-    while (!got && graph->next < end && graph->claim_count < INDEX_MAX_LINKERS &&
-           (graph->next > 0 || end >= index->graph_from)) {
+    while (graph->next < claim->end) {
         const uint32_t next = graph->next++;
 
-        if (!poly_slot_alive(index, next, end))
+        if (!poly_slot_alive(index, next, claim->end))
             continue;
-        if (atomic_load_explicit(&graph->entry, memory_order_relaxed) == ENTRY_NONE) {
+        claim->entry = atomic_load_explicit(&graph->entry, memory_order_relaxed);
+        if (claim->entry == ENTRY_NONE) {
             atomic_store_explicit(&graph->entry,
                                   (uint64_t)poly_node_level(index, next) << 32 | next,
                                   memory_order_release);
             continue;
         }
         graph->claims[graph->claim_count++] = next;
-        *slot = next;
-        got = true;
+        claim->slot = next;
+        return true;
     }
+    return false;
+}
+
+/* LOOK_AGAIN: the entry is of a later end, which others have seen meanwhile. */
+static enum claimed take(struct poly_index *index, struct claim *claim)
+{
+    struct poly_graph *graph = &index->graph;
+    enum claimed claimed = NOTHING_LEFT;
+    uint64_t entry;
+
+    pthread_mutex_lock(&graph->lock);
+    entry = atomic_load_explicit(&graph->entry, memory_order_relaxed);
+    if (entry != ENTRY_NONE && (uint32_t)entry >= claim->end)
+        claimed = LOOK_AGAIN;
+    else if (graph->claim_count < INDEX_MAX_LINKERS &&
+             (graph->next > 0 || claim->end >= index->graph_from) && take_next(index, claim))
+        claimed = GOT;
     advance(graph);
     pthread_mutex_unlock(&graph->lock);
-    return got;
+    return claimed;
 }
 
 static void finish(struct poly_index *index, uint32_t slot)
@@ -192,17 +215,17 @@ static void connect(struct poly_index *index, struct poly_context *context, uint
         add_link(index, context, links[i], slot, level);
 }
 
-static void link_slot(struct poly_index *index, struct poly_context *context, uint32_t slot,
-                      uint32_t end)
+static void link_slot(struct poly_index *index, struct poly_context *context,
+                      const struct claim *claim)
 {
-    const uint64_t entry = atomic_load_explicit(&index->graph.entry, memory_order_acquire);
-    const uint32_t top = (uint32_t)(entry >> 32), own = poly_node_level(index, slot);
-    const struct poly_walk walk = {.limit = end, .end = end};
+    const uint32_t slot = claim->slot, top = (uint32_t)(claim->entry >> 32);
+    const uint32_t own = poly_node_level(index, slot);
+    const struct poly_walk walk = {.limit = claim->end, .end = claim->end};
     uint32_t level = own < top ? own : top, at;
 
     poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->query);
     poly_context_clear(context, 1);
-    at = poly_graph_descend(index, context, entry, level, end);
+    at = poly_graph_descend(index, context, claim->entry, level, claim->end);
     for (;; level--) {
         poly_context_clear(context, index->options.ef_construction);
         context->visited[slot] = context->mark; /* others may lead to it already */
@@ -218,32 +241,44 @@ static void link_slot(struct poly_index *index, struct poly_context *context, ui
     }
 }
 
+static enum claimed link_next(struct poly_index *index, struct poly_context *context, uint32_t end)
+{
+    struct claim claim = {.end = end};
+    enum claimed claimed;
+
+    pthread_rwlock_rdlock(&index->graph.gate);
+    claimed = take(index, &claim);
+    if (claimed == GOT) {
+        link_slot(index, context, &claim);
+        finish(index, claim.slot);
+    }
+    pthread_rwlock_unlock(&index->graph.gate);
+    return claimed;
+}
+
 enum poly_status poly_index_link(struct poly_index *index, uint32_t max, const atomic_bool *stop,
                                  uint32_t *linked, struct poly_error *err)
 {
-    const uint32_t end = poly_index_end(index);
+    const uint32_t ef = index->options.ef_construction;
     struct poly_context *context;
-    uint32_t slot, count = 0;
-    enum poly_status status =
-        poly_context_take(index, end, index->options.ef_construction, &context, err);
+    enum claimed claimed = GOT;
+    uint32_t count = 0;
+    enum poly_status status = poly_context_take(index, 0, ef, &context, err);
 
     if (status != POLY_OK)
         return status;
-    while (count < max && (stop == NULL || !atomic_load_explicit(stop, memory_order_relaxed))) {
-        pthread_rwlock_rdlock(&index->graph.gate);
+    while (status == POLY_OK && claimed != NOTHING_LEFT && count < max &&
+           (stop == NULL || !atomic_load_explicit(stop, memory_order_relaxed))) {
+        const uint32_t end = poly_index_end(index);
 
-        const bool got = claim(index, end, &slot);
-
-        if (got) {
-            link_slot(index, context, slot, end);
-            finish(index, slot);
-            count++;
+        status = poly_context_fit(context, end, ef, err);
+        if (status == POLY_OK) {
+            claimed = link_next(index, context, end);
+            count += claimed == GOT;
         }
-        pthread_rwlock_unlock(&index->graph.gate);
-        if (!got)
-            break;
     }
     poly_context_give(index, context);
-    *linked = count;
-    return POLY_OK;
+    if (status == POLY_OK)
+        *linked = count;
+    return status;
 }

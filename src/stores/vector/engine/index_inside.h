@@ -130,14 +130,15 @@ static inline bool poly_slot_alive(const struct poly_index *index, uint32_t slot
     return atomic_load_explicit(&dead_from[slot], memory_order_relaxed) > end;
 }
 
-/* May be answered in that state; slot < end. */
+/* May be answered in that state. */
 static inline bool poly_slot_fits(const struct poly_index *index, const struct poly_slots *slots,
                                   uint32_t slot, uint32_t end)
 {
     const _Atomic uint64_t *dead = (const _Atomic uint64_t *)index->dead_bits.base;
 
-    if (slots != NULL && slots->bits != NULL &&
-        (slot >= slots->bit_count || (slots->bits[slot / 64] >> (slot % 64) & 1) == 0))
+    if (slot >= end ||
+        (slots != NULL && slots->bits != NULL &&
+         (slot >= slots->bit_count || (slots->bits[slot / 64] >> (slot % 64) & 1) == 0)))
         return false;
     return (atomic_load_explicit(&dead[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) == 0 ||
            poly_slot_alive(index, slot, end);
@@ -183,6 +184,9 @@ struct poly_context {
 /* ids, visited for that many slots; a pool of ef. POLY_NO_MEMORY */
 enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uint32_t ef,
                                    struct poly_context **context, struct poly_error *err);
+/* The same of one that has been taken, as slots come. POLY_NO_MEMORY: as it was. */
+enum poly_status poly_context_fit(struct poly_context *context, uint32_t slots, uint32_t ef,
+                                  struct poly_error *err);
 void poly_context_give(struct poly_index *index, struct poly_context *context);
 void poly_context_free(struct poly_context *context); /* NULL is accepted */
 

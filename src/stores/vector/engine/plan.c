@@ -74,7 +74,8 @@ struct plan {
     struct poly_index *index;
     struct poly_index_search *search;
     struct poly_context *context;
-    uint32_t linked;  /* slots from here on are not in the graph */
+    uint32_t limit;   /* slots from here on are not in the graph, … */
+    uint32_t linked;  /* … and may be answered without it: the limit, or the search's end */
     uint32_t ef;      /* candidates that are kept */
     uint32_t matches; /* at most so many can be answered */
     bool filtered;
@@ -91,9 +92,8 @@ static void look(struct plan *plan, struct poly_index *index, struct poly_index_
     plan->filtered = slots != NULL && (slots->bits != NULL || slots->list != NULL);
     if (plan->filtered && slots->count < live)
         plan->matches = slots->count;
-    plan->linked = atomic_load_explicit(&index->graph.linked, memory_order_acquire);
-    if (plan->linked > search->end)
-        plan->linked = search->end;
+    plan->limit = atomic_load_explicit(&index->graph.linked, memory_order_acquire);
+    plan->linked = plan->limit < search->end ? plan->limit : search->end;
     plan->ef = search->ef > search->k ? search->ef : search->k;
     while (plan->share + 1 < INDEX_SHARES &&
            (uint64_t)plan->matches << (plan->share + 1) <= search->end)
@@ -191,8 +191,7 @@ static void keep_fitting(const struct plan *plan, const struct poly_slots *slots
         struct poly_candidate candidate = context->pool[i];
 
         candidate.slot &= ~EXPANDED;
-        if (candidate.slot < plan->linked &&
-            poly_slot_fits(plan->index, slots, candidate.slot, plan->search->end))
+        if (poly_slot_fits(plan->index, slots, candidate.slot, plan->search->end))
             context->pool[kept++] = candidate;
     }
     context->count = kept;
@@ -205,7 +204,7 @@ static enum poly_status walk(const struct plan *plan, bool choosy, struct poly_e
     const struct poly_index_search *search = plan->search;
     struct poly_slots slots;
     struct poly_walk walk = {
-        .limit = plan->linked, .end = search->end, .choosy = choosy, .deadline = search->deadline};
+        .limit = plan->limit, .end = search->end, .choosy = choosy, .deadline = search->deadline};
     const uint64_t entry = atomic_load_explicit(&index->graph.entry, memory_order_acquire);
     uint32_t at;
 
@@ -217,10 +216,11 @@ static enum poly_status walk(const struct plan *plan, bool choosy, struct poly_e
         walk.slots = &slots;
     }
     poly_context_clear(plan->context, 1);
-    at = poly_graph_descend(index, plan->context, entry, 0, plan->linked);
+    at = poly_graph_descend(index, plan->context, entry, 0, plan->limit);
     poly_context_clear(plan->context, plan->ef);
-    put(plan, at);
-    if (choosy)
+    if (at < plan->limit) /* else it is the entry, which others have just linked */
+        put(plan, at);
+    if (choosy || plan->context->count == 0)
         put_seeds(plan, walk.slots);
     if (!poly_graph_walk(index, plan->context, &walk, 0))
         return out_of_time(err);
@@ -259,7 +259,8 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
 {
     const struct poly_index_search *search = plan->search;
     const uint32_t dead = atomic_load_explicit(&plan->index->dead, memory_order_relaxed);
-    const bool choosy = plan->filtered || dead > search->end / FEW_DEAD;
+    const bool choosy =
+        plan->filtered || dead + plan->limit - plan->linked > search->end / FEW_DEAD;
     const int64_t start = now();
     enum poly_status status = walk(plan, choosy, err);
 
@@ -327,7 +328,7 @@ enum poly_status poly_index_find(struct poly_index *index, struct poly_index_sea
 
     poly_assert(search->k > 0 && search->end <= poly_index_end(index));
     look(&plan, index, search);
-    status = poly_context_take(index, search->end, plan.ef, &plan.context, err);
+    status = poly_context_take(index, plan.limit, plan.ef, &plan.context, err);
     if (status != POLY_OK)
         return status;
     status = find(&plan, near, count, err);
