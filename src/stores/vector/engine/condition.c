@@ -5,7 +5,8 @@
  *
  * A comparison is decided for each number of its column's dictionary beforehand when more slots are
  * asked for than there are values; else for each slot, so that a few new slots cost a few
- * decisions however many values there are.
+ * decisions however many values there are. "=" and "in" look up what they are about instead, so one
+ * identifier among millions is found without asking the others.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +21,12 @@ enum node_kind { ALL, NONE, LEAF, AND, OR };
 struct node {
     enum node_kind kind;
     /* LEAF */
-    const struct poly_catalog_column *column;
+    struct poly_catalog_column *column;
     struct poly_matcher *matcher;
     enum poly_truth wanted; /* TRUE, or below a NOT FALSE */
     uint64_t *decided;      /* a bit for each value; NULL: not decided beforehand */
+    uint32_t values;        /* of the column, that are published */
+    size_t named;           /* values that it compares with */
     /* AND, OR */
     struct node *parts;
     size_t count;
@@ -39,8 +42,7 @@ struct count {
     unsigned parts, comparisons;
 };
 
-static const struct poly_catalog_column *column_of(const struct poly_catalog *catalog,
-                                                   const char *name)
+static struct poly_catalog_column *column_of(const struct poly_catalog *catalog, const char *name)
 {
     for (size_t i = 0; i < catalog->column_count; i++)
         if (strcmp(catalog->columns[i].name, name) == 0)
@@ -132,6 +134,7 @@ static enum poly_status build(const struct poly_catalog *catalog, const struct p
     node->kind = LEAF;
     node->column = column_of(catalog, where->compare->column);
     node->wanted = negated ? POLY_FALSE : POLY_TRUE;
+    node->named = where->compare->value_count;
     return poly_matcher_new(where->compare, &node->matcher, err);
 }
 
@@ -160,24 +163,49 @@ static bool fits(struct node *leaf, uint32_t code)
            leaf->wanted;
 }
 
+/* A value that fits; it may not be in the dictionary, or have come since. */
+static void mark(void *arg, const struct poly_value *value)
+{
+    struct node *leaf = arg;
+    uint32_t number = poly_dictionary_find(&leaf->column->values, value);
+
+    if (number < leaf->values)
+        leaf->decided[number / 64] |= UINT64_C(1) << (number % 64);
+}
+
+/* Is it worth it, for so many slots? A bit to clear for each value costs next to nothing. */
+static bool worth_naming(const struct node *leaf, uint32_t slots)
+{
+    return leaf->wanted == POLY_TRUE && poly_matcher_is_equal(leaf->matcher) &&
+           leaf->values / 512 <= slots && leaf->named * 16 <= slots;
+}
+
+static enum poly_status decide_all(struct node *leaf, uint32_t slots, struct poly_error *err)
+{
+    bool naming = worth_naming(leaf, slots);
+
+    if (!naming && leaf->values > slots)
+        return POLY_OK;
+    leaf->decided = calloc(leaf->values / 64 + 1, sizeof(*leaf->decided));
+    if (leaf->decided == NULL)
+        return poly_no_memory(err);
+    if (naming)
+        poly_matcher_equals(leaf->matcher, mark, leaf);
+    for (uint32_t i = 0; !naming && i < leaf->values; i++)
+        leaf->decided[i / 64] |= (uint64_t)fits(leaf, i) << (i % 64);
+    return POLY_OK;
+}
+
 static enum poly_status prepare(struct node *node, uint32_t slots, struct poly_error *err)
 {
-    uint32_t values;
     enum poly_status status = POLY_OK;
 
     for (size_t i = 0; i < node->count && status == POLY_OK; i++)
         status = prepare(&node->parts[i], slots, err);
     if (node->kind != LEAF)
         return status;
-    values = atomic_load_explicit(&node->column->values.published, memory_order_acquire);
-    if (values > slots)
-        return POLY_OK;
-    node->decided = calloc(values / 64 + 1, sizeof(*node->decided));
-    if (node->decided == NULL)
-        return poly_no_memory(err);
-    for (uint32_t i = 0; i < values; i++)
-        node->decided[i / 64] |= (uint64_t)fits(node, i) << (i % 64);
-    return POLY_OK;
+    node->values = atomic_load_explicit(&node->column->values.published, memory_order_acquire);
+    return decide_all(node, slots, err);
 }
 
 enum poly_status poly_condition_new(const struct poly_catalog *catalog,

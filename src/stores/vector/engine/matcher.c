@@ -351,6 +351,91 @@ static void at_path(struct poly_matcher *m, const struct poly_cell *from, struct
         *cell = (struct poly_cell){.type = POLY_NULL};
 }
 
+/* --- what is equal --- */
+
+/* The integer that a number is. */
+static bool as_integer(const struct operand *number, int64_t *integer)
+{
+    *integer = number->integer;
+    if (!number->real)
+        return true;
+    if (!(number->number >= -9223372036854775808.0 && number->number < 9223372036854775808.0))
+        return false;
+    *integer = (int64_t)number->number;
+    return (double)*integer == number->number;
+}
+
+static void each_number(const struct operand *number, poly_value_fn *each, void *arg)
+{
+    struct poly_value value = poly_float(number->number);
+    int64_t integer;
+
+    if (as_integer(number, &integer)) {
+        value = poly_int(integer);
+        each(arg, &value);
+        value = poly_bool(integer == 1);
+        if (integer == 0 || integer == 1)
+            each(arg, &value);
+        value = poly_float((double)integer);
+        if (compare_mixed(integer, value.real) != 0)
+            return;
+    }
+    each(arg, &value);
+    value = poly_float(-0.0);
+    if (!number->real ? number->integer == 0 : number->number == 0)
+        each(arg, &value);
+    value = poly_float(0.0);
+    if (!number->real ? number->integer == 0 : number->number == 0)
+        each(arg, &value);
+}
+
+static void each_of(enum kind kind, const struct operand *operand, poly_value_fn *each, void *arg)
+{
+    struct poly_value value = {.type = POLY_TEXT};
+    char copy[UUID_TEXT];
+
+    if (kind == NUMBER) {
+        each_number(operand, each, arg);
+        return;
+    }
+    if (kind == TIME) {
+        if (as_integer(operand, &value.integer)) {
+            value.type = POLY_TIME;
+            each(arg, &value);
+        }
+        return;
+    }
+    if (kind == UUID) {
+        if (operand->size != UUID_TEXT - 1)
+            return;
+        memcpy(copy, operand->text, UUID_TEXT - 1);
+        copy[UUID_TEXT - 1] = '\0';
+        if (poly_uuid_parse(copy, &value, NULL) == POLY_OK)
+            each(arg, &value);
+        return;
+    }
+    value.type = kind == BYTES ? POLY_BYTES : POLY_TEXT;
+    value.text = (struct poly_text){operand->text, operand->size};
+    each(arg, &value);
+    if (kind == TEXT) {
+        value.type = POLY_JSON;
+        each(arg, &value);
+    }
+}
+
+bool poly_matcher_is_equal(const struct poly_matcher *m)
+{
+    return m->filter->path == NULL &&
+           (m->filter->compare == POLY_EQ || m->filter->compare == POLY_IN);
+}
+
+void poly_matcher_equals(const struct poly_matcher *m, poly_value_fn *each, void *arg)
+{
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < m->operands[kind].count; i++)
+            each_of(kind, &m->operands[kind].list[i], each, arg);
+}
+
 /* --- deciding --- */
 
 static enum kind kind_of(const struct poly_cell *cell)

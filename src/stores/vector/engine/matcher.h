@@ -26,6 +26,13 @@ void poly_matcher_free(struct poly_matcher *matcher); /* NULL is accepted */
 enum poly_truth poly_matcher_decide(struct poly_matcher *matcher, const struct poly_cell *cell);
 bool poly_matcher_failed(const struct poly_matcher *matcher);
 
+/* "=" or "in" without a path: what fits can be named. */
+bool poly_matcher_is_equal(const struct poly_matcher *matcher);
+/* Of such a one: calls back with each value that fits, most of which may be nowhere, so that a
+ * column with many values need not be asked value by value. */
+typedef void poly_value_fn(void *arg, const struct poly_value *value);
+void poly_matcher_equals(const struct poly_matcher *matcher, poly_value_fn *each, void *arg);
+
 /* The same checks without making anything. */
 enum poly_status poly_filter_sound(const struct poly_filter *filter, struct poly_error *err);
 
