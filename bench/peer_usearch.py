@@ -1,5 +1,6 @@
 """The side of usearch, as its wheel is built: NAME FOLDER DIMENSIONS COUNT, and then as
-bench/vector_side.h says. bf16 is the fastest of its kinds that reaches the recall. It gets all questions in one call, so that Python costs it nothing."""
+bench/vector_side.h says. bf16 is the fastest of its kinds that reaches the recall. It gets all
+questions in one call, so that Python costs it nothing."""
 import os
 import sys
 import time

@@ -14,10 +14,12 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK 64       /* rows whose distances are finished together */
-#define AHEAD 6        /* rows that are fetched before they are needed */
-#define LINE 64        /* bytes of a cache line */
-#define LINES_AHEAD 16 /* of one row; the processor itself fetches what follows */
+#define BLOCK 64         /* rows whose distances are finished together */
+#define AHEAD_BYTES 4096 /* of rows that are asked for before they are needed: … */
+#define AHEAD_LEAST 4    /* … at least so many rows, … */
+#define AHEAD_MOST 20    /* … at most so many, more than that stand in each other's way */
+#define LINE 64          /* bytes of a cache line */
+#define LINES_AHEAD 16   /* of one row; the processor itself fetches what follows */
 
 /* What a few float operations may be wrong by, relative to what goes into them. */
 #define SLACK (32 * 0x1p-24F)
@@ -67,6 +69,14 @@ static inline const uint8_t *row_at(const struct poly_code_rows *rows, size_t i)
     return rows->base + (rows->slots != NULL ? rows->slots[i] : i) * rows->stride;
 }
 
+/* How many rows before it is needed a row is asked for. */
+static inline size_t rows_ahead(size_t stride)
+{
+    size_t rows = AHEAD_BYTES / stride;
+
+    return rows < AHEAD_LEAST ? AHEAD_LEAST : rows > AHEAD_MOST ? AHEAD_MOST : rows;
+}
+
 static inline void fetch(const uint8_t *row, size_t stride)
 {
     size_t lines = stride < LINES_AHEAD * LINE ? stride : LINES_AHEAD * LINE;
@@ -109,7 +119,8 @@ static inline __attribute__((always_inline)) void read_rows(const int8_t *query,
     const uint32_t *slots = rows->slots;
     size_t from = part->from, count = part->end - from;
     /* The processor sees by itself where rows go on that follow each other. */
-    size_t fetched = part->count - from < AHEAD ? 0 : part->count - from - AHEAD;
+    size_t ahead = rows_ahead(stride), left = part->count - from;
+    size_t fetched = left < ahead ? 0 : left - ahead;
 
     if (slots == NULL) {
         for (size_t i = 0; i < count; i++)
@@ -119,7 +130,7 @@ static inline __attribute__((always_inline)) void read_rows(const int8_t *query,
     slots += from;
     for (size_t i = 0; i < count; i++) {
         if (i < fetched)
-            fetch(base + slots[i + AHEAD] * stride, stride);
+            fetch(base + slots[i + ahead] * stride, stride);
         read_row(query, base + slots[i] * stride, stride, block, i);
     }
 }
@@ -136,7 +147,7 @@ static void read_block(const struct poly_code_query *query, const struct poly_co
 
 static void fetch_first(const struct poly_code_rows *rows, size_t count)
 {
-    size_t first = count < AHEAD ? count : AHEAD;
+    size_t ahead = rows_ahead(rows->stride), first = count < ahead ? count : ahead;
 
     for (size_t i = 0; i < first && rows->slots != NULL; i++)
         fetch(row_at(rows, i), rows->stride);
@@ -231,10 +242,12 @@ static void scan_bounds(const struct poly_code_query *query, const struct poly_c
 static void scan_bits(const struct poly_code_query *query, const struct poly_code_rows *rows,
                       size_t count, float *restrict distances)
 {
+    size_t ahead = rows_ahead(rows->stride);
+
     fetch_first(rows, count);
     for (size_t i = 0; i < count; i++) {
-        if (rows->slots != NULL && i + AHEAD < count)
-            fetch(row_at(rows, i + AHEAD), rows->stride);
+        if (rows->slots != NULL && i + ahead < count)
+            fetch(row_at(rows, i + ahead), rows->stride);
         distances[i] =
             (float)differ_row(row_at(rows, i), (const uint8_t *)query->values, rows->stride);
     }

@@ -3,12 +3,16 @@
  * vector can be at most (poly_code_bounds()), and only where that is nearer than the answer so far
  * is the original looked at. After the first few hundred vectors that is a handful.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "stores/vector/engine/index_inside.h"
 
-enum { CLOCK_EVERY = 8 };
+enum {
+    CLOCK_EVERY = 8,
+    FETCHED = 512 /* bytes of an original; the processor itself goes on from there */
+};
 
 /* --- the nearest so far --- */
 
@@ -158,6 +162,32 @@ static enum poly_status timed_out(struct poly_error *err)
 
 /* --- scans --- */
 
+/* Of count slots, from first on or (POLY_NO_SLOT) of the context's ids, those that neither bound
+ * nor state rules out come to the front of ids, with their bounds; their originals, which lie
+ * anywhere, are asked for. Returns how many. */
+static uint32_t sift(const struct poly_index *index, struct poly_context *context, uint32_t end,
+                     float limit, uint32_t first, uint32_t count)
+{
+    const size_t fetched = index->original_size < FETCHED ? index->original_size : FETCHED;
+    uint32_t *ids = context->ids, kept = 0;
+    float *bounds = context->distances;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (!(bounds[i] <= limit))
+            continue;
+
+        const uint32_t slot = first != POLY_NO_SLOT ? first + i : ids[i];
+
+        if (!poly_slot_fits(index, NULL, slot, end))
+            continue;
+        if (limit < INFINITY) /* else most of them are not looked at in the end */
+            poly_row_fetch(poly_original_row(index, slot), fetched);
+        bounds[kept] = bounds[i];
+        ids[kept++] = slot;
+    }
+    return kept;
+}
+
 enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_context *context,
                                  const struct poly_index_search *search,
                                  struct poly_nearest *nearest, struct poly_error *err)
@@ -173,17 +203,15 @@ enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_con
                          row ? poly_code_row(index, first) : index->codes.base,
                          row ? NULL : context->ids, count, context->distances);
         context->visits += count;
-        for (uint32_t i = 0; i < count; i++) {
-            const uint32_t slot = row ? first + i : context->ids[i];
-
-            if (!(context->distances[i] <= nearest->limit) ||
-                !poly_slot_fits(index, NULL, slot, search->end))
-                continue;
-            poly_nearest_add(nearest, slot,
-                             poly_vector_distance(index->options.element, index->options.metric,
-                                                  search->query, poly_original_row(index, slot),
-                                                  index->options.dimensions));
-        }
+        count =
+            sift(index, context, search->end, nearest->limit, row ? first : POLY_NO_SLOT, count);
+        for (uint32_t i = 0; i < count; i++)
+            if (context->distances[i] <= nearest->limit)
+                poly_nearest_add(nearest, context->ids[i],
+                                 poly_vector_distance(index->options.element, index->options.metric,
+                                                      search->query,
+                                                      poly_original_row(index, context->ids[i]),
+                                                      index->options.dimensions));
         if (late(search, &blocks))
             return timed_out(err);
     }
