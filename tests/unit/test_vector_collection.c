@@ -515,7 +515,6 @@ static void a_busy_writer_swaps_itself(void **state)
 {
     struct model_shape shape = small;
     struct model m;
-    bool more;
 
     (void)state;
     shape.keys = 3000;
@@ -525,9 +524,9 @@ static void a_busy_writer_swaps_itself(void **state)
     put_all(&m, 0, 2000);
     model_publish(&m);
     assert_ok(model_put(&m, 1, &err));
-    for (int i = 0; i < 3; i++)
-        assert_ok(poly_collection_work(m.collection, 1, NULL, &more, &err));
-    assert_true(more && measure(&m).compacting);
+    work(&m); /* … as far as can be */
+    assert_true(measure(&m).compacting);
+    assert_ok(model_put(&m, 3, &err));
     assert_ok(model_remove(&m, 2999, &err));
     assert_agrees(&m, 5);
     model_publish(&m);

@@ -102,8 +102,9 @@ enum poly_status poly_collection_find(struct poly_collection *collection,
 /*
  * Does what there is to do in the background, until nothing is or *stop: links, compacts.
  * *more: there is more (it stops after a part of a second, so that the caller can look around).
- * threads: how many link at a time. An error leaves the collection as it was; a compaction that
- * failed is tried again after a minute.
+ * threads: how many link at a time. The end of a compaction may wait for the next publish, which
+ * takes some milliseconds longer then; there is more after it. An error leaves the collection as it
+ * was; a compaction that failed is tried again after a minute.
  */
 enum poly_status poly_collection_work(struct poly_collection *collection, unsigned threads,
                                       const atomic_bool *stop, bool *more, struct poly_error *err);

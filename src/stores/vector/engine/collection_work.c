@@ -268,21 +268,26 @@ void poly_collection_swap(struct poly_collection *c)
     pthread_mutex_unlock(&c->state);
 }
 
-/* Lets the new part serve, now or with the next publish, unless too much has come since. */
-static void offer(struct poly_collection *c)
+/* Lets the new part serve, now or with the next publish, unless too much has come since. true: the
+ * next publish it is, and there is nothing to do until then. */
+static bool offer(struct poly_collection *c)
 {
+    bool ready = false;
+
     pthread_mutex_lock(&c->gate);
     if (c->end - c->compaction.carried <= CARRY_LAST) {
-        c->compaction.ready = c->dirty;
+        ready = c->compaction.ready = c->dirty;
         if (!c->dirty)
             poly_collection_swap(c);
     }
     pthread_mutex_unlock(&c->gate);
+    return ready;
 }
 
-/* Half of the time is for the part that serves: what is put meanwhile would be scanned. */
+/* Half of the time is for the part that serves: what is put meanwhile would be scanned. *done: as
+ * far as can be. */
 static enum poly_status compact(struct poly_collection *c, unsigned threads,
-                                const struct linker *slice, struct poly_error *err)
+                                const struct linker *slice, bool *done, struct poly_error *err)
 {
     struct linker linker = *slice;
     enum poly_status status;
@@ -305,8 +310,7 @@ static enum poly_status compact(struct poly_collection *c, unsigned threads,
     }
     if (status != POLY_OK)
         drop(c);
-    else if (all)
-        offer(c);
+    *done = status == POLY_OK && all && offer(c);
     return status;
 }
 
@@ -350,13 +354,14 @@ enum poly_status poly_collection_work(struct poly_collection *c, unsigned thread
         status = begin(c, err);
     if (status != POLY_OK)
         return status;
-    if (c->next != NULL) {
-        status = compact(c, threads, &slice, err);
+    if (c->next != NULL) { /* afterwards publish() may have swapped: nothing is looked at here */
+        status = compact(c, threads, &slice, &all, err);
     } else {
         slice.index = c->part->index;
         status = link_slots(&slice, threads, &all, err);
+        all = all && !due(c);
     }
     if (status == POLY_OK)
-        *more = !all || c->next != NULL || c->retired != NULL || due(c);
+        *more = !all;
     return status;
 }
