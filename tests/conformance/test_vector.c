@@ -308,6 +308,7 @@ static void merges_domains(void **state)
     put_case(p->acme, "a", "[1, 0, 0, 0]");
     put_case(p->acme, "x", "[2, 1, 0, 0]");
     put_case(p->zeta, "z", "[1, 0, 0, 0]");
+    wait_for_index(p);
     gives(p->acme, query, "cases/a items/a items/b cases/x items/c items/d");
     query.limit = 2;
     query.offset = 1;

@@ -234,13 +234,15 @@ static inline struct poly_projection_status status_of(struct place *p, const cha
     return report.projections[0];
 }
 
-/* An index that is being made does not answer. */
+/* Until it has all that is in the log; one that is being made does not answer before. */
 static inline void wait_for_index(struct place *p)
 {
+    uint64_t head = fixture_head(&p->fixture);
+
     for (int i = 0; i < 2000; i++) {
         struct poly_projection_status now = status_of(p, "vector");
 
-        if (now.generation != 0 && now.building == 0 && now.lag_records == 0)
+        if (now.generation != 0 && now.building == 0 && now.applied >= head)
             return;
         usleep(10000);
     }
