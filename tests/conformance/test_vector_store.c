@@ -479,6 +479,40 @@ static void says_why_it_is_built_again(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* What the store cannot save is seen in the status, is tried again, and keeps nobody from
+ * searching. */
+static void says_what_it_cannot_save(void **state)
+{
+    struct place *p = *state;
+    struct poly_projection_status now = {.state = POLY_STATE_OK};
+    char *before, path[500];
+
+    if (p->server != NULL)
+        return;
+    fill(p, 20);
+    before = everything(p);
+    find_folder(p, path);
+    shell("mv $D/items $D/away && : > $D/items", path);
+    poly_control_hurry = true;
+    put_item(p->nobody, "k0001", "", "", 0, "[1,1,1,1]");
+    free(before);
+    before = everything(p);
+    for (int i = 0; i < 1000 && now.state != POLY_STATE_RETRYING; i++, usleep(10000))
+        now = status_of(p, "vector");
+    assert_int_equal(now.state, POLY_STATE_RETRYING);
+    assert_non_null(strstr(now.error.data, "domain 'items'"));
+    assert_true(now.error_time > 0);
+    same_as_before(p, before);
+    shell("rm $D/items && mv $D/away $D/items", path);
+    for (int i = 0; i < 2000 && now.state != POLY_STATE_OK; i++, usleep(10000))
+        now = status_of(p, "vector");
+    poly_control_hurry = false;
+    assert_int_equal(now.state, POLY_STATE_OK);
+    reopen(p);
+    same_as_before(p, before);
+    free(before);
+}
+
 /* --- generations --- */
 
 static void rebuilds_and_goes_back(void **state)
@@ -640,6 +674,7 @@ int main(void)
         EACH(survives_a_restart),
         EACH(needs_none_of_its_files),
         EACH(says_why_it_is_built_again),
+        EACH(says_what_it_cannot_save),
         EACH(rebuilds_and_goes_back),
         EACH(fills_what_was_there_before),
         EACH(is_built_anew_alone),

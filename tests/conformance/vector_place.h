@@ -150,9 +150,9 @@ static inline int teardown_place(void **state)
 }
 
 #define EACH(test)                                                                                 \
-    {#test " co-located", test, setup_colocated, teardown_place, NULL},                            \
+    {#test, test, setup_colocated, teardown_place, NULL},                            \
     {                                                                                              \
-#test " following", test, setup_follower, teardown_place, NULL                             \
+#test " (follower)", test, setup_follower, teardown_place, NULL                             \
     }
 
 /* Does the driver under test go another way there than the embedded one? Both declare how. */

@@ -38,7 +38,7 @@ struct poly_vector_generation {
     struct poly_vector_generation *next;
     uint64_t number;
     char *folder;
-    bool loaded;
+    atomic_bool loaded;         /* its collections are open */
     bool dropping;              /* dropped in a transaction that has not ended */
     unsigned users;             /* the list, and whoever works on it */
     bool destroy;               /* the last user removes its folder */

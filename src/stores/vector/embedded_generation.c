@@ -335,7 +335,7 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
     generation->applied = least;
     atomic_store(&generation->published, least);
     generation->noted = least;
-    generation->loaded = true;
+    atomic_store(&generation->loaded, true);
     return POLY_OK;
 }
 
@@ -360,7 +360,7 @@ enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
     }
     for (size_t i = 0; i < made->set_count && status == POLY_OK; i++)
         status = open_set(made, &made->sets[i], &damaged, err);
-    made->loaded = true;
+    atomic_store(&made->loaded, true);
     made->destroy = status != POLY_OK;
     if (status != POLY_OK) {
         generation_free(made);

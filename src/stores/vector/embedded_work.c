@@ -79,7 +79,8 @@ static unsigned threads(void)
 static void remember(struct poly_vectors *self, struct poly_vector_set *set,
                      const struct poly_error *err)
 {
-    set->again_at = err == NULL ? 0 : poly_clock_monotonic() + retry;
+    set->again_at =
+        err == NULL ? 0 : poly_clock_monotonic() + (poly_control_hurry ? retry / 50 : retry);
     pthread_mutex_lock(&self->lock);
     if (err != NULL) {
         snprintf(self->trouble, sizeof(self->trouble), "domain '%.60s': %.180s", set->domain->name,
