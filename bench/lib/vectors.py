@@ -253,7 +253,7 @@ def scans(found, name, data, scratch, rounds, goals):
 
 
 def vector(found, folder, rounds, seconds):
-    """100,000 vectors of 100 dimensions at recall@10 of 0.95: search, build, bytes, filters, exact"""
+    """100,000 vectors of 100 dimensions: searches at a recall of 0.95, build, bytes, filters, exact"""
     del seconds
     data = (glove(), 100, 100000)
     graphs(found, 'vector', data, folder, rounds,
