@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/json_walk.h"
 #include "base/limits.h"
 #include "base/random.h"
 
@@ -444,9 +445,59 @@ static void refuses_times(void **state)
     assert_int_equal(time, 7);
 }
 
+/* What stands at a path, as it stands there; NULL: nothing does. */
+static void stands(const char *json, const char *path, const char *wanted)
+{
+    struct poly_text value = {NULL, 0};
+
+    assert_true(poly_json_path_valid(path));
+    assert_int_equal(poly_json_path_find(poly_text(json), path, &value), wanted != NULL);
+    if (wanted == NULL)
+        return;
+    assert_int_equal(value.size, strlen(wanted));
+    assert_memory_equal(value.data, wanted, value.size);
+}
+
+/* S3-13 */
+static void paths(void **state)
+{
+    static const char *const wrong[] = {"",     "a",      "$a",    "$.",           "$.\"a", "$[",
+                                        "$[]",  "$[a]",   "$[-1]", "$[#]",         "$[#-]", "$.a.",
+                                        "$..a", "$.\"\"", "$[1",   "$[1234567890]"};
+    char longest[POLY_MAX_PATH + 2];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+        assert_false(poly_json_path_valid(wrong[i]));
+    memset(longest, 'a', sizeof(longest));
+    memcpy(longest, "$.", 2);
+    longest[POLY_MAX_PATH + 1] = '\0';
+    assert_false(poly_json_path_valid(longest));
+    longest[POLY_MAX_PATH] = '\0';
+    assert_true(poly_json_path_valid(longest));
+
+    stands(" {\"a\" : { \"b\":[1, {\"c\":\"x\"} , 2.5e1]}}", "$.a.b[1].c", "\"x\"");
+    stands("{\"a\":{\"b\":[1,2,3]}}", "$.a.b[#-1]", "3");
+    stands("{\"a\":{\"b\":[1,2,3]}}", "$.a.b[#-3]", "1");
+    stands("{\"a\":{\"b\":[1,2,3]}}", "$.a.b[#-4]", NULL);
+    stands("{\"a\":{\"b\":[1,2,3]}}", "$.a.b[3]", NULL);
+    stands("{\"a\":{\"b\":[ ]}}", "$.a.b[0]", NULL);
+    stands("{\"a\":1}", "$", "{\"a\":1}");
+    stands(" 12 ", "$", "12");
+    stands("12", "$.a", NULL);
+    stands("[1]", "$.a", NULL);
+    stands("{\"0\":1}", "$[0]", NULL);
+    stands("{\"a.b\":1,\"a\":{\"b\":2}}", "$.\"a.b\"", "1");
+    stands("{\"x\":1,\"\\u0061\\n\":2}", "$.a\n", "2");
+    stands("{\"a\\\"b\":1,\"c\":2}", "$.c", "2");
+    stands("{\"a\":1,\"a\":2}", "$.a", "1");
+    stands("{}", "$.a", NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(paths),
         cmocka_unit_test(prints_values),
         cmocka_unit_test(prints_strings),
         cmocka_unit_test(replaces_invalid_utf8),

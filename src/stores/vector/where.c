@@ -494,8 +494,7 @@ static enum poly_status read_condition(struct reader *r, unsigned depth,
 {
     if (poly_json_look(&r->c) != '{')
         return wrong(r, r->c.at, "no object", "a condition is one, like {\"status\": \"open\"}");
-    return depth > POLY_MAX_QUERY_DEPTH ? check_node(r, r->c.at, depth)
-                                        : read_names(r, false, depth, where);
+    return read_names(r, false, depth, where);
 }
 
 enum poly_status poly_where_read(struct poly_text json, struct poly_arena *arena,
