@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "stores/vector/engine/catalog_inside.h"
 #include "stores/vector/engine/section.h"
+#include "vector_data.h"
 
 static const char *const columns[] = {"status", "size", "any"};
 enum {
@@ -21,14 +22,13 @@ enum {
     PLACES = 1000
 };
 
-static struct poly_error err;
-static char folder[] = "/tmp/poly-catalog-XXXXXX";
-static char path[64], other[64];
+static char folder[64];
+static char path[96], other[96];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (!data_folder(folder, sizeof(folder)))
         return -1;
     snprintf(path, sizeof(path), "%s/catalog", folder);
     snprintf(other, sizeof(other), "%s/other", folder);

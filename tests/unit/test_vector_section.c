@@ -9,18 +9,18 @@
 
 #include "memory.h"
 #include "stores/vector/engine/section.h"
+#include "vector_data.h"
 
 enum { KIND = 7, BIG = 300 * 1000 };
 
-static struct poly_error err;
-static char folder[] = "/tmp/poly-section-XXXXXX";
-static char path[64];
+static char folder[64];
+static char path[96];
 static unsigned char big[BIG];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (!data_folder(folder, sizeof(folder)))
         return -1;
     snprintf(path, sizeof(path), "%s/file", folder);
     for (size_t i = 0; i < BIG; i++)
