@@ -103,6 +103,21 @@ static size_t file_size(const char *name)
     return (size_t)st.st_size;
 }
 
+static void copy_file(const char *from, const char *to, size_t size)
+{
+    const size_t whole = file_size(from);
+    char *bytes = malloc(whole);
+    int fd = open(from, O_RDONLY);
+
+    assert_non_null(bytes);
+    assert_int_equal(read(fd, bytes, whole), whole);
+    close(fd);
+    fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(write(fd, bytes, size), size);
+    close(fd);
+    free(bytes);
+}
+
 /* Loaded as it was saved; what came later is not there, and can come again. */
 static void comes_back(void **state)
 {
@@ -179,6 +194,41 @@ static void an_older_state(void **state)
         assert_true(data_recall(again, &options, &search) >= 0.2);
     }
     poly_index_free(again);
+    poly_index_free(index);
+}
+
+/* More originals than one checksum has: saved newer, older, newer again. */
+static void many_originals(void **state)
+{
+    enum { MANY = 3000 };
+    const struct poly_index_options wide = {.element = POLY_F32,
+                                            .metric = POLY_COSINE,
+                                            .dimensions = 200,
+                                            .m = 4,
+                                            .ef_construction = 10,
+                                            .graph_from = 100000,
+                                            .originals = originals};
+    static const uint32_t ends[] = {MANY, 600, 2900, 1, MANY};
+    struct poly_index *index = NULL, *again;
+    uint64_t random = 21;
+
+    (void)state;
+    assert_ok(poly_index_new(&wide, &index, &err));
+    data_fill(index, &wide, &random, MANY);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        assert_ok(poly_index_save(index, ends[i], path, &err));
+        again = NULL;
+        copy_file(originals, spare, (size_t)ends[i] * 800);
+
+        struct poly_index_options as = wide;
+
+        as.originals = spare;
+        assert_ok(poly_index_load(&as, path, &again, &err));
+        assert_int_equal(poly_index_end(again), ends[i]);
+        assert_memory_equal(poly_index_original(again, ends[i] - 1),
+                            poly_index_original(index, ends[i] - 1), 800);
+        poly_index_free(again);
+    }
     poly_index_free(index);
 }
 
@@ -264,21 +314,6 @@ static void one_bit_is_wrong(void **state)
         flip(name, at);
     }
     poly_index_free(load());
-}
-
-static void copy_file(const char *from, const char *to, size_t size)
-{
-    const size_t whole = file_size(from);
-    char *bytes = malloc(whole);
-    int fd = open(from, O_RDONLY);
-
-    assert_non_null(bytes);
-    assert_int_equal(read(fd, bytes, whole), whole);
-    close(fd);
-    fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_int_equal(write(fd, bytes, size), size);
-    close(fd);
-    free(bytes);
 }
 
 static void cut_short(void **state)
@@ -380,9 +415,13 @@ static void nonsense_is_harmless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_back),           cmocka_unit_test(an_older_state),
-        cmocka_unit_test(an_empty_one),         cmocka_unit_test(missing_or_of_another_shape),
-        cmocka_unit_test(one_bit_is_wrong),     cmocka_unit_test(cut_short),
+        cmocka_unit_test(comes_back),
+        cmocka_unit_test(an_older_state),
+        cmocka_unit_test(many_originals),
+        cmocka_unit_test(an_empty_one),
+        cmocka_unit_test(missing_or_of_another_shape),
+        cmocka_unit_test(one_bit_is_wrong),
+        cmocka_unit_test(cut_short),
         cmocka_unit_test(nonsense_is_harmless),
     };
 

@@ -137,16 +137,17 @@ void poly_index_measure(const struct poly_index *index, struct poly_index_number
 
 /*
  * Writes the state at end (of poly_index_end(), slots that have died later alive), all but the
- * originals, to a new file at path, and makes that and the originals durable. Appending, killing
- * and searching go on; linking waits. Sections begin on pages, so that they can be mapped; each
- * block has a checksum of its own (XXH3).
+ * originals, to a new file at path (section.h), and makes that and the originals durable.
+ * Appending, killing and searching go on; linking waits. Checksums of the originals are among it.
+ * POLY_INVALID: the originals are in memory; POLY_UNAVAILABLE: the system's reason.
  */
 enum poly_status poly_index_save(struct poly_index *index, uint32_t end, const char *path,
                                  struct poly_error *err);
 /*
- * As it was saved, mapped, copy on write; options as it was made. What the originals' file has
- * beyond is cut off. POLY_CORRUPT: any byte is not as it was written, or the shape is another.
- * Never trusts a length, slot or link of the file. POLY_NOT_FOUND: a file is not there.
+ * As it was saved; options as it was made. Reads all of it, the originals too, and leaves those
+ * where they are. What their file has beyond is cut off. POLY_CORRUPT: any byte is not as it was
+ * written, or the shape is another. Never trusts a length, slot or link of the file.
+ * POLY_NOT_FOUND: a file is not there; POLY_UNAVAILABLE: the system's reason.
  */
 enum poly_status poly_index_load(const struct poly_index_options *options, const char *path,
                                  struct poly_index **index, struct poly_error *err);

@@ -178,11 +178,32 @@ static enum poly_status write_dead(struct saving *saving, struct poly_error *err
     return status;
 }
 
-static uint64_t sum_block(const struct poly_index *index, size_t block, size_t bytes)
+/* Checksums of the originals' blocks from .. count, of so many bytes in all. Read with pread(): a
+ * disk that fails then is an error that can be said, where touching the map would be a signal. */
+static enum poly_status sum_blocks(const struct poly_index *index, size_t from, size_t count,
+                                   size_t bytes, uint64_t *sums, struct poly_error *err)
 {
-    const size_t from = block * BLOCK, size = bytes - from < BLOCK ? bytes - from : BLOCK;
+    uint8_t *buffer = malloc(BLOCK);
+    enum poly_status status = buffer == NULL ? poly_no_memory(err) : POLY_OK;
 
-    return XXH3_64bits(index->originals.base + from, size);
+    for (size_t i = from; i < count && status == POLY_OK; i++) {
+        const size_t size = bytes - i * BLOCK < BLOCK ? bytes - i * BLOCK : BLOCK;
+
+        for (size_t done = 0; done < size && status == POLY_OK;) {
+            const ssize_t n =
+                pread(index->fd, buffer + done, size - done, (off_t)(i * BLOCK + done));
+
+            if (n > 0)
+                done += (size_t)n;
+            else if (n == 0 || errno != EINTR)
+                status = poly_fail(err, POLY_UNAVAILABLE, "originals cannot be read: %s",
+                                   n == 0 ? "they end early" : strerror(errno));
+        }
+        if (status == POLY_OK)
+            sums[i] = XXH3_64bits(buffer, size);
+    }
+    free(buffer);
+    return status;
 }
 
 /* Makes the file of originals as long as the state, for its last slot may be one without. */
@@ -206,13 +227,17 @@ static enum poly_status write_sums(struct saving *saving, struct poly_error *err
     const size_t bytes = (size_t)saving->head.end * index->original_size;
     const size_t count = block_count(index, saving->head.end), full = bytes / BLOCK;
     uint64_t *sums = realloc(index->sums, count * sizeof(*sums) + 1);
+    enum poly_status status;
 
     if (sums == NULL)
         return poly_no_memory(err);
     index->sums = sums;
-    for (size_t i = index->sum_count; i < count; i++)
-        sums[i] = sum_block(index, i, bytes);
-    index->sum_count = full > index->sum_count ? full : index->sum_count;
+    /* an older state may end within a block that has been full */
+    status = sum_blocks(index, index->sum_count < full ? index->sum_count : full, count, bytes,
+                        sums, err);
+    if (status != POLY_OK)
+        return status;
+    index->sum_count = full;
     return write_section(saving, SUMS, sums, count * sizeof(*sums), err);
 }
 
@@ -437,12 +462,34 @@ static bool deaths_fit(const struct loading *loading)
     return dead == loading->head.dead;
 }
 
-/* Reads the blocks of originals, and cuts off what came after the save. */
-static enum poly_status read_originals(struct loading *loading, struct poly_error *err)
+/* Reads the blocks of originals: are they those that were saved? */
+static enum poly_status check_originals(const struct loading *loading, size_t bytes,
+                                        struct poly_error *err)
+{
+    struct poly_index *index = loading->index;
+    const size_t count = block_count(index, loading->head.end);
+    void *saved;
+    enum poly_status status =
+        find_section(loading, SUMS, count * sizeof(*index->sums), &saved, err);
+
+    if (status != POLY_OK)
+        return status;
+    index->sums = malloc(count * sizeof(*index->sums) + 1);
+    if (index->sums == NULL)
+        return poly_no_memory(err);
+    status = sum_blocks(index, 0, count, bytes, index->sums, err);
+    if (status == POLY_OK && count > 0 &&
+        memcmp(index->sums, saved, count * sizeof(*index->sums)) != 0)
+        status = corrupt(loading, "a checksum of its originals does not fit", err);
+    index->sum_count = bytes / BLOCK;
+    return status;
+}
+
+/* … and cuts off what came after the save. */
+static enum poly_status read_originals(const struct loading *loading, struct poly_error *err)
 {
     struct poly_index *index = loading->index;
     const size_t bytes = (size_t)loading->head.end * index->original_size;
-    const size_t count = block_count(index, loading->head.end);
     enum poly_status status;
     struct stat st;
 
@@ -450,19 +497,10 @@ static enum poly_status read_originals(struct loading *loading, struct poly_erro
         return poly_fail(err, POLY_UNAVAILABLE, "originals: %s", strerror(errno));
     if ((size_t)st.st_size < bytes)
         return corrupt(loading, "originals are missing", err);
-    index->sums = malloc(count * sizeof(*index->sums) + 1);
-    if (index->sums == NULL)
-        return poly_no_memory(err);
-    status = read_section(loading, SUMS, index->sums, count * sizeof(*index->sums), err);
-    if (status != POLY_OK)
-        return status;
-    for (size_t i = 0; i < count; i++)
-        if (sum_block(index, i, bytes) != index->sums[i])
-            return corrupt(loading, "a checksum of its originals does not fit", err);
-    index->sum_count = bytes / BLOCK;
-    if ((size_t)st.st_size > bytes && ftruncate(index->fd, (off_t)bytes) != 0)
-        return poly_fail(err, POLY_UNAVAILABLE, "originals cannot be cut: %s", strerror(errno));
-    return POLY_OK;
+    status = check_originals(loading, bytes, err);
+    if (status == POLY_OK && (size_t)st.st_size > bytes && ftruncate(index->fd, (off_t)bytes) != 0)
+        status = poly_fail(err, POLY_UNAVAILABLE, "originals cannot be cut: %s", strerror(errno));
+    return status;
 }
 
 static void take_over(const struct loading *loading)
