@@ -179,7 +179,7 @@ static bool print_equal(struct printer *p)
     return true;
 }
 
-/* A number sorts before no text: what is of another class does not compare. */
+/* A number sorts before no text: what is of another class is neither less nor greater. */
 static bool print_order(struct printer *p)
 {
     static const char *const operators[] = {
@@ -196,16 +196,17 @@ static bool print_order(struct printer *p)
     if (number)
         poly_buffer_printf(p->out,
                            "CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s)::numeric %s"
-                           " $%d::text::numeric END",
+                           " $%d::text::numeric WHEN %s IS NOT NULL THEN false END",
                            p->operand, p->operand, operators[p->filter->compare],
-                           p->in->params->count);
+                           p->in->params->count, p->operand);
     else
         poly_buffer_printf(p->out,
                            "CASE WHEN jsonb_typeof(%s) = '%s' THEN (%s #>> '%s') COLLATE"
-                           " \"C\" %s (($%d::text::jsonb) #>> '%s') END",
+                           " \"C\" %s (($%d::text::jsonb) #>> '%s')"
+                           " WHEN %s IS NOT NULL THEN false END",
                            p->operand, bytes ? "object" : "string", p->operand,
                            bytes ? "{$bytes}" : "{}", operators[p->filter->compare],
-                           p->in->params->count, bytes ? "{$bytes}" : "{}");
+                           p->in->params->count, bytes ? "{$bytes}" : "{}", p->operand);
     return true;
 }
 

@@ -253,6 +253,14 @@ static void filters_first(void **state)
              TOGETHER(POLY_WHERE_NOT, TOGETHER(POLY_WHERE_OR, COMPARE("rank", POLY_LE, poly_int(2)),
                                                COMPARE("title", POLY_EQ, poly_str("plum")))),
              "items/c items/d");
+    /* what is null is neither so nor not so; what is of another kind is neither less nor greater */
+    filtered(p, TOGETHER(POLY_WHERE_NOT, COMPARE("state", POLY_EQ, poly_str("done"))),
+             "items/a items/b");
+    filtered(p, TOGETHER(POLY_WHERE_NOT, COMPARE("rank", POLY_GT, poly_int(1))), "items/a");
+    filtered(p, TOGETHER(POLY_WHERE_NOT, COMPARE("rank", POLY_LT, poly_str("x"))),
+             "items/a items/b items/c items/d");
+    filtered(p, TOGETHER(POLY_WHERE_NOT, COMPARE("state", POLY_PREFIX, poly_str("do"))),
+             "items/a items/b");
     query.where = COMPARE("state", POLY_EQ, poly_str("done"));
     query.limit = 1;
     gives(p->nobody, query, "items/c");

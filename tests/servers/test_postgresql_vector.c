@@ -357,8 +357,8 @@ static void filters_apply_before_the_nearest(void **state)
     finds(p, &r, "a");
     r.where = &either;
     finds(p, &r, "a b c");
-    r.where = &not_a;
-    finds(p, &r, "b d");
+    r.where = &not_a; /* null is neither */
+    finds(p, &r, "b");
     r.where = &b_or_c;
     finds(p, &r, "a b d");
     r.where = &d;

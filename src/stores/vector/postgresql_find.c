@@ -133,12 +133,8 @@ static enum poly_status print_where(struct print *p, const struct poly_where *wh
     const char *between = where->kind == POLY_WHERE_OR ? " OR " : " AND ";
     enum poly_status status = POLY_OK;
 
-    if (where->kind == POLY_WHERE_COMPARE) {
-        poly_buffer_text(p->out, "coalesce(");
-        status = poly_follower_filter_print(&filtering, where->compare, p->out, p->f->err);
-        poly_buffer_text(p->out, ", false)");
-        return status;
-    }
+    if (where->kind == POLY_WHERE_COMPARE)
+        return poly_follower_filter_print(&filtering, where->compare, p->out, p->f->err);
     if (where->part_count == 0) { /* all of none hold, one of none does not */
         poly_buffer_text(p->out, where->kind == POLY_WHERE_OR ? "false" : "true");
         return POLY_OK;
