@@ -61,6 +61,9 @@
 #define POLY_MAX_IMAGE (1000UL * 1000 * 1000) /* bytes of a row as JSON: SQLite's own limit */
 #define POLY_LARGE_VALUE 4096                /* bytes: larger row images are kept once */
 
+/* servers that we call */
+#define POLY_MAX_SECRET 4096                 /* bytes of a password or key */
+
 /* the daemon */
 #define POLY_MAX_HTTP_HEADER 16384           /* bytes of request line and headers together */
 #define POLY_MAX_HTTP_POOL (24 * 1024)       /* bytes of one connection's own memory */

@@ -6,16 +6,14 @@
  * What libpq says about a wrong connection text may quote the password in it;
  * it is never passed on.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/postgres_inside.h"
+#include "base/secret.h"
 
 enum { KEYWORDS = 96, LISTED = 64 }; /* libpq 15 knows 44 keywords */
 
@@ -178,49 +176,17 @@ void poly_pg_target_found(const struct poly_pg_target *target, unsigned index)
 
 /* --- the password --- */
 
-static enum poly_status read_password(const char *path, char *password, size_t size,
-                                      struct poly_error *err)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t count = file < 0 ? -1 : read(file, password, size - 1);
-    int code = errno;
-
-    if (file >= 0)
-        close(file);
-    if (count < 0)
-        return poly_fail(err, POLY_UNAVAILABLE, "cannot read the password file '%s': %s", path,
-                         strerror(code));
-    password[count] = '\0';
-    password[strcspn(password, "\r\n")] = '\0';
-    if (*password == '\0')
-        return poly_fail(err, POLY_INVALID, "the password file '%s' is empty", path);
-    return POLY_OK;
-}
-
 /* NULL: none of ours, libpq looks where it always does. */
 static enum poly_status find_password(const struct poly_pg_target *target, struct poly_arena *arena,
                                       char **password, struct poly_error *err)
 {
-    char *text;
+    const struct poly_secret secret = {target->password_env, target->password_file, "password",
+                                       "PostgreSQL"};
 
     *password = NULL;
-    if (target->password_file != NULL) {
-        text = poly_arena_alloc(arena, 1024);
-        if (text == NULL)
-            return poly_no_memory(err);
-        *password = text;
-        return read_password(target->password_file, text, 1024, err);
-    }
-    if (target->password_env == NULL)
+    if (secret.env == NULL && secret.file == NULL)
         return POLY_OK;
-    text = getenv(target->password_env);
-    if (text == NULL || *text == '\0')
-        return poly_fail(err, POLY_INVALID,
-                         "the environment variable '%s', which should hold the password for "
-                         "PostgreSQL, is not set",
-                         target->password_env);
-    *password = poly_arena_copy(arena, text, strlen(text));
-    return *password == NULL ? poly_no_memory(err) : POLY_OK;
+    return poly_secret_read(&secret, arena, password, err);
 }
 
 /* --- what a connection is made with --- */
