@@ -62,6 +62,9 @@
 #define POLY_LARGE_VALUE 4096                /* bytes: larger row images are kept once */
 
 /* servers that we call */
+#define POLY_MAX_HTTP_CALLS 8                /* requests of one client under way at a time */
+#define POLY_MAX_HTTP_HEADERS 65536          /* bytes of the headers of an answer */
+#define POLY_MAX_HTTP_ERROR 65536            /* bytes that are read of an error's body */
 #define POLY_MAX_SECRET 4096                 /* bytes of a password or key */
 
 /* the daemon */

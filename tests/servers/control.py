@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 
+import embedder
 import proxy
 from harness import Unavailable
 
@@ -63,8 +64,11 @@ class Control:
             words = rest.split()
             if not words:
                 raise ValueError('NAME COMMAND [ARGUMENT…]')
-            value = proxy.command(thing, words) if isinstance(thing, proxy.Proxy) \
-                else on_server(thing, words, rest)
+            if isinstance(thing, embedder.Embedder):
+                value = thing.command(words)
+            else:
+                value = proxy.command(thing, words) if isinstance(thing, proxy.Proxy) \
+                    else on_server(thing, words, rest)
             return ('ok ' + value).rstrip()
         except Unavailable as reason:
             return 'skipped %s (%s)' % (reason.name, reason.reason)

@@ -105,6 +105,14 @@ def wheel(name, requirement):
     return once(name, requirement, make)
 
 
+def unpack_npm(package, path):
+    """The files of a package of npm into a folder; nothing of it is run."""
+    run(['npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', path, package])
+    for packed in os.listdir(path):
+        run(['tar', 'xzf', packed, '--strip-components=1', '--no-same-owner'], cwd=path)
+        os.remove(os.path.join(path, packed))
+
+
 def mirror():
     """The Debian mirror that this machine uses."""
     text = ''
