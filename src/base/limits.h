@@ -66,6 +66,7 @@
 #define POLY_MAX_HTTP_HEADERS 65536          /* bytes of the headers of an answer */
 #define POLY_MAX_HTTP_ERROR 65536            /* bytes that are read of an error's body */
 #define POLY_MAX_SECRET 4096                 /* bytes of a password or key */
+#define POLY_MAX_EMBEDDING_ANSWER (64 * 1024 * 1024) /* bytes of an embedder's answer */
 
 /* the daemon */
 #define POLY_MAX_HTTP_HEADER 16384           /* bytes of request line and headers together */
