@@ -369,8 +369,11 @@ bool poly_http_answer_header(const struct poly_http_answer *answer, const char *
                              struct poly_text *value)
 {
     size_t length = strlen(name);
-    const char *at = answer->headers.data, *end = at + answer->headers.size, *stop;
+    const char *at = answer->headers.data, *end, *stop;
 
+    if (answer->headers.size == 0)
+        return false;
+    end = at + answer->headers.size;
     for (; at < end; at = stop + 1) {
         stop = memchr(at, '\n', (size_t)(end - at));
         stop = stop == NULL ? end : stop;
