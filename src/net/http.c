@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
-enum { CONNECT_MS = 2000, HOPS = 3, ORIGIN = 300, WAIT_MS = 60000, IDLE_CONNECTIONS = 2 };
+enum { CONNECT_MS = 2000, HOPS = 3, ORIGIN = 300, WAIT_MS = 3600000, IDLE_CONNECTIONS = 2 };
 
 static const int64_t second = 1000000;
 static const int64_t longest_retry = INT64_C(86400) * 1000000;

@@ -367,18 +367,24 @@ static enum poly_status ask(struct call *call, const struct poly_embeddings *roo
 static enum poly_status embed_batch(struct call *call, const struct poly_text *texts,
                                     const struct poly_embeddings *room, struct poly_error *err)
 {
-    enum poly_status status = print_body(call, texts, room->count, err);
+    struct poly_error now = {.position = -1}, cause = now;
+    enum poly_status status = print_body(call, texts, room->count, &cause);
     bool again = status == POLY_OK;
 
     call->refused = false;
     for (int attempt = 0; again; attempt++) {
-        status = keep_pace(call, room->count, err);
+        status = keep_pace(call, room->count, &now);
         if (status == POLY_OK)
-            status = ask(call, room, err);
+            status = ask(call, room, &now);
+        if (status != POLY_TIMEOUT || attempt == 0) /* else the one before says more */
+            cause = now;
         again = (status == POLY_UNAVAILABLE || status == POLY_TIMEOUT) && wait_again(call, attempt);
     }
-    return status == POLY_OK ? POLY_OK
-                             : poly_fail_in(err, status, "embedder '%s'", call->embedder->url);
+    if (status == POLY_OK)
+        return POLY_OK;
+    if (err != NULL)
+        *err = cause;
+    return poly_fail_in(err, cause.status, "embedder '%s'", call->embedder->url);
 }
 
 /* How many of the texts go together. */
