@@ -350,8 +350,10 @@ struct caller {
 static void *call_once(void *arg)
 {
     struct caller *caller = arg;
-    struct poly_http_request request = {
-        .method = "POST", .url = caller->url, .body = poly_text(caller->body), .deadline = in(3600)};
+    struct poly_http_request request = {.method = "POST",
+                                        .url = caller->url,
+                                        .body = poly_text(caller->body),
+                                        .deadline = in(3600)};
     struct poly_http_answer own;
 
     poly_http_answer_init(&own, 1 << 20);
