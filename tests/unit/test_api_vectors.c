@@ -86,6 +86,10 @@ static void wrong_bodies_are_refused_by_name(void **state)
     refuse("{\"domain\":\"d\",\"vector_base64\":\"AACA\"}",
            "little-endian 32-bit floats in base64");
     refuse("{\"domain\":\"d\",\"vector_base64\":\"AAC*Pw==\"}", "little-endian");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"AACAPw=\"}", "little-endian");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"AAC=Pw==\"}", "little-endian");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"AACAP=A=\"}", "little-endian");
+    refuse("{\"domain\":\"d\",\"vector_base64\":\"====\"}", "little-endian");
     refuse("{\"domain\":\"d\",\"like\":\"k\",\"limit\":0}", "'limit' is 0; 1 to 1000");
     refuse("{\"domain\":\"d\",\"like\":\"k\",\"ef\":10001}", "1 to 10000");
     refuse("{\"domain\":\"d\",\"like\":\"k\",\"threshold\":\"0.7\"}", "must be a number");
