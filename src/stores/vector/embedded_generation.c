@@ -315,7 +315,6 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
     char path[PATH];
     enum poly_status status = POLY_OK;
 
-    (void)self;
     if (generation->loaded)
         return POLY_OK;
     for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++) {
@@ -336,6 +335,7 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
     atomic_store(&generation->published, least);
     generation->noted = least;
     atomic_store(&generation->loaded, true);
+    poly_vectors_stir(self); /* there may be much that was saved before it was linked */
     return POLY_OK;
 }
 
