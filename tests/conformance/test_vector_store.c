@@ -3,6 +3,10 @@
  * is, and what is left after a restart, a loss, a rebuild (S0-05, S0-49, S3-05, S3-15, S3-83,
  * S3-88).
  */
+#include "test.h"
+
+#include "core/inside.h"
+
 #include "vector_place.h"
 
 #include <dirent.h>
@@ -513,6 +517,26 @@ static void says_what_it_cannot_save(void **state)
     free(before);
 }
 
+/* Retention leaves what is not on disk yet. */
+static void the_log_is_kept_until_it_is_saved(void **state)
+{
+    struct place *p = *state;
+    uint64_t head;
+
+    if (p->server != NULL)
+        return;
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    gives(p->nobody, query_of(items, east), "items/a");
+    head = fixture_head(&p->fixture);
+    assert_true(poly_projections_floor(p->fixture.instance) < head);
+    poly_control_hurry = true;
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    for (int i = 0; i < 2000 && poly_projections_floor(p->fixture.instance) < head; i++)
+        usleep(10000);
+    poly_control_hurry = false;
+    assert_true(poly_projections_floor(p->fixture.instance) >= head);
+}
+
 /* --- generations --- */
 
 static void rebuilds_and_goes_back(void **state)
@@ -675,6 +699,7 @@ int main(void)
         EACH(needs_none_of_its_files),
         EACH(says_why_it_is_built_again),
         EACH(says_what_it_cannot_save),
+        EACH(the_log_is_kept_until_it_is_saved),
         EACH(rebuilds_and_goes_back),
         EACH(fills_what_was_there_before),
         EACH(is_built_anew_alone),
