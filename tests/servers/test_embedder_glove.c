@@ -54,7 +54,8 @@ static void texts_of_like_meaning_are_near(void **state)
      */
     assert_memory_equal(vectors[0], vectors[1], 2 * sizeof(vectors[0][0]));
     for (int i = 0; i < TEXTS * DIMENSIONS; i++)
-        assert_float_equal(vectors[0][0][i], vectors[1][0][i], 1e-6);
+        assert_float_equal(vectors[0][i / DIMENSIONS][i % DIMENSIONS],
+                           vectors[1][i / DIMENSIONS][i % DIMENSIONS], 1e-6);
     assert_true(cosine(vectors[0][2], vectors[0][3]) > 0.5F);
     assert_true(cosine(vectors[0][2], vectors[0][3]) > cosine(vectors[0][2], vectors[0][4]) + 0.2F);
 }
