@@ -17,7 +17,8 @@
 
 enum { APPLY_MEMORY = 512 * 1024 * 1024 };
 
-_Static_assert(POLY_MAX_VECTOR_LENGTH <= POLY_VECTOR_LENGTH_MAX, "the engine takes what we do");
+_Static_assert((int64_t)POLY_MAX_VECTOR_LENGTH <= (int64_t)POLY_VECTOR_LENGTH_MAX,
+               "the engine takes what we do");
 
 atomic_bool poly_control_settle = true;
 
