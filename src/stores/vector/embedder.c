@@ -28,7 +28,6 @@
 #include "stores/vector/embedder_answer.h"
 
 enum {
-    DIMENSIONS_MAX = 16000,
     TEXTS = 64,
     TEXTS_MAX = 2048,
     REQUEST_MS = 30000,
@@ -73,9 +72,9 @@ static enum poly_status check(const struct poly_embedder_options *options, struc
         return poly_fail(err, POLY_INVALID,
                          "the embedder's url may have no query: it is what comes before "
                          "/embeddings");
-    if (options->dimensions < 1 || options->dimensions > DIMENSIONS_MAX)
+    if (options->dimensions < 1 || options->dimensions > POLY_MAX_DIMENSIONS)
         return poly_fail(err, POLY_INVALID, "the embedder's dimensions are %d, not 1 to %d",
-                         options->dimensions, DIMENSIONS_MAX);
+                         options->dimensions, POLY_MAX_DIMENSIONS);
     if (options->batch_texts < 0 || options->batch_texts > TEXTS_MAX)
         return poly_fail(err, POLY_INVALID, "the embedder's batch_texts are %d, not 1 to %d",
                          options->batch_texts, TEXTS_MAX);
