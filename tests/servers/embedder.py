@@ -11,7 +11,7 @@ Orders (control.py):
   fault KIND TIMES [VALUE…]  the next requests for vectors get it, in the order of the orders
   clear                      no more faults, all counts from 0
   refuse WORD                400 for requests with a text that holds the word, until `clear`
-  requests | connections     how many came
+  requests | connections     how many came; a connection comes with its first request
   batches                    texts of each request for vectors, as 3,3,1
   gap                        milliseconds between the last two requests
   header NAME | body         of the last request
@@ -101,9 +101,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     disable_nagle_algorithm = True
 
-    def setup(self):
-        super().setup()
-        self.server.embedder.count('connections')
+    counted = False
 
     def log_message(self, *_):
         pass
@@ -119,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def any_method(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
-        self.server.embedder.saw(self.headers, body)
+        self.server.embedder.saw(self.headers, body, new=not self.counted)
+        self.counted = True
         address = urllib.parse.urlsplit(self.path)
         asked = dict(urllib.parse.parse_qsl(address.query))
         try:
@@ -270,13 +269,10 @@ class Embedder:
             self.counts = {'requests': 0, 'connections': 0}
             self.headers, self.body = {}, b''
 
-    def count(self, what):
-        with self.lock:
-            self.counts[what] += 1
-
-    def saw(self, headers, body):
+    def saw(self, headers, body, new):
         with self.lock:
             self.counts['requests'] += 1
+            self.counts['connections'] += new
             self.times.append(time.monotonic())
             self.headers, self.body = headers, body
 
