@@ -155,6 +155,7 @@ static bool fill_set(struct poly_vector_set *set, const struct poly_domain *doma
 {
     set->domain = domain;
     set->vector = vector;
+    set->saved_at = poly_clock_monotonic();
     set->names = calloc(vector->filter_count + 1, sizeof(*set->names));
     if (set->names == NULL)
         return false;
