@@ -365,7 +365,6 @@ static void answers_many_at_once(void **state)
         query_of(items, east), query_of(items, north), {.domains = items, .like = "c"}};
     struct poly_matches matches[3] = {{.count = 77}};
 
-    (void)differs(p, "batch");
     put_five(p->nobody);
     queries[0].limit = queries[1].limit = 1;
     assert_ok(poly_vector_search_all(p->nobody, queries, 3, matches, &err));

@@ -423,7 +423,6 @@ static enum poly_status stats(const struct poly_projected *projected,
 static const struct poly_capability capabilities[] = {
     {"co-located", true, "seen with the commit; or it follows the log on a thread of its own"},
     {"large-dimensions", true, "as any others"},
-    {"batch", true, "all of its searches see one state"},
     {"visited", true, "how many distances were computed"},
     {NULL, false, NULL},
 };

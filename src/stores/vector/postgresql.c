@@ -235,7 +235,6 @@ static const struct poly_capability capabilities[] = {
     {"large-dimensions", true,
      "an index for at most 2,000 dimensions of `f32` and `int8`, 4,000 of `f16`; beyond, searches "
      "are exact scans"},
-    {"batch", true, "all of its searches see one state"},
     {"visited", false, "the server does not say how many distances it computes"},
     {NULL, false, NULL},
 };
