@@ -652,8 +652,6 @@ static void one_state_for_each_answer(void **state)
     struct crowd crowd = {.place = p};
     pthread_t threads[3];
 
-    if (!fixture_supports(&p->fixture, "batch"))
-        return;
     for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_on, &crowd), 0);
     for (int i = 0; i < 150 || atomic_load(&crowd.answers) < 100; i++) {
