@@ -6,18 +6,19 @@
 
 #include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What makes it as fast as it can be without losing anything; one process builds, as with all. */
-static const char *const SETUP =
+static const char SETUP[] =
     "CREATE EXTENSION IF NOT EXISTS vector; SET synchronous_commit = off;"
     "SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0;"
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;"
     "DROP TABLE IF EXISTS v; CREATE TABLE v(id int4, e vector(%u))";
-static const char *const INDEX = "CREATE INDEX ON v USING hnsw (e vector_ip_ops)"
-                                 " WITH (m = %d, ef_construction = %d)";
+static const char INDEX[] = "CREATE INDEX ON v USING hnsw (e vector_ip_ops)"
+                            " WITH (m = %d, ef_construction = %d)";
 static const char *const NEAREST = "SELECT id FROM v ORDER BY e <#> $1::vector LIMIT 10";
 
 static PGconn *connection;
@@ -33,11 +34,16 @@ static PGresult *must(PGresult *result, ExecStatusType wanted)
     return result;
 }
 
-static void run(const char *format, unsigned one, unsigned two)
+static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void run(const char *format, ...)
 {
     char text[1024];
+    va_list values;
 
-    snprintf(text, sizeof(text), format, one, two);
+    va_start(values, format);
+    vsnprintf(text, sizeof(text), format, values);
+    va_end(values);
     PQclear(must(PQexec(connection, text), PGRES_COMMAND_OK));
 }
 
@@ -102,10 +108,10 @@ static void build(const struct vector_set *set)
     vectors = set;
     connection = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_ADMIN_URL"));
     PQsetNoticeProcessor(connection, quiet, NULL);
-    run(SETUP, set->dimensions, 0);
+    run(SETUP, set->dimensions);
     copy();
     run(INDEX, VECTOR_M, VECTOR_EF_CONSTRUCTION);
-    run("VACUUM ANALYZE v", 0, 0);
+    run("VACUUM ANALYZE v");
     PQclear(must(PQprepare(connection, "nearest", NEAREST, 0, NULL), PGRES_COMMAND_OK));
 }
 
@@ -129,7 +135,7 @@ static uint64_t search(const float *query, uint32_t ef, uint32_t permille, uint3
 
     (void)permille;
     if (ef != width)
-        run("SET hnsw.ef_search = %u", ef, 0);
+        run("SET hnsw.ef_search = %u", ef);
     width = ef;
     result = must(PQexecPrepared(connection, "nearest", 1, values, lengths, formats, 1),
                   PGRES_TUPLES_OK);

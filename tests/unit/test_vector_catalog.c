@@ -83,7 +83,7 @@ static uint32_t count_fitting(const struct poly_slots *slots, uint32_t end)
     if (slots->bits == NULL && slots->list == NULL)
         return slots->count;
     for (uint32_t i = 0; slots->bits != NULL && i < slots->bit_count && i < end; i++)
-        count += slots->bits[i / 64] >> (i % 64) & 1;
+        count += (uint32_t)(slots->bits[i / 64] >> (i % 64) & 1);
     for (uint32_t i = 0; slots->list != NULL && i < slots->count; i++)
         count += slots->list[i] < end && (i == 0 || slots->list[i] > slots->list[i - 1]);
     return count;
