@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "core/config.h"
 #include "core/server.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
     TEXTS_MAX = 1024 * 1024,
     APPLY_US = 60000000, /* for one batch, or a table that is made */
     READ_US = 10000000,  /* for one number */
+    COUNT_US = 1000000,  /* for one that the status shows */
 };
 
 /* --- open and close --- */
@@ -90,6 +92,8 @@ enum poly_status poly_follower_open(struct poly_follower *self,
     self->kind = kind;
     self->store.driver = kind->driver;
     self->config = how->config;
+    self->time_as_number =
+        strcmp(poly_config_store(how->config, "relational")->driver, "embedded") == 0;
     memcpy(self->instance, how->id, sizeof(self->instance));
     name_store(self);
     pthread_mutex_init(&self->applying, NULL);
@@ -236,25 +240,49 @@ enum poly_status poly_follower_number(struct poly_pg *pg, const char *sql, uint6
     return POLY_OK;
 }
 
-enum poly_status poly_follower_numbers(struct poly_pg *pg, const char *sql, uint64_t after,
-                                       uint64_t *list, size_t max, size_t *count,
-                                       struct poly_error *err)
+enum poly_status poly_follower_count(struct poly_store *store, struct poly_db *db,
+                                     uint64_t generation, uint64_t *count, struct poly_error *err)
 {
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
+    struct poly_follower *self = poly_follower_of(store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status =
+        poly_follower_read(self, generation, poly_clock_monotonic() + COUNT_US, &pg, &g, err);
 
+    (void)db;
+    if (status != POLY_OK)
+        return status;
+    status = poly_follower_number(pg, g->count, count, err);
+    poly_pg_pool_give(self->pool, pg);
+    return status;
+}
+
+enum poly_status poly_follower_positions(struct poly_store *store, uint64_t generation,
+                                         uint64_t after, uint64_t *list, size_t max, size_t *count,
+                                         struct poly_error *err)
+{
+    struct poly_follower *self = poly_follower_of(store);
+    const struct poly_follower_generation *g;
+    struct poly_pg_params params;
+    struct poly_pg *pg;
+    PGresult *rows;
+    enum poly_status status =
+        poly_follower_read(self, generation, poly_clock_monotonic() + APPLY_US, &pg, &g, err);
+
+    if (status != POLY_OK)
+        return status;
     poly_pg_params(&params);
     poly_pg_add_int(&params, (int64_t)after);
     poly_pg_add_int(&params, (int64_t)max);
-    status = poly_pg_run(pg, sql, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    *count = (size_t)PQntuples(rows) < max ? (size_t)PQntuples(rows) : max;
-    for (size_t i = 0; i < *count; i++)
-        list[i] = (uint64_t)poly_pg_int(rows, (int)i, 0);
-    PQclear(rows);
-    return POLY_OK;
+    status = poly_pg_run(pg, g->positions, &params, &rows, err);
+    if (status == POLY_OK) {
+        *count = (size_t)PQntuples(rows) < max ? (size_t)PQntuples(rows) : max;
+        for (size_t i = 0; i < *count; i++)
+            list[i] = (uint64_t)poly_pg_int(rows, (int)i, 0);
+        PQclear(rows);
+    }
+    poly_pg_pool_give(self->pool, pg);
+    return status;
 }
 
 enum poly_status poly_follower_applied(struct poly_store *store, struct poly_db *db,

@@ -22,6 +22,15 @@ struct poly_follower_forms {
     const char *texts[POLY_FOLLOWER_FORMS];
 };
 
+/* Where entries come from: a domain in one generation, as it was when that was made. What a driver
+ * knows of it begins with this. */
+struct poly_follower_source {
+    int64_t number;     /* in the generation */
+    const char *name;   /* of the domain */
+    const char *source; /* record.domain: its name, or the category of its streams */
+    bool stream, tenants;
+};
+
 /* What a driver knows of one generation begins with this. */
 struct poly_follower_generation {
     struct poly_follower_generation *next;
@@ -29,6 +38,9 @@ struct poly_follower_generation {
     bool dropped; /* kept until close: connections hold statements by their text's address */
     struct poly_arena *arena;          /* has the generation itself, too */
     struct poly_follower_forms *forms; /* under the store's lock */
+    struct poly_follower_source **sources;
+    size_t source_count;
+    const char *count, *positions; /* SQL */
 };
 
 /* Templates: '@' stands for the generation's number, '#' for the schema. */
@@ -40,14 +52,23 @@ struct poly_follower_kind {
     const char *session; /* SET …, on each connection of the pool; NULL: nothing */
     const char *tables;  /* CREATE … IF NOT EXISTS; #.domain(generation …) among them */
     const char *const
-        *parts;       /* "documents": #.documents_@ is made with each generation; NULL ends */
-    const char *make; /* template: a generation's tables and indexes */
-    size_t size;      /* of the driver's own struct of a generation */
+        *parts;            /* "documents": #.documents_@ is made with each generation; NULL ends */
+    const char *make;      /* template: a generation's tables and indexes */
+    size_t size;           /* of the driver's own struct of a generation */
+    size_t source_size;    /* of a source */
+    const char *sources;   /* $1's: number, name, source, stream, tenants; then the driver's own */
+    const char *count;     /* template: how many entries */
+    const char *positions; /* template: beyond $1, at most $2, in order */
 
     /* Writes down in #.domain what a new generation holds, by the configuration of today. */
     enum poly_status (*describe)(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
                                  struct poly_error *err);
-    /* … and reads it; what it needs is taken from the generation's arena. */
+    /* … and reads the driver's own of one row; memory is the generation's arena. */
+    enum poly_status (*load_source)(struct poly_follower *self,
+                                    struct poly_follower_generation *generation,
+                                    struct poly_follower_source *source, const PGresult *rows,
+                                    int row, struct poly_error *err);
+    /* What else there is to know, when all sources are read. */
     enum poly_status (*load)(struct poly_follower *self, struct poly_pg *pg,
                              struct poly_follower_generation *generation, struct poly_error *err);
     /* The effect of a batch on a generation, with poly_follower_begin() and _finish(). */
@@ -82,6 +103,7 @@ struct poly_follower {
     struct poly_pg_target *target;
     struct poly_pg_pool *pool;
     uint8_t instance[16];
+    bool time_as_number;      /* times of a table: how its owner's rows have them */
     struct poly_arena *texts; /* of sql */
     const char *sql[POLY_FOLLOWER_SQL_COUNT];
 
@@ -123,6 +145,11 @@ enum poly_status poly_follower_applied(struct poly_store *store, struct poly_db 
 enum poly_status poly_follower_apply(struct poly_store *store, struct poly_db *db,
                                      uint64_t generation, struct poly_batch *batch,
                                      struct poly_error *err);
+enum poly_status poly_follower_count(struct poly_store *store, struct poly_db *db,
+                                     uint64_t generation, uint64_t *count, struct poly_error *err);
+enum poly_status poly_follower_positions(struct poly_store *store, uint64_t generation,
+                                         uint64_t after, uint64_t *list, size_t max, size_t *count,
+                                         struct poly_error *err);
 void poly_follower_pool(struct poly_store *store, struct poly_pool_status *status);
 
 /* A connection, and a generation on it, for a read that has until deadline (monotonic). Give the
@@ -135,10 +162,6 @@ enum poly_status poly_follower_read(struct poly_follower *self, uint64_t number,
 /* The first column of a statement's first row; 0: no row. */
 enum poly_status poly_follower_number(struct poly_pg *pg, const char *sql, uint64_t *number,
                                       struct poly_error *err);
-/* Numbers beyond after, at most max, of a statement with these two parameters. */
-enum poly_status poly_follower_numbers(struct poly_pg *pg, const char *sql, uint64_t after,
-                                       uint64_t *list, size_t max, size_t *count,
-                                       struct poly_error *err);
 
 /* --- postgresql_generation.c --- */
 
@@ -170,6 +193,22 @@ enum poly_status poly_follower_names(struct poly_arena *arena, struct poly_text 
                                      struct poly_error *err);
 
 /* --- postgresql_apply.c --- */
+
+/* What a batch does to an entry in the end. */
+struct poly_follower_change {
+    const struct poly_follower_source *source;
+    const struct poly_record *record;
+    struct poly_text tenant, key; /* tenant: empty where the source has none */
+    size_t sequence;              /* in the batch */
+};
+
+/* The last change of each entry beyond applied, in self->arena; in the order of the keys, so that
+ * rows are always locked in the same. POLY_INVALID, and batch->failed: a record that is no JSON. */
+enum poly_status poly_follower_changes(struct poly_follower *self,
+                                       const struct poly_follower_generation *generation,
+                                       struct poly_batch *batch, uint64_t applied,
+                                       struct poly_follower_change **changes, size_t *count,
+                                       struct poly_error *err);
 
 /*
  * BEGIN, holding the fence and the position, in one round trip. *applied: beyond which the batch is

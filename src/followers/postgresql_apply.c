@@ -3,6 +3,10 @@
  * so that nobody becomes the one who applies in the middle, and the
  * generation's position; and ends by moving that.
  */
+#include <stdlib.h>
+#include <string.h>
+
+#include "followers/document.h"
 #include "followers/postgresql.h"
 
 static enum poly_status check_held(struct poly_follower *self, uint64_t number,
@@ -69,4 +73,85 @@ enum poly_status poly_follower_finish(struct poly_follower *self, struct poly_pg
         PQclear(result);
     }
     return status;
+}
+
+/* --- what a batch changes --- */
+
+static enum poly_status add_changes(struct poly_follower *self,
+                                    const struct poly_follower_generation *generation,
+                                    struct poly_batch *batch, const struct poly_record *record,
+                                    struct poly_follower_change *changes, size_t *count,
+                                    struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+    bool checked = false;
+
+    for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++) {
+        const struct poly_follower_source *source = generation->sources[i];
+        struct poly_follower_change *change = &changes[*count];
+
+        if (!poly_document_concerns(source->source, source->stream, record))
+            continue;
+        if (!checked)
+            status = poly_document_check(self->kind->driver->store, batch, record, err);
+        checked = true;
+        *change =
+            (struct poly_follower_change){.source = source, .record = record, .sequence = *count};
+        change->tenant = source->tenants ? record->tenant : poly_text("");
+        if (status == POLY_OK)
+            status = poly_document_key(record, source->stream, self->arena, &change->key, err);
+        ++*count;
+    }
+    return status;
+}
+
+static int compare_text(struct poly_text a, struct poly_text b)
+{
+    size_t size = a.size < b.size ? a.size : b.size;
+    int order = size == 0 ? 0 : memcmp(a.data, b.data, size);
+
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int same_entry(const struct poly_follower_change *a, const struct poly_follower_change *b)
+{
+    int order = compare_text(a->tenant, b->tenant);
+
+    if (a->source->number != b->source->number)
+        return a->source->number < b->source->number ? -1 : 1;
+    return order != 0 ? order : compare_text(a->key, b->key);
+}
+
+static int by_entry(const void *left, const void *right)
+{
+    const struct poly_follower_change *a = left, *b = right;
+    int order = same_entry(a, b);
+
+    if (order == 0 && a->record->position != b->record->position)
+        return a->record->position < b->record->position ? -1 : 1;
+    return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
+}
+
+enum poly_status poly_follower_changes(struct poly_follower *self,
+                                       const struct poly_follower_generation *generation,
+                                       struct poly_batch *batch, uint64_t applied,
+                                       struct poly_follower_change **changes, size_t *count,
+                                       struct poly_error *err)
+{
+    size_t room = batch->count * generation->source_count, found = 0, kept = 0;
+    struct poly_follower_change *list = poly_arena_array(self->arena, room + 1, sizeof(*list));
+    enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
+
+    for (size_t i = 0; i < batch->count && status == POLY_OK; i++)
+        if (batch->records[i].position > applied)
+            status = add_changes(self, generation, batch, &batch->records[i], list, &found, err);
+    if (status != POLY_OK)
+        return status;
+    qsort(list, found, sizeof(*list), by_entry);
+    for (size_t i = 0; i < found; i++)
+        if (i + 1 == found || same_entry(&list[i], &list[i + 1]) != 0)
+            list[kept++] = list[i];
+    *changes = list;
+    *count = kept;
+    return POLY_OK;
 }

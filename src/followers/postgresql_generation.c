@@ -294,6 +294,47 @@ static enum poly_status none(const struct poly_follower *self, uint64_t number,
                      self->kind->driver->store, (unsigned long long)number);
 }
 
+static enum poly_status load_source(struct poly_follower *self, struct poly_follower_generation *g,
+                                    const PGresult *rows, int row, struct poly_error *err)
+{
+    struct poly_text name = poly_pg_text(rows, row, 1), from = poly_pg_text(rows, row, 2);
+    struct poly_follower_source *source = poly_arena_alloc(g->arena, self->kind->source_size);
+
+    if (source == NULL)
+        return poly_no_memory(err);
+    g->sources[row] = source;
+    source->number = poly_pg_int(rows, row, 0);
+    source->name = poly_arena_copy(g->arena, name.data, name.size);
+    source->source = poly_arena_copy(g->arena, from.data, from.size);
+    source->stream = poly_pg_bool(rows, row, 3);
+    source->tenants = poly_pg_bool(rows, row, 4);
+    if (source->name == NULL || source->source == NULL)
+        return poly_no_memory(err);
+    return self->kind->load_source(self, g, source, rows, row, err);
+}
+
+static enum poly_status load_sources(struct poly_follower *self, struct poly_pg *pg,
+                                     struct poly_follower_generation *g, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *rows;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)g->number);
+    status = poly_pg_run(pg, self->kind->sources, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    g->source_count = (size_t)PQntuples(rows);
+    g->sources = poly_arena_array(g->arena, g->source_count + 1, sizeof(*g->sources));
+    if (g->sources == NULL)
+        status = poly_no_memory(err);
+    for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
+        status = load_source(self, g, rows, i, err);
+    PQclear(rows);
+    return status;
+}
+
 /* The generation's own memory holds the generation too: one free gives all back. */
 static enum poly_status load(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
                              struct poly_follower_generation **generation, struct poly_error *err)
@@ -311,13 +352,17 @@ static enum poly_status load(struct poly_follower *self, struct poly_pg *pg, uin
     g->arena = arena;
     g->number = number;
     g->forms = poly_arena_alloc(arena, sizeof(*g->forms));
-    if (g->forms == NULL) {
+    g->count = poly_follower_text(self, arena, number, self->kind->count);
+    g->positions = poly_follower_text(self, arena, number, self->kind->positions);
+    if (g->forms == NULL || g->count == NULL || g->positions == NULL) {
         poly_arena_free(arena);
         return poly_no_memory(err);
     }
     status = is_there(self, pg, number, &there, err);
     if (status == POLY_OK && !there)
         status = none(self, number, err);
+    if (status == POLY_OK)
+        status = load_sources(self, pg, g, err);
     if (status == POLY_OK)
         status = self->kind->load(self, pg, g, err);
     if (status == POLY_OK)

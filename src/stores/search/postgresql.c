@@ -8,13 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "core/config.h"
 #include "stores/search/document.h"
-
-enum {
-    COUNT_US = 1000000, /* for a number that the status shows */
-    LIST_US = 60000000,
-};
 
 static struct poly_ts *of(struct poly_store *store)
 {
@@ -45,8 +39,6 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
 
     if (self == NULL)
         return poly_no_memory(err);
-    self->time_as_number =
-        strcmp(poly_config_store(how->config, "relational")->driver, "embedded") == 0;
     status = poly_words_open(&self->words, err);
     if (status == POLY_OK)
         status = poly_follower_open(&self->base, &poly_ts_kind, how, err);
@@ -60,39 +52,6 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
 static bool wants(struct poly_store *store, struct poly_text domain)
 {
     return poly_document_wants(of(store)->base.config, domain);
-}
-
-static enum poly_status count(struct poly_store *store, struct poly_db *db, uint64_t generation,
-                              uint64_t *documents, struct poly_error *err)
-{
-    struct poly_follower *self = poly_follower_of(store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status =
-        poly_follower_read(self, generation, poly_clock_monotonic() + COUNT_US, &pg, &g, err);
-
-    (void)db;
-    if (status != POLY_OK)
-        return status;
-    status = poly_follower_number(pg, known(g)->count, documents, err);
-    poly_pg_pool_give(self->pool, pg);
-    return status;
-}
-
-static enum poly_status positions(struct poly_store *store, uint64_t generation, uint64_t after,
-                                  uint64_t *list, size_t max, size_t *count, struct poly_error *err)
-{
-    struct poly_follower *self = poly_follower_of(store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status =
-        poly_follower_read(self, generation, poly_clock_monotonic() + LIST_US, &pg, &g, err);
-
-    if (status != POLY_OK)
-        return status;
-    status = poly_follower_numbers(pg, known(g)->positions, after, list, max, count, err);
-    poly_pg_pool_give(self->pool, pg);
-    return status;
 }
 
 static enum poly_status search(const struct poly_projected *projected,
@@ -138,8 +97,8 @@ const struct poly_search_driver poly_search_postgresql = {
              .drop = poly_follower_drop,
              .applied = poly_follower_applied,
              .apply = poly_follower_apply,
-             .count = count,
-             .positions = positions,
+             .count = poly_follower_count,
+             .positions = poly_follower_positions,
              .pool = poly_follower_pool},
     .search = search,
 };

@@ -11,9 +11,7 @@
 
 /* One domain in one generation, as it was when the generation was made. */
 struct poly_ts_index {
-    int64_t number;
-    const char *name, *source;
-    bool stream, tenants;
+    struct poly_follower_source base; /* first */
     enum poly_words_kind kind;
     struct poly_extract_names names;
     const char *letters;                 /* of each field: its weight, A to D */
@@ -23,15 +21,12 @@ struct poly_ts_index {
 
 struct poly_ts_generation {
     struct poly_follower_generation base; /* first */
-    struct poly_ts_index *indexes;
-    size_t index_count;
-    const char *put, *count, *positions; /* SQL */
+    const char *put;                      /* SQL */
 };
 
 struct poly_ts {
     struct poly_follower base; /* first: a poly_store is one of these */
     struct poly_words *words;
-    bool time_as_number; /* times of a table: how its owner's rows have them */
 };
 
 /* --- postgresql_generation.c --- */

@@ -15,13 +15,6 @@
 
 enum { VECTORS_MAX = 1 << 30 };
 
-struct change {
-    const struct poly_ts_index *index;
-    const struct poly_record *record;
-    struct poly_text tenant, key;
-    size_t sequence;
-};
-
 /* What is sent of a document; the texts are offsets into .text until all are there. */
 struct piece {
     size_t words, words_size, filters, filters_size, fields, fields_size;
@@ -33,95 +26,11 @@ struct work {
     struct poly_pg *pg;
     struct poly_batch *batch;
     struct poly_arena *arena;
-    struct change *changes;
+    struct poly_follower_change *changes;
     size_t count;
     struct poly_buffer text;
     struct poly_error *err;
 };
-
-/* --- which records --- */
-
-static enum poly_status collect_one(struct work *w, const struct poly_record *record)
-{
-    const struct poly_ts_generation *g = w->generation;
-    enum poly_status status = POLY_OK;
-    bool checked = false;
-
-    for (size_t i = 0; i < g->index_count && status == POLY_OK; i++) {
-        const struct poly_ts_index *index = &g->indexes[i];
-        struct change *change = &w->changes[w->count];
-
-        if (!poly_document_concerns(index->source, index->stream, record))
-            continue;
-        if (!checked)
-            status = poly_document_check("search", w->batch, record, w->err);
-        checked = true;
-        *change = (struct change){.index = index, .record = record, .sequence = w->count};
-        change->tenant = index->tenants ? record->tenant : poly_text("");
-        if (status == POLY_OK)
-            status = poly_document_key(record, index->stream, w->arena, &change->key, w->err);
-        w->count++;
-    }
-    return status;
-}
-
-static enum poly_status collect(struct work *w, uint64_t applied)
-{
-    const struct poly_ts_generation *g = w->generation;
-    enum poly_status status = POLY_OK;
-    size_t room = 0;
-
-    for (size_t i = 0; i < w->batch->count; i++)
-        for (size_t j = 0; j < g->index_count; j++)
-            room += poly_document_concerns(g->indexes[j].source, g->indexes[j].stream,
-                                           &w->batch->records[i]);
-    w->changes = poly_arena_array(w->arena, room + 1, sizeof(*w->changes));
-    if (w->changes == NULL)
-        return poly_no_memory(w->err);
-    for (size_t i = 0; i < w->batch->count && status == POLY_OK; i++)
-        if (w->batch->records[i].position > applied)
-            status = collect_one(w, &w->batch->records[i]);
-    return status;
-}
-
-static int compare_text(struct poly_text a, struct poly_text b)
-{
-    size_t size = a.size < b.size ? a.size : b.size;
-    int order = size == 0 ? 0 : memcmp(a.data, b.data, size);
-
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
-static int same_document(const struct change *a, const struct change *b)
-{
-    int order = compare_text(a->tenant, b->tenant);
-
-    if (a->index->number != b->index->number)
-        return a->index->number < b->index->number ? -1 : 1;
-    return order != 0 ? order : compare_text(a->key, b->key);
-}
-
-static int by_document(const void *left, const void *right)
-{
-    const struct change *a = left, *b = right;
-    int order = same_document(a, b);
-
-    if (order == 0 && a->record->position != b->record->position)
-        return a->record->position < b->record->position ? -1 : 1;
-    return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
-}
-
-/* The last of each; in the order of the key, so that rows are always locked in the same. */
-static void keep_last(struct work *w)
-{
-    size_t kept = 0;
-
-    qsort(w->changes, w->count, sizeof(*w->changes), by_document);
-    for (size_t i = 0; i < w->count; i++)
-        if (i + 1 == w->count || same_document(&w->changes[i], &w->changes[i + 1]) != 0)
-            w->changes[kept++] = w->changes[i];
-    w->count = kept;
-}
 
 /* --- what is sent of them --- */
 
@@ -153,14 +62,14 @@ static void print_fields(struct poly_buffer *out, const struct poly_text *texts,
     poly_buffer_char(out, '}');
 }
 
-static enum poly_status print_words(struct work *w, const struct change *change,
+static enum poly_status print_words(struct work *w, const struct poly_follower_change *change,
                                     const struct poly_text *texts, uint32_t *length)
 {
-    const struct poly_ts_index *index = change->index;
+    const struct poly_ts_index *index = (const struct poly_ts_index *)change->source;
     struct poly_vector vector = {.splitter = w->self->words, .kind = index->kind, .out = &w->text};
     enum poly_status status = POLY_OK;
 
-    poly_vector_scope(&vector, index->number, change->tenant);
+    poly_vector_scope(&vector, index->base.number, change->tenant);
     for (size_t i = 0; i < index->names.field_count && status == POLY_OK; i++)
         if (texts[i].data != NULL)
             status = poly_vector_add(&vector, (unsigned)i, index->letters[i], index->shared[i],
@@ -169,10 +78,10 @@ static enum poly_status print_words(struct work *w, const struct change *change,
     return status;
 }
 
-static enum poly_status print_document(struct work *w, const struct change *change,
+static enum poly_status print_document(struct work *w, const struct poly_follower_change *change,
                                        struct piece *piece, int64_t *length)
 {
-    const struct poly_ts_index *index = change->index;
+    const struct poly_ts_index *index = (const struct poly_ts_index *)change->source;
     struct poly_text json =
         poly_document_has_json(change->record) ? change->record->data.text : poly_text("");
     struct poly_text texts[POLY_MAX_SEARCH_FIELDS];
@@ -232,9 +141,9 @@ static enum poly_status fill_lists(struct work *w, struct lists *l)
     enum poly_status status = POLY_OK;
 
     for (size_t i = 0; i < w->count && status == POLY_OK; i++) {
-        const struct change *change = &w->changes[i];
+        const struct poly_follower_change *change = &w->changes[i];
 
-        l->domains[i] = change->index->number;
+        l->domains[i] = change->source->number;
         l->tenants[i] = change->tenant;
         l->keys[i] = change->key;
         l->positions[i] = (int64_t)change->record->position;
@@ -312,8 +221,7 @@ enum poly_status poly_ts_apply(struct poly_follower *self,
     if (status != POLY_OK || batch->last <= applied)
         return status;
     poly_buffer_init(&w.text, VECTORS_MAX);
-    status = collect(&w, applied);
-    keep_last(&w);
+    status = poly_follower_changes(self, generation, batch, applied, &w.changes, &w.count, w.err);
     if (status == POLY_OK)
         status = write_all(&w);
     poly_buffer_release(&w.text);

@@ -72,11 +72,11 @@ static enum poly_status open_scope(struct find *f, const struct poly_search_scop
                          "domain '%s': the search index was built without it; run 'polystore "
                          "rebuild search'",
                          asked->domain->name);
-    if (index->tenants != (asked->tenant.size > 0))
+    if (index->base.tenants != (asked->tenant.size > 0))
         return poly_fail(f->err, POLY_UNAVAILABLE,
                          "domain '%s': the search index was built %s tenants; run 'polystore "
                          "rebuild search'",
-                         asked->domain->name, index->tenants ? "with" : "without");
+                         asked->domain->name, index->base.tenants ? "with" : "without");
     for (int i = 0; i < 4; i++)
         if (index->weights[i] > f->heaviest)
             f->heaviest = index->weights[i];
@@ -114,7 +114,7 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
         scope->columns[term->index] = fits ? column : POLY_QUERY_NOWHERE;
     }
     if (!field)
-        return poly_query_no_field(term, f->scopes[0].index->name, f->scope_count > 1, f->err);
+        return poly_query_no_field(term, f->scopes[0].index->base.name, f->scope_count > 1, f->err);
     return word ? POLY_OK : poly_query_no_word(term, trigram, f->err);
 }
 
@@ -237,7 +237,7 @@ static enum poly_status print_queries(struct find *f, struct scope *scope)
         !fits(scope->index, r->filters, r->filter_count))
         return POLY_OK;
     poly_buffer_init(&out, POLY_MAX_SQL);
-    poly_words_quote_scope(&out, scope->index->number, scope->tenant);
+    poly_words_quote_scope(&out, scope->index->base.number, scope->tenant);
     poly_buffer_text(&out, " & ");
     print_node(scope, r->query->root, &out);
     kept = keep(f, &out, &scope->match);
@@ -289,13 +289,13 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
                        " AND documents > 0), 1) AS mean) AS s"
                        " WHERE d.words @@ $%d::text::tsquery AND d.domain + 0 = %lld"
                        " AND d.tenant || '' = $%d AND NOT d.deleted",
-                       first + 1, number, (long long)scope->index->number, first + 2, first,
-                       (long long)scope->index->number, first + 2);
+                       first + 1, number, (long long)scope->index->base.number, first + 2, first,
+                       (long long)scope->index->base.number, first + 2);
 
     struct poly_follower_filtering filtering = {.names = scope->index->names.filters,
                                                 .name_count = scope->index->names.filter_count,
-                                                .time_as_number = f->self->time_as_number &&
-                                                                  !scope->index->stream,
+                                                .time_as_number = f->self->base.time_as_number &&
+                                                                  !scope->index->base.stream,
                                                 .arena = f->arena,
                                                 .params = params};
     enum poly_status status = POLY_OK;
@@ -386,7 +386,7 @@ static enum poly_status fill_hit(struct find *f, const PGresult *rows, int row,
                                  struct poly_hit *hit)
 {
     const struct scope *scope = &f->scopes[poly_pg_int(rows, row, 1)];
-    enum poly_status status = copy_text(f, poly_text(scope->index->name), &hit->domain);
+    enum poly_status status = copy_text(f, poly_text(scope->index->base.name), &hit->domain);
 
     if (status == POLY_OK)
         status = copy_text(f, poly_pg_text(rows, row, 3), &hit->key);

@@ -149,7 +149,7 @@ static void load_weights(const struct poly_config *config, struct poly_ts_index 
     for (size_t i = 0; i < index->names.field_count; i++) {
         int letter = index->letters[i] - 'A';
 
-        index->weights[letter] += weight_of(config, index->name, index->names.fields[i]);
+        index->weights[letter] += weight_of(config, index->base.name, index->names.fields[i]);
         fields[letter]++;
     }
     for (size_t i = 0; i < index->names.field_count; i++)
@@ -171,25 +171,21 @@ static bool sound(const struct poly_ts_index *index)
     return true;
 }
 
-static enum poly_status load_index(struct poly_follower *self, struct poly_ts_generation *g,
-                                   const PGresult *rows, int row, struct poly_error *err)
+static enum poly_status load_source(struct poly_follower *self,
+                                    struct poly_follower_generation *generation,
+                                    struct poly_follower_source *source, const PGresult *rows,
+                                    int row, struct poly_error *err)
 {
-    struct poly_ts_index *index = &g->indexes[row];
-    struct poly_arena *arena = g->base.arena;
-    struct poly_text name = poly_pg_text(rows, row, 1), source = poly_pg_text(rows, row, 2);
+    struct poly_ts_index *index = (struct poly_ts_index *)source;
+    struct poly_arena *arena = generation->arena;
     struct poly_text letters = poly_pg_text(rows, row, 7);
     enum poly_status status;
 
-    index->number = poly_pg_int(rows, row, 0);
-    index->name = poly_arena_copy(arena, name.data, name.size);
-    index->source = poly_arena_copy(arena, source.data, source.size);
     index->letters = poly_arena_copy(arena, letters.data, letters.size);
-    index->stream = poly_pg_bool(rows, row, 3);
-    index->tenants = poly_pg_bool(rows, row, 4);
     index->kind = strcmp(poly_pg_text(rows, row, 5).data, "trigram") == 0   ? POLY_WORDS_TRIGRAM
                   : strcmp(poly_pg_text(rows, row, 6).data, "english") == 0 ? POLY_WORDS_ENGLISH
                                                                             : POLY_WORDS_PLAIN;
-    if (index->name == NULL || index->source == NULL || index->letters == NULL)
+    if (index->letters == NULL)
         return poly_no_memory(err);
     status = poly_follower_names(arena, poly_pg_text(rows, row, 8), &index->names.fields,
                                  &index->names.field_count, err);
@@ -203,40 +199,14 @@ static enum poly_status load_index(struct poly_follower *self, struct poly_ts_ge
     return status;
 }
 
-static enum poly_status load_indexes(struct poly_follower *self, struct poly_pg *pg,
-                                     struct poly_ts_generation *g, struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)g->base.number);
-    status = poly_pg_run(pg, domains, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    g->index_count = (size_t)PQntuples(rows);
-    g->indexes = poly_arena_array(g->base.arena, g->index_count + 1, sizeof(*g->indexes));
-    if (g->indexes == NULL)
-        status = poly_no_memory(err);
-    for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
-        status = load_index(self, g, rows, i, err);
-    PQclear(rows);
-    return status;
-}
-
 static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
                              struct poly_follower_generation *generation, struct poly_error *err)
 {
     struct poly_ts_generation *g = (struct poly_ts_generation *)generation;
-    struct poly_arena *arena = g->base.arena;
 
-    g->put = poly_follower_text(self, arena, g->base.number, put);
-    g->count = poly_follower_text(self, arena, g->base.number, count);
-    g->positions = poly_follower_text(self, arena, g->base.number, positions);
-    if (g->put == NULL || g->count == NULL || g->positions == NULL)
-        return poly_no_memory(err);
-    return load_indexes(self, pg, g, err);
+    (void)pg;
+    g->put = poly_follower_text(self, g->base.arena, g->base.number, put);
+    return g->put == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
 /* --- asking --- */
@@ -244,9 +214,9 @@ static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
 const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
                                           const char *domain)
 {
-    for (size_t i = 0; i < generation->index_count; i++)
-        if (strcmp(generation->indexes[i].name, domain) == 0)
-            return &generation->indexes[i];
+    for (size_t i = 0; i < generation->base.source_count; i++)
+        if (strcmp(generation->base.sources[i]->name, domain) == 0)
+            return (const struct poly_ts_index *)generation->base.sources[i];
     return NULL;
 }
 
@@ -262,7 +232,12 @@ const struct poly_follower_kind poly_ts_kind = {
     .parts = parts,
     .make = make,
     .size = sizeof(struct poly_ts_generation),
+    .source_size = sizeof(struct poly_ts_index),
+    .sources = domains,
+    .count = count,
+    .positions = positions,
     .describe = describe,
+    .load_source = load_source,
     .load = load,
     .apply = poly_ts_apply,
 };

@@ -8,22 +8,13 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "core/config.h"
 #include "stores/vector/record.h"
 
-enum {
-    COUNT_US = 1000000, /* for a number that the status shows */
-    LIST_US = 60000000,
-};
+enum { READ_US = 60000000 }; /* for what the statistics ask */
 
 static struct poly_pgv *of(struct poly_store *store)
 {
     return (struct poly_pgv *)store;
-}
-
-static const struct poly_pgv_generation *known(const struct poly_follower_generation *generation)
-{
-    return (const struct poly_pgv_generation *)generation;
 }
 
 static void close_store(struct poly_store *store)
@@ -59,8 +50,6 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
     if (self == NULL)
         return poly_no_memory(err);
     init(self);
-    self->time_as_number =
-        strcmp(poly_config_store(how->config, "relational")->driver, "embedded") == 0;
     status = poly_follower_open(&self->base, &poly_pgv_kind, how, err);
     if (status == POLY_OK)
         status = poly_pgv_extension(self, err);
@@ -76,39 +65,6 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
 static bool wants(struct poly_store *store, struct poly_text domain)
 {
     return poly_vector_wants(of(store)->base.config, domain);
-}
-
-static enum poly_status count(struct poly_store *store, struct poly_db *db, uint64_t generation,
-                              uint64_t *vectors, struct poly_error *err)
-{
-    struct poly_follower *self = poly_follower_of(store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status =
-        poly_follower_read(self, generation, poly_clock_monotonic() + COUNT_US, &pg, &g, err);
-
-    (void)db;
-    if (status != POLY_OK)
-        return status;
-    status = poly_follower_number(pg, known(g)->count, vectors, err);
-    poly_pg_pool_give(self->pool, pg);
-    return status;
-}
-
-static enum poly_status positions(struct poly_store *store, uint64_t generation, uint64_t after,
-                                  uint64_t *list, size_t max, size_t *count, struct poly_error *err)
-{
-    struct poly_follower *self = poly_follower_of(store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status =
-        poly_follower_read(self, generation, poly_clock_monotonic() + LIST_US, &pg, &g, err);
-
-    if (status != POLY_OK)
-        return status;
-    status = poly_follower_numbers(pg, known(g)->positions, after, list, max, count, err);
-    poly_pg_pool_give(self->pool, pg);
-    return status;
 }
 
 /* What is wrong, for who asked. */
@@ -143,7 +99,7 @@ static enum poly_status search(const struct poly_projected *projected,
 
     if (status != POLY_OK)
         return status;
-    status = poly_pgv_find(self, known(g), pg, request, arena, matches, err);
+    status = poly_pgv_find(self, g, pg, request, arena, matches, err);
     poly_pg_pool_give(self->base.pool, pg);
     return explain(status, request->deadline, err);
 }
@@ -166,7 +122,7 @@ static enum poly_status search_all(const struct poly_projected *projected,
     status = poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
         *failed = i;
-        status = poly_pgv_find(self, known(g), pg, &requests[i], arena, &matches[i], err);
+        status = poly_pgv_find(self, g, pg, &requests[i], arena, &matches[i], err);
     }
     if (status == POLY_OK)
         status = poly_pg_commit(pg, err);
@@ -204,11 +160,11 @@ static enum poly_status stats_of(const struct poly_projected *projected,
     struct poly_pg *pg;
     uint64_t applied = 0;
     enum poly_status status = poly_follower_read(self, projected->generation,
-                                                 poly_clock_monotonic() + LIST_US, &pg, &g, err);
+                                                 poly_clock_monotonic() + READ_US, &pg, &g, err);
 
     if (status != POLY_OK)
         return status;
-    c = poly_pgv_collection(known(g), scope->domain, scope->vector);
+    c = poly_pgv_collection(g, scope->domain, scope->vector);
     if (c != NULL)
         status = measure(pg, c, stats, err);
     poly_pg_pool_give(self->pool, pg);
@@ -253,8 +209,8 @@ const struct poly_vector_driver poly_vector_postgresql = {
              .applied = poly_follower_applied,
              .apply = poly_follower_apply,
              .trouble = trouble,
-             .count = count,
-             .positions = positions,
+             .count = poly_follower_count,
+             .positions = poly_follower_positions,
              .pool = poly_follower_pool},
     .search = search,
     .search_all = search_all,

@@ -9,11 +9,9 @@
 
 /* One vector of one domain in one generation, as it was when the generation was made. */
 struct poly_pgv_collection {
-    int64_t number;
-    const char *domain, *source;
-    bool stream, tenants;
-    struct poly_domain_vector shape; /* filters: the first of names; ef is today's */
-    const char *const *names;        /* what is taken of a record: the filters, then the vector */
+    struct poly_follower_source base; /* first */
+    struct poly_domain_vector shape;  /* filters: the first of names; ef is today's */
+    const char *const *names;         /* what is taken of a record: the filters, then the vector */
     enum poly_element element;
     enum poly_metric metric;
     const char *type;     /* "vector(100)" */
@@ -25,18 +23,11 @@ struct poly_pgv_collection {
     _Atomic bool *indexed; /* as it was looked at last */
 };
 
-struct poly_pgv_generation {
-    struct poly_follower_generation base; /* first */
-    struct poly_pgv_collection *collections;
-    size_t collection_count;
-    const char *count, *positions; /* SQL */
-};
-
 struct poly_pgv {
     struct poly_follower base; /* first: a poly_store is one of these */
-    bool time_as_number;       /* times of a table: how its owner's rows have them */
-    bool iterative;            /* pgvector 0.8: a filtered search goes on in its index */
-    _Atomic int64_t filled;    /* when the last full batch was applied; monotonic */
+
+    bool iterative;         /* pgvector 0.8: a filtered search goes on in its index */
+    _Atomic int64_t filled; /* when the last full batch was applied; monotonic */
 
     /* postgresql_index.c */
     pthread_t thread;
@@ -55,9 +46,9 @@ extern const struct poly_follower_kind poly_pgv_kind;
 
 /* Is pgvector there, in a version that has what the configuration asks for? */
 enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *err);
-const struct poly_pgv_collection *poly_pgv_collection(const struct poly_pgv_generation *generation,
-                                                      const struct poly_domain *domain,
-                                                      const struct poly_domain_vector *vector);
+const struct poly_pgv_collection *
+poly_pgv_collection(const struct poly_follower_generation *generation,
+                    const struct poly_domain *domain, const struct poly_domain_vector *vector);
 
 /* --- postgresql_value.c --- */
 
@@ -79,7 +70,8 @@ enum poly_status poly_pgv_apply(struct poly_follower *self,
 
 /* --- postgresql_find.c --- */
 
-enum poly_status poly_pgv_find(struct poly_pgv *self, const struct poly_pgv_generation *generation,
+enum poly_status poly_pgv_find(struct poly_pgv *self,
+                               const struct poly_follower_generation *generation,
                                struct poly_pg *pg, const struct poly_vector_request *request,
                                struct poly_arena *arena, struct poly_matches *matches,
                                struct poly_error *err);

@@ -24,7 +24,7 @@ static const char set_iterative[] = "SELECT set_config('hnsw.ef_search', $1, fal
 
 struct find {
     struct poly_pgv *self;
-    const struct poly_pgv_generation *generation;
+    const struct poly_follower_generation *generation;
     const struct poly_pgv_collection *collection;
     struct poly_pg *pg;
     const struct poly_vector_request *request;
@@ -47,7 +47,7 @@ static enum poly_status check_compare(const struct find *f, const struct poly_fi
                ? POLY_OK
                : poly_fail(f->err, POLY_INVALID,
                            "filter on '%.60s': domain '%s' does not list it under vector: filters",
-                           filter->column, f->collection->domain);
+                           filter->column, f->collection->base.name);
 }
 
 static enum poly_status check_where(const struct find *f, const struct poly_where *where,
@@ -79,7 +79,7 @@ static enum poly_status check_group(const struct find *f)
         return POLY_OK;
     return poly_fail(f->err, POLY_INVALID,
                      "group by '%.60s': domain '%s' does not list it under vector: filters", group,
-                     f->collection->domain);
+                     f->collection->base.name);
 }
 
 /* --- whose vector --- */
@@ -108,7 +108,7 @@ static enum poly_status find_like(struct find *f)
     PQclear(rows);
     if (!found)
         return poly_fail(f->err, POLY_NOT_FOUND, "domain '%s': no record '%.*s' with a vector",
-                         f->collection->domain, (int)(r->like.size > 64 ? 64 : r->like.size),
+                         f->collection->base.name, (int)(r->like.size > 64 ? 64 : r->like.size),
                          r->like.data);
     return f->vector.data == NULL ? poly_no_memory(f->err) : POLY_OK;
 }
@@ -126,8 +126,8 @@ static enum poly_status print_where(struct print *p, const struct poly_where *wh
     const struct poly_pgv_collection *c = p->f->collection;
     struct poly_follower_filtering filtering = {.names = c->names,
                                                 .name_count = c->shape.filter_count,
-                                                .time_as_number =
-                                                    p->f->self->time_as_number && !c->stream,
+                                                .time_as_number = p->f->self->base.time_as_number &&
+                                                                  !c->base.stream,
                                                 .arena = p->f->arena,
                                                 .params = p->params};
     const char *between = where->kind == POLY_WHERE_OR ? " OR " : " AND ";
@@ -155,7 +155,7 @@ static enum poly_status print_conditions(struct print *p)
 
     poly_buffer_printf(
         p->out, " FROM poly_vector.entries_%llu_%lld AS d WHERE d.embedding IS NOT NULL",
-        (unsigned long long)p->f->generation->base.number, (long long)p->f->collection->number);
+        (unsigned long long)p->f->generation->number, (long long)p->f->collection->base.number);
     if (!r->scope.all_tenants) {
         poly_pg_add_text(p->params, r->scope.tenant);
         poly_buffer_printf(p->out, " AND d.tenant = $%d", p->params->count);
@@ -262,7 +262,7 @@ static int ef_of(const struct find *f)
 static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
                             bool exact, PGresult **rows)
 {
-    const char *form = poly_follower_form(&f->self->base, &f->generation->base, sql);
+    const char *form = poly_follower_form(&f->self->base, f->generation, sql);
     int ef = ef_of(f);
     enum poly_status status;
 
@@ -300,7 +300,7 @@ static enum poly_status ask(struct find *f, bool exact, PGresult **rows)
     if (status == POLY_OK && !poly_buffer_ok(&sql))
         status = poly_no_memory(f->err);
     if (status == POLY_OK)
-        status = poly_follower_gone(&f->self->base, f->pg, f->generation->base.number,
+        status = poly_follower_gone(&f->self->base, f->pg, f->generation->number,
                                     run(f, sql.data, &params, exact, rows), f->err);
     poly_buffer_release(&sql);
     return status;
@@ -347,7 +347,7 @@ static enum poly_status take_matches(struct find *f, const PGresult *rows)
 static enum poly_status search(struct find *f)
 {
     const struct poly_vector_request *r = f->request;
-    bool filtered = r->where != NULL || (f->collection->tenants && !r->scope.all_tenants);
+    bool filtered = r->where != NULL || (f->collection->base.tenants && !r->scope.all_tenants);
     bool exact = r->exact || r->group != NULL || !atomic_load(f->collection->indexed);
     PGresult *rows;
     enum poly_status status = ask(f, exact, &rows);
@@ -366,13 +366,14 @@ static enum poly_status search(struct find *f)
     return status;
 }
 
-enum poly_status poly_pgv_find(struct poly_pgv *self, const struct poly_pgv_generation *generation,
+enum poly_status poly_pgv_find(struct poly_pgv *self,
+                               const struct poly_follower_generation *generation,
                                struct poly_pg *pg, const struct poly_vector_request *request,
                                struct poly_arena *arena, struct poly_matches *matches,
                                struct poly_error *err)
 {
     struct poly_error own;
-    struct poly_matches found = {.generation = generation->base.number};
+    struct poly_matches found = {.generation = generation->number};
     struct find f = {.self = self,
                      .generation = generation,
                      .pg = pg,
@@ -387,7 +388,7 @@ enum poly_status poly_pgv_find(struct poly_pgv *self, const struct poly_pgv_gene
     if (f.collection == NULL)
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "vector: generation %llu was built without domain '%s'",
-                         (unsigned long long)generation->base.number, request->scope.domain->name);
+                         (unsigned long long)generation->number, request->scope.domain->name);
     found.dimensions = f.collection->shape.dimensions;
     status = check_where(&f, request->where, 0, &comparisons);
     if (status == POLY_OK)

@@ -35,7 +35,7 @@ static const char make_collection[] =
 static const char add_domain[] = "INSERT INTO poly_vector.domain VALUES"
                                  " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 static const char domains[] =
-    "SELECT number, domain, vector, source, stream, tenants, field, dimensions, metric, element,"
+    "SELECT number, domain, source, stream, tenants, vector, field, dimensions, metric, element,"
     " m, ef_construction, array_to_json(filters)::text FROM poly_vector.domain"
     " WHERE generation = $1 ORDER BY number";
 static const char count[] = "SELECT count(*) FROM poly_vector.entries_@ WHERE filled";
@@ -249,7 +249,7 @@ static enum poly_status load_sql(struct poly_arena *arena, uint64_t generation,
                                  struct poly_pgv_collection *c, struct poly_error *err)
 {
     unsigned long long g = generation;
-    long long n = c->number;
+    long long n = c->base.number;
 
     c->put = poly_arena_printf(
         arena,
@@ -287,20 +287,17 @@ static enum poly_status load_sql(struct poly_arena *arena, uint64_t generation,
                : POLY_OK;
 }
 
-static enum poly_status load_one(struct poly_follower *self, struct poly_pgv_generation *g,
-                                 const PGresult *rows, int row, struct poly_error *err)
+static enum poly_status load_source(struct poly_follower *self,
+                                    struct poly_follower_generation *generation,
+                                    struct poly_follower_source *source, const PGresult *rows,
+                                    int row, struct poly_error *err)
 {
-    struct poly_pgv_collection *c = &g->collections[row];
-    struct poly_arena *arena = g->base.arena;
+    struct poly_pgv_collection *c = (struct poly_pgv_collection *)source;
+    struct poly_arena *arena = generation->arena;
     const struct poly_domain_vector *now;
     enum poly_status status;
 
-    c->number = poly_pg_int(rows, row, 0);
-    c->domain = copy(arena, rows, row, 1);
-    c->shape.name = copy(arena, rows, row, 2);
-    c->source = copy(arena, rows, row, 3);
-    c->stream = poly_pg_bool(rows, row, 4);
-    c->tenants = poly_pg_bool(rows, row, 5);
+    c->shape.name = copy(arena, rows, row, 5);
     c->shape.field = copy(arena, rows, row, 6);
     c->shape.dimensions = (uint32_t)poly_pg_int(rows, row, 7);
     c->shape.metric = copy(arena, rows, row, 8);
@@ -308,10 +305,10 @@ static enum poly_status load_one(struct poly_follower *self, struct poly_pgv_gen
     c->shape.m = (uint32_t)poly_pg_int(rows, row, 10);
     c->shape.ef_construction = (uint32_t)poly_pg_int(rows, row, 11);
     c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
-    if (c->domain == NULL || c->shape.name == NULL || c->source == NULL || c->shape.field == NULL ||
-        c->shape.metric == NULL || c->shape.element == NULL || c->indexed == NULL)
+    if (c->shape.name == NULL || c->shape.field == NULL || c->shape.metric == NULL ||
+        c->shape.element == NULL || c->indexed == NULL)
         return poly_no_memory(err);
-    now = today(self->config, c->domain, c->shape.name);
+    now = today(self->config, c->base.name, c->shape.name);
     c->shape.model = now == NULL ? NULL : now->model;
     c->element = element_of(c->shape.element);
     c->metric = poly_vector_metric(&c->shape);
@@ -320,69 +317,37 @@ static enum poly_status load_one(struct poly_follower *self, struct poly_pgv_gen
         return poly_no_memory(err);
     set_operators(c);
     status = load_names(arena, poly_pg_text(rows, row, 12), c, err);
-    return status == POLY_OK ? load_sql(arena, g->base.number, c, err) : status;
-}
-
-static enum poly_status load_all(struct poly_follower *self, struct poly_pg *pg,
-                                 struct poly_pgv_generation *g, struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)g->base.number);
-    status = poly_pg_run(pg, domains, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    g->collection_count = (size_t)PQntuples(rows);
-    g->collections =
-        poly_arena_array(g->base.arena, g->collection_count + 1, sizeof(*g->collections));
-    if (g->collections == NULL)
-        status = poly_no_memory(err);
-    for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
-        status = load_one(self, g, rows, i, err);
-    PQclear(rows);
-    return status;
-}
-
-static enum poly_status load_indexed(struct poly_pg *pg, struct poly_pgv_generation *g,
-                                     struct poly_error *err)
-{
-    enum poly_status status = POLY_OK;
-
-    for (size_t i = 0; i < g->collection_count && status == POLY_OK; i++) {
-        uint64_t valid = 0;
-
-        status = poly_follower_number(pg, g->collections[i].is_indexed, &valid, err);
-        atomic_store(g->collections[i].indexed, valid != 0);
-    }
-    return status;
+    return status == POLY_OK ? load_sql(arena, generation->number, c, err) : status;
 }
 
 static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
                              struct poly_follower_generation *generation, struct poly_error *err)
 {
-    struct poly_pgv_generation *g = (struct poly_pgv_generation *)generation;
-    struct poly_arena *arena = g->base.arena;
-    enum poly_status status;
+    enum poly_status status = POLY_OK;
 
-    g->count = poly_follower_text(self, arena, g->base.number, count);
-    g->positions = poly_follower_text(self, arena, g->base.number, positions);
-    if (g->count == NULL || g->positions == NULL)
-        return poly_no_memory(err);
-    status = load_all(self, pg, g, err);
-    return status == POLY_OK ? load_indexed(pg, g, err) : status;
+    (void)self;
+    for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++) {
+        const struct poly_pgv_collection *c =
+            (const struct poly_pgv_collection *)generation->sources[i];
+        uint64_t valid = 0;
+
+        status = poly_follower_number(pg, c->is_indexed, &valid, err);
+        atomic_store(c->indexed, valid != 0);
+    }
+    return status;
 }
 
-const struct poly_pgv_collection *poly_pgv_collection(const struct poly_pgv_generation *generation,
-                                                      const struct poly_domain *domain,
-                                                      const struct poly_domain_vector *vector)
+const struct poly_pgv_collection *
+poly_pgv_collection(const struct poly_follower_generation *generation,
+                    const struct poly_domain *domain, const struct poly_domain_vector *vector)
 {
-    for (size_t i = 0; i < generation->collection_count; i++)
-        if (strcmp(generation->collections[i].domain, domain->name) == 0 &&
-            strcmp(generation->collections[i].shape.name, vector->name) == 0)
-            return &generation->collections[i];
+    for (size_t i = 0; i < generation->source_count; i++) {
+        const struct poly_pgv_collection *c =
+            (const struct poly_pgv_collection *)generation->sources[i];
+
+        if (strcmp(c->base.name, domain->name) == 0 && strcmp(c->shape.name, vector->name) == 0)
+            return c;
+    }
     return NULL;
 }
 
@@ -397,8 +362,13 @@ const struct poly_follower_kind poly_pgv_kind = {
     .tables = tables,
     .parts = parts,
     .make = make,
-    .size = sizeof(struct poly_pgv_generation),
+    .size = sizeof(struct poly_follower_generation),
+    .source_size = sizeof(struct poly_pgv_collection),
+    .sources = domains,
+    .count = count,
+    .positions = positions,
     .describe = describe,
+    .load_source = load_source,
     .load = load,
     .apply = poly_pgv_apply,
 };

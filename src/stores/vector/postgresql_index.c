@@ -43,7 +43,8 @@ static enum poly_status is_worth(struct poly_pg *pg, uint64_t generation,
     PGresult *rows;
     enum poly_status status;
 
-    snprintf(sql, sizeof(sql), worth, (unsigned long long)generation, (long long)c->number, WORTH);
+    snprintf(sql, sizeof(sql), worth, (unsigned long long)generation, (long long)c->base.number,
+             WORTH);
     status = poly_pg_run_once(pg, sql, NULL, &rows, err);
     if (status != POLY_OK)
         return status;
@@ -106,7 +107,7 @@ static bool stops(struct poly_pgv *self)
 }
 
 /* A generation lives as long as the store; one that has been dropped is left alone. */
-static const struct poly_pgv_generation *
+static const struct poly_follower_generation *
 next_generation(struct poly_pgv *self, const struct poly_follower_generation *after)
 {
     const struct poly_follower_generation *g;
@@ -116,19 +117,20 @@ next_generation(struct poly_pgv *self, const struct poly_follower_generation *af
     while (g != NULL && g->dropped)
         g = g->next;
     pthread_mutex_unlock(&self->base.lock);
-    return (const struct poly_pgv_generation *)g;
+    return g;
 }
 
 static enum poly_status look_at_all(struct poly_pgv *self, struct poly_pg *pg,
                                     struct poly_error *err)
 {
-    const struct poly_pgv_generation *g = next_generation(self, NULL);
+    const struct poly_follower_generation *g = next_generation(self, NULL);
     enum poly_status status = POLY_OK;
 
-    for (; g != NULL && status == POLY_OK; g = next_generation(self, &g->base)) {
-        for (size_t i = 0; i < g->collection_count && status == POLY_OK && !stops(self); i++)
-            status = look(self, pg, g->base.number, &g->collections[i], err);
-        status = poly_follower_gone(&self->base, pg, g->base.number, status, err);
+    for (; g != NULL && status == POLY_OK; g = next_generation(self, g)) {
+        for (size_t i = 0; i < g->source_count && status == POLY_OK && !stops(self); i++)
+            status =
+                look(self, pg, g->number, (const struct poly_pgv_collection *)g->sources[i], err);
+        status = poly_follower_gone(&self->base, pg, g->number, status, err);
         if (status == POLY_NOT_FOUND) /* dropped meanwhile */
             status = POLY_OK;
     }
