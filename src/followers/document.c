@@ -10,6 +10,13 @@ static bool is_type(struct poly_text type, const char *name)
     return type.size == strlen(name) && memcmp(type.data, name, type.size) == 0;
 }
 
+bool poly_document_of(const struct poly_domain *domain, struct poly_text name)
+{
+    const char *source = domain->stream == NULL ? domain->name : domain->stream;
+
+    return strlen(source) == name.size && memcmp(source, name.data, name.size) == 0;
+}
+
 bool poly_document_concerns(const char *source, bool stream, const struct poly_record *record)
 {
     bool event = record->type.size == 0 || record->type.data[0] != '$';

@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "core/driver.h"
 
+/* Do records of that name concern the domain: its own, or the category of its streams? */
+bool poly_document_of(const struct poly_domain *domain, struct poly_text name);
 /* Does a record make or remove a document of an index? source: the domain's name, or a stream's
  * category. Changes belong to the domain of their name, events to those that follow their category.
  */

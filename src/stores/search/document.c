@@ -1,7 +1,7 @@
 /* Which records search is about. */
 #include "stores/search/document.h"
 
-#include <string.h>
+#include "followers/document.h"
 
 bool poly_document_shape(const struct poly_config *config, poly_shape_fn *add, void *arg)
 {
@@ -31,13 +31,9 @@ bool poly_document_shape(const struct poly_config *config, poly_shape_fn *add, v
 
 bool poly_document_wants(const struct poly_config *config, struct poly_text domain)
 {
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *d = &config->domains[i];
-        const char *source = d->stream == NULL ? d->name : d->stream;
-
-        if (d->search.field_count > 0 && strlen(source) == domain.size &&
-            memcmp(source, domain.data, domain.size) == 0)
+    for (size_t i = 0; i < config->domain_count; i++)
+        if (config->domains[i].search.field_count > 0 &&
+            poly_document_of(&config->domains[i], domain))
             return true;
-    }
     return false;
 }

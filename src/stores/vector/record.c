@@ -56,14 +56,9 @@ bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, voi
 
 bool poly_vector_wants(const struct poly_config *config, struct poly_text domain)
 {
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *d = &config->domains[i];
-        const char *source = d->stream == NULL ? d->name : d->stream;
-
-        if (d->vector_count > 0 && strlen(source) == domain.size &&
-            memcmp(source, domain.data, domain.size) == 0)
+    for (size_t i = 0; i < config->domain_count; i++)
+        if (config->domains[i].vector_count > 0 && poly_document_of(&config->domains[i], domain))
             return true;
-    }
     return false;
 }
 
@@ -84,8 +79,8 @@ enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const 
         return POLY_OK;
     status = poly_extract(record->data.text, &wanted, arena, NULL, entry->values, err);
     if (status == POLY_OK) /* not as a filter: thousands of numbers would become a tree */
-        status = poly_extract_one(record->data.text, names[field], arena, &entry->values[field],
-                                  err);
+        status =
+            poly_extract_one(record->data.text, names[field], arena, &entry->values[field], err);
     if (status == POLY_OK)
         status = poly_vector_read(shape, &entry->values[field], arena, &entry->numbers, err);
     return status == POLY_OK || status == POLY_NO_MEMORY
