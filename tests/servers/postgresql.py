@@ -13,9 +13,8 @@ import signal
 import subprocess
 import urllib.parse
 
-import kept
 from certificates import Certificates
-from harness import Failed, Unavailable, build_folder, wait_for
+from harness import Failed, Unavailable, build_folder, kept, wait_for
 from releases import RELEASES, client
 
 SETTINGS = {

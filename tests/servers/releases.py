@@ -1,13 +1,13 @@
 """Where the programs of a PostgreSQL release come from.
 
 A release is a folder with programs and, for those of another distribution, the root in which they
-run. Getting one may take a while the first time on a machine; kept.py holds what was got.
+run. Getting one may take a while the first time on a machine; tools/lib/kept.py holds
+what was got.
 """
 import glob
 import os
 
-import kept
-from harness import Unavailable
+from harness import Unavailable, kept
 
 
 class Release:

@@ -12,8 +12,7 @@ import threading
 import pytest
 
 import guard
-import kept
-from harness import HERE, ROOT, Failed, Harness, Port, Unavailable, wait_for
+from harness import HERE, ROOT, Failed, Harness, Port, Unavailable, kept, wait_for
 
 WITH = os.path.join(HERE, 'with')
 

@@ -1,9 +1,10 @@
-"""Server packages that this machine keeps: got once, from its own package mirrors, by name.
+"""What tests and measurements fetch, and this machine keeps: servers, other libraries, vectors. Got
+once, from its own package mirrors, by name and version.
 
-They lie outside the build tree, so that cleaning it does not fetch them again:
+It lies outside the build tree, so that cleaning it does not fetch it again:
 POLY_TEST_CACHE, or /var/cache/polystore/servers for root (the servers run as a user who cannot look
 into root's home), or ${XDG_CACHE_HOME:-~/.cache}/polystore/servers. What could not be had is not
-asked for again for an hour.
+asked for again for an hour. A folder there may be deleted at any time.
 """
 import contextlib
 import fcntl
@@ -15,9 +16,15 @@ import subprocess
 import sys
 import time
 
-from harness import Unavailable
-
 AGAIN = 3600  # seconds
+
+
+class Unavailable(Exception):
+    """What was asked for cannot be had on this machine: a reason to skip, not to fail."""
+
+    def __init__(self, name, reason):
+        super().__init__('skipped: %s (%s)' % (name, reason))
+        self.name, self.reason = name, reason
 
 
 def folder():
@@ -41,8 +48,12 @@ def lock(path):
 
 
 def run(command, **options):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors='replace', **options)
+    """To its end, well or with a RuntimeError that says why not."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors='replace', **options)
+    except FileNotFoundError:
+        raise RuntimeError('no %s here' % command[0]) from None
     if done.returncode != 0:
         lines = done.stdout.strip().split('\n')
         errors = [line for line in lines if re.match(r'\s*(E|error|ERROR)\b', line)]
@@ -111,6 +122,21 @@ def unpack_npm(package, path):
     for packed in os.listdir(path):
         run(['tar', 'xzf', packed, '--strip-components=1', '--no-same-owner'], cwd=path)
         os.remove(os.path.join(path, packed))
+
+
+def npm(package):
+    """The folder with the files of NAME@VERSION of npm."""
+    return once(package.rpartition('@')[0].replace('/', '-'), package,
+                lambda path: unpack_npm(package, path))
+
+
+def python(package, *more):
+    """The interpreter of an environment with NAME==VERSION, and whatever else."""
+    def make(path):
+        run([sys.executable, '-m', 'venv', path])
+        run([os.path.join(path, 'bin', 'python'), '-m', 'pip', 'install', '--quiet',
+             '--only-binary', ':all:', package, *more])
+    return os.path.join(once('python-' + package.partition('=')[0], package, make), 'bin', 'python')
 
 
 def mirror():
