@@ -45,6 +45,27 @@ POLY_API void poly_close(struct poly_instance *instance);
  */
 POLY_API bool poly_reachable(struct poly_instance *instance);
 
+/* May other processes have the same database open? Where it is embedded: false. Thread-safe. */
+POLY_API bool poly_is_shared(struct poly_instance *instance);
+
+/* How much was used of something that all processes on one database may use so much of together. */
+struct poly_usage {
+    const char *name; /* of the caller's choice, at most POLY_MAX_USAGE_NAME bytes */
+    uint64_t used;    /* by this process since it last said so */
+    uint64_t total;   /* out: by all of them. Begins anew when the server has crashed */
+};
+
+enum { POLY_MAX_USAGES = 64, POLY_MAX_USAGE_NAME = 160 };
+
+/*
+ * Adds what this process has used, and reads what all have: all or nothing. It is counted in the
+ * database, but not in the log. Give the names in order, each once. Thread-safe.
+ * POLY_INVALID: the database is not shared, or too many, or a name that is too long.
+ * POLY_UNAVAILABLE: the server does not answer; with err->unknown it may have been added.
+ */
+POLY_API enum poly_status poly_usage_add(struct poly_instance *instance, struct poly_usage *usages,
+                                         size_t count, struct poly_error *err);
+
 #ifdef __cplusplus
 }
 #endif

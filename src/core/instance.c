@@ -155,6 +155,28 @@ bool poly_reachable(struct poly_instance *instance)
     return owner->driver->reachable == NULL || owner->driver->reachable(owner);
 }
 
+bool poly_is_shared(struct poly_instance *instance)
+{
+    return instance->owner->driver->use != NULL;
+}
+
+enum poly_status poly_usage_add(struct poly_instance *instance, struct poly_usage *usages,
+                                size_t count, struct poly_error *err)
+{
+    struct poly_error local;
+
+    err = err == NULL ? &local : err;
+    if (!poly_is_shared(instance))
+        return poly_fail(err, POLY_INVALID, "no other process can have this database open");
+    if (count > POLY_MAX_USAGES)
+        return poly_fail(err, POLY_INVALID, "at most %d usages at a time", POLY_MAX_USAGES);
+    for (size_t i = 0; i < count; i++)
+        if (strlen(usages[i].name) > POLY_MAX_USAGE_NAME)
+            return poly_fail(err, POLY_INVALID, "a usage's name has at most %d bytes",
+                             POLY_MAX_USAGE_NAME);
+    return instance->owner->driver->use(instance->owner, usages, count, err);
+}
+
 /* --- for stores --- */
 
 const struct poly_config *poly_instance_config(const struct poly_instance *instance)

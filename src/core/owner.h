@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/operation.h"
 #include "polystore/admin.h"
+#include "polystore/instance.h"
 #include "polystore/session.h"
 
 struct poly_instance;
@@ -156,6 +157,10 @@ struct poly_owner_driver {
     enum poly_status (*leased)(struct poly_owner *owner, struct poly_db *db,
                                struct poly_text tenant, struct poly_text name, bool *leased,
                                struct poly_error *err);
+
+    /* What all instances use together: see poly_usage_add(). NULL: there are no others. */
+    enum poly_status (*use)(struct poly_owner *owner, struct poly_usage *usages, size_t count,
+                            struct poly_error *err);
 
     /* --- the log --- */
 

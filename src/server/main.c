@@ -191,7 +191,8 @@ static enum poly_status make_parts(struct server *server, struct poly_error *err
 {
     server->auth = server_auth_new(server->instance, server->settings.request_timeout_ms);
     server->metrics = server_metrics_new();
-    server->rate = server_rate_new(server->settings.rate_per_tenant);
+    server->rate =
+        server_rate_new(server->settings.rate_per_tenant, server->instance, server->log);
     server->watch = server_watch_new();
     server->workers = server_workers_new();
     return server->auth == NULL || server->metrics == NULL || server->rate == NULL ||

@@ -1,6 +1,6 @@
 /*
  * How often a tenant may ask: a token bucket for each, holding a second's
- * worth. Thread-safe.
+ * worth; with other daemons on the same database one for all of them. Thread-safe.
  */
 #ifndef POLY_SERVER_RATE_H
 #define POLY_SERVER_RATE_H
@@ -9,10 +9,12 @@
 
 #include "polystore.h"
 
+struct server_log;
 struct server_rate;
 
-/* per_second 0: no limit. NULL: out of memory. */
-struct server_rate *server_rate_new(uint32_t per_second);
+/* per_second 0: no limit. NULL: out of memory, or of threads. */
+struct server_rate *server_rate_new(uint32_t per_second, struct poly_instance *instance,
+                                    struct server_log *log);
 void server_rate_free(struct server_rate *rate); /* NULL is accepted */
 
 /* Takes one. POLY_LIMIT with *retry_s (seconds, at least 1) when there is none left. now:

@@ -517,6 +517,34 @@ static void another_program_decides_versions_too(void **state)
     assert_int_equal(lab_verify(p->session, why, sizeof(why)), 0);
 }
 
+/* A server's processes know what all of them have used (S0-22); alone there is nobody to ask. */
+static void what_is_used_together_is_one_sum(void **state)
+{
+    struct place *p = *state;
+    char name[POLY_MAX_USAGE_NAME + 2];
+    struct poly_usage two[] = {{"a", 3, 0}, {"b", 1, 0}};
+    struct poly_usage many[POLY_MAX_USAGES + 1] = {{0}};
+
+    if (!poly_is_shared(p->instance)) {
+        assert_fails(poly_usage_add(p->instance, two, 2, &err), POLY_INVALID);
+        return;
+    }
+    assert_ok(poly_usage_add(p->instance, two, 2, &err));
+    assert_ok(poly_usage_add(p->instance, two, 1, &err));
+    assert_int_equal(two[0].total, 6);
+    assert_int_equal(two[1].total, 1);
+    for (size_t i = 0; i <= POLY_MAX_USAGES; i++)
+        many[i].name = "a";
+    assert_fails(poly_usage_add(p->instance, many, POLY_MAX_USAGES + 1, &err), POLY_INVALID);
+    memset(name, 'x', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    two[1].name = name;
+    assert_fails(poly_usage_add(p->instance, two, 2, &err), POLY_INVALID);
+    two[0].used = 0;
+    assert_ok(poly_usage_add(p->instance, two, 1, &err));
+    assert_int_equal(two[0].total, 6); /* of what was refused nothing was added */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +568,7 @@ int main(void)
         PLACED(one_past_its_deadline_is_rolled_back_and_says_so),
         PLACED(two_instances_in_one_folder_are_refused),
         PLACED(another_program_decides_versions_too),
+        PLACED(what_is_used_together_is_one_sum),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,74 @@ def log_of(daemon):
         after = answer['records'][-1]['position']
 
 
+RATE = 40  # requests a second of a tenant
+
+
+def ask(seconds, *pairs):
+    """Each daemon with its key, as fast as it answers: requests a second that were let through,
+    less the burst of a second that each daemon may let through before it hears of the others."""
+    counts, lock = {True: 0, False: 0}, threading.Lock()
+    began = time.monotonic()
+
+    def one(daemon, key):
+        while time.monotonic() - began < seconds:
+            answer = daemon.get('/v1/streams/none', key=key)
+            assert answer.status_code in (200, 404, 429), answer.text
+            refused = answer.status_code == 429
+            assert not refused or int(answer.headers['Retry-After']) >= 1
+            with lock:
+                counts[refused] += 1
+            time.sleep(0.004)
+
+    threads = [threading.Thread(target=one, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts[True] > 0
+    return (counts[False] - RATE * len(pairs)) / (time.monotonic() - began)
+
+
+def test_a_tenant_has_one_rate_at_all_daemons_together(make, make_postgresql):
+    """Two daemons let through what one does, and one all of it while the other is idle. The control
+    are daemons on a database each, which let through twice as much."""
+    server = make_postgresql()
+    shared, apart = server.database(), server.database()
+
+    def daemon(name, database, key=None):
+        config = CONFIG % server.url(database=database) + 'limits: {rate_per_tenant: %d}\n' % RATE
+        return make(None, name, config).start(key=key)
+
+    def key(of):
+        return of.make_key(label='t', tenant='t', rights=['read'])[0]
+
+    first = daemon('a', shared)
+    second, other = daemon('b', shared, first.key), daemon('c', apart)
+    tenant, stranger = key(first), key(other)
+    assert ask(3, (first, tenant), (second, tenant)) < RATE * 1.2
+    assert RATE * 0.6 < ask(3, (second, tenant)) < RATE * 1.2
+    time.sleep(2)  # what was owed is paid
+    assert ask(3, (first, tenant), (other, stranger)) > RATE * 1.6
+
+
+def test_while_nothing_can_be_shared_each_counts_for_itself(make, make_postgresql):
+    server = make_postgresql()
+    base = server.database()
+    limits = 'limits: {rate_per_tenant: 1000}\n'
+    one = make(None, 'a', CONFIG % server.url(database=base) + limits).start()
+
+    def said(what):
+        assert one.get('/v1/streams/none').status_code in (200, 404)
+        return 'event=' + what in one.log()
+
+    server.sql('ALTER TABLE poly.usage RENAME TO away', database=base)
+    wire.wait_for(lambda: said('rate_alone'), 30)
+    assert 'event=rate_shared' not in one.log()
+    server.sql('ALTER TABLE poly.away RENAME TO usage', database=base)
+    wire.wait_for(lambda: said('rate_shared'), 30)
+    assert one.log().count('event=rate_alone') == 1
+
+
 def test_200_clients_never_open_more_than_max(make, make_postgresql):
     """S3-66, S3-70"""
     server = make_postgresql(max_connections='30')

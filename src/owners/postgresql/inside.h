@@ -110,6 +110,10 @@ struct poly_db *poly_postgresql_take(struct poly_owner *owner, struct poly_error
 void poly_postgresql_give(struct poly_owner *owner, struct poly_db *db);
 void poly_postgresql_note(struct poly_postgresql *self, const struct poly_error *err);
 
+/* usage.c */
+enum poly_status poly_postgresql_use(struct poly_owner *owner, struct poly_usage *usages,
+                                     size_t count, struct poly_error *err);
+
 /* lease.c */
 enum poly_status poly_postgresql_lease(struct poly_owner *owner, struct poly_text tenant,
                                        struct poly_text name, bool keep, struct poly_error *err);

@@ -370,6 +370,7 @@ const struct poly_owner_driver poly_owner_postgresql = {
     .claim = postgresql_claim,
     .lease = poly_postgresql_lease,
     .leased = poly_postgresql_leased,
+    .use = poly_postgresql_use,
     .replayed = poly_postgresql_replayed,
     .lost = postgresql_lost,
     .scan = poly_postgresql_scan,

@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 8 };
+enum { FORMAT = 9 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -175,6 +175,12 @@ static const char leases[] =
     "CREATE UNLOGGED TABLE poly.lease("
     " tenant text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, holder text NOT NULL,"
     " ends timestamptz NOT NULL, PRIMARY KEY (tenant, name));";
+
+/* Of use for a second or so: hence not logged. The room in its pages is for the next versions of
+ * its rows, which change all the time. */
+static const char usages[] =
+    "CREATE UNLOGGED TABLE poly.usage(name text COLLATE \"C\" PRIMARY KEY, total bigint NOT NULL)"
+    " WITH (fillfactor = 50);";
 
 /*
  * Whose rows a tenant's SQL sees: a setting of the transaction, signed with a secret that the role
@@ -349,7 +355,8 @@ static const char nobody[] =
 
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views}, {whole, nobody}};
+    {tables, functions}, {records}, {leases}, {tenants}, {begin},
+    {eras},              {views},   {whole, nobody}, {usages}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =
