@@ -5,10 +5,12 @@
  */
 #include "test.h"
 
+#include <sched.h>
+
 #include "lab.h"
 #include "vector_model.h"
 
-enum { KEYS = 3000, TIMES = 10, PART = 250, QUERIES = 100 };
+enum { KEYS = 3000, TIMES = 10, PART = 250, QUERIES = 100, MANY = 48 };
 
 static struct poly_error err;
 
@@ -22,12 +24,14 @@ static const struct model_shape shape = {.element = POLY_F32,
                                          .owners = 1,
                                          .clusters = 40};
 
+static unsigned threads = 2;
+
 static void work(struct model *m)
 {
     bool more = true;
 
     while (more)
-        assert_ok(poly_collection_work(m->collection, 2, NULL, &more, &err));
+        assert_ok(poly_collection_work(m->collection, threads, NULL, &more, &err));
 }
 
 /* Every key once, in an order that differs from one time to the next. */
@@ -85,6 +89,35 @@ static void replaced_ten_times_it_is_as_good_as_new(void **state)
     model_close(&fresh);
 }
 
+/* Many threads on one processor: most of them stand still at any time, each in the middle of
+ * linking a slot. What the others link meanwhile must not end up on an island. */
+static void threads_that_stand_still_lose_nothing(void **state)
+{
+    struct model_shape few = shape; /* of links, for then more slots are on several levels */
+    cpu_set_t before, one;
+    struct model m;
+
+    (void)state;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    threads = MANY;
+    few.m = 6;
+    model_open(&m, &few, NULL);
+    for (unsigned time = 0; time < 8; time++) {
+        double now;
+
+        replace_all(&m, time);
+        now = recall(&m, NULL, POLY_WAY_GRAPH);
+        if (now < 0.99)
+            fail_msg("recall %.4f after %u times", now, time);
+    }
+    model_close(&m);
+    threads = 2;
+    assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+
 /* Filters of 0.1 to 50 in a hundred (S3-44), as the planner goes about them and through the graph.
  */
 static void filters_keep_their_recall(void **state)
@@ -112,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replaced_ten_times_it_is_as_good_as_new),
+        cmocka_unit_test(threads_that_stand_still_lose_nothing),
         cmocka_unit_test(filters_keep_their_recall),
     };
 

@@ -8,6 +8,7 @@
  * cannot be seen in the recall, and the rows of a few hundred candidates stay in the cache.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "stores/vector/engine/index_inside.h"
@@ -199,46 +200,59 @@ static void add_link(struct poly_index *index, struct poly_context *context, uin
     pthread_mutex_unlock(poly_row_lock(&index->graph, slot));
 }
 
-/* Links the slot with what is in the pool, both ways. */
-static void connect(struct poly_index *index, struct poly_context *context, uint32_t slot,
-                    uint32_t level)
-{
-    uint32_t links[100];
-    const uint32_t count = pick(index, context, context->pool, context->count, index->options.m);
+/* What a slot shall be linked to, by level. */
+struct links {
+    uint32_t count[INDEX_MAX_LEVEL + 1];
+    uint32_t slots[INDEX_MAX_LEVEL + 1][INDEX_MAX_M];
+};
 
-    for (uint32_t i = 0; i < count; i++)
-        links[i] = context->picked[i];
-    /* one by one: others may have found it on a higher level, and linked themselves to it */
-    for (uint32_t i = 0; i < count; i++)
-        add_link(index, context, slot, links[i], level);
-    for (uint32_t i = 0; i < count; i++)
-        add_link(index, context, links[i], slot, level);
-}
-
-static void link_slot(struct poly_index *index, struct poly_context *context,
-                      const struct claim *claim)
+/* From the top down, a level beginning where the one above has led; nobody sees anything of it. */
+static void choose_links(const struct poly_index *index, struct poly_context *context,
+                         const struct claim *claim, uint32_t level, struct links *links)
 {
-    const uint32_t slot = claim->slot, top = (uint32_t)(claim->entry >> 32);
-    const uint32_t own = poly_node_level(index, slot);
+    const uint32_t slot = claim->slot;
     const struct poly_walk walk = {.limit = claim->end, .end = claim->end};
-    uint32_t level = own < top ? own : top, at;
+    uint32_t at;
 
     poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->query);
     poly_context_clear(context, 1);
     at = poly_graph_descend(index, context, claim->entry, level, claim->end);
     for (;; level--) {
         poly_context_clear(context, index->options.ef_construction);
-        context->visited[slot] = context->mark; /* others may lead to it already */
         context->visited[at] = context->mark;
         poly_context_insert(
             context, at,
             poly_code_distance(&index->coder, context->query, poly_code_row(index, at)));
         poly_graph_walk(index, context, &walk, level);
         at = context->pool[0].slot & ~EXPANDED;
-        connect(index, context, slot, level);
+        links->count[level] = pick(index, context, context->pool, context->count, index->options.m);
+        memcpy(links->slots[level], context->picked, links->count[level] * sizeof(uint32_t));
         if (level == 0)
-            break;
+            return;
     }
+}
+
+/*
+ * Links are made from the bottom up, and those of the slot before those to it: whoever finds it on
+ * a level can go on from there on all levels below. Otherwise, while its thread waits for a
+ * processor, others would be linked to it alone, and with each other: an island that most searches
+ * do not reach.
+ */
+static void link_slot(struct poly_index *index, struct poly_context *context,
+                      const struct claim *claim)
+{
+    const uint32_t own = poly_node_level(index, claim->slot);
+    const uint32_t top = (uint32_t)(claim->entry >> 32), levels = own < top ? own : top;
+    struct links links;
+
+    choose_links(index, context, claim, levels, &links);
+    for (uint32_t level = 0; level <= levels; level++)
+        write_row(poly_link_row(index, claim->slot, level),
+                  level == 0 ? 2 * index->options.m : index->options.m, links.slots[level],
+                  links.count[level]);
+    for (uint32_t level = 0; level <= levels; level++)
+        for (uint32_t i = 0; i < links.count[level]; i++)
+            add_link(index, context, links.slots[level][i], claim->slot, level);
 }
 
 static enum claimed link_next(struct poly_index *index, struct poly_context *context, uint32_t end)

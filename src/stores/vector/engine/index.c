@@ -26,8 +26,9 @@ static enum poly_status check_options(const struct poly_index_options *options,
     if (options->dimensions < 1 || options->dimensions > 16000)
         return poly_fail(err, POLY_INVALID, "an index of %u dimensions; 1 to 16000 are possible",
                          options->dimensions);
-    if (options->m < 2 || options->m > 100)
-        return poly_fail(err, POLY_INVALID, "m is %u; 2 to 100 are possible", options->m);
+    if (options->m < 2 || options->m > INDEX_MAX_M)
+        return poly_fail(err, POLY_INVALID, "m is %u; 2 to %d are possible", options->m,
+                         INDEX_MAX_M);
     if (options->ef_construction < 4 || options->ef_construction > 1000)
         return poly_fail(err, POLY_INVALID, "ef_construction is %u; 4 to 1000 are possible",
                          options->ef_construction);

@@ -27,6 +27,7 @@
 enum {
     INDEX_STRIPES = 256,     /* locks of link rows */
     INDEX_MAX_LEVEL = 12,    /* of a node */
+    INDEX_MAX_M = 100,       /* links of a node on a level, but for the lowest */
     INDEX_MAX_LINKERS = 64,  /* threads that link at a time */
     INDEX_BLOCK = 256,       /* slots that a scan compares at a time */
     INDEX_IDLE_CONTEXTS = 16 /* kept for the next search */
