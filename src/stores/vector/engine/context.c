@@ -41,6 +41,9 @@ void poly_context_free(struct poly_context *context)
     free(context->pool);
     free(context->ids);
     free(context->distances);
+    free(context->before);
+    free(context->wanted);
+    free(context->places);
     lines_free(context->other);
     free(context->near);
     free(context->picked);
@@ -61,11 +64,15 @@ static struct poly_context *make(const struct poly_index *index)
     context->query = lines(poly_coder_query_size(&index->coder));
     context->ids = malloc(context->id_room * sizeof(*context->ids));
     context->distances = malloc(context->id_room * sizeof(*context->distances));
+    context->before = malloc(context->id_room * sizeof(*context->before));
+    context->wanted = malloc(context->id_room * sizeof(*context->wanted));
+    context->places = malloc(context->id_room * sizeof(*context->places));
     context->other = lines(poly_coder_query_size(&index->coder));
     context->near = malloc((2 * m + 1) * sizeof(*context->near));
     context->picked = malloc((2 * m + 1) * sizeof(*context->picked));
     context->between = malloc((2 * m + 1) * sizeof(*context->between));
     if (context->query == NULL || context->ids == NULL || context->distances == NULL ||
+        context->before == NULL || context->wanted == NULL || context->places == NULL ||
         context->other == NULL || context->near == NULL || context->picked == NULL ||
         context->between == NULL) {
         poly_context_free(context);

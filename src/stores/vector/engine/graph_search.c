@@ -3,16 +3,20 @@
  * codes somewhere, each step a row of links. So an expansion has two passes: the first collects the
  * neighbours that have not been visited and asks for their codes, the second computes all distances
  * at once; and of whatever gets into the pool, the links are asked for at once, for it is likely to
- * be expanded soon.
+ * be expanded soon. The first pass of an expansion comes before the second of the one before it, so
+ * that memory has had that long to answer. What is expanded next is then chosen without the last
+ * few distances: one candidate in a hundred is expanded that need not have been.
  *
  * The pool is an array in order, with a cursor on the first candidate that has not been expanded:
- * candidates and results in one, and no heap. The walk ends when all of the pool has been expanded.
+ * candidates and results in one, and no heap. What one expansion brings is put into it in one go.
+ * The walk ends when all of the pool has been expanded.
  *
  * When not every slot may be answered, the pool holds those that may, and the others are a bridge:
  * where a node has few neighbours that fit, the neighbours of those that do not are looked at
  * (ACORN: Patel et al., Performant and predicate-agnostic search over vector embeddings and
  * structured data, 2024; there "ACORN-1").
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -28,18 +32,26 @@ static inline bool visit(struct poly_context *context, uint32_t slot)
     return true;
 }
 
-uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float distance)
+/* Of the first count of the pool those that are not farther: halving without a branch, for nobody
+ * could guess which half it is. */
+static inline uint32_t place_of(const struct poly_candidate *pool, uint32_t count, float distance)
 {
-    struct poly_candidate *pool = context->pool;
     uint32_t place = 0;
 
-    /* halving without a branch: nobody could guess which half it is */
-    for (uint32_t left = context->count; left > 0;) {
+    for (uint32_t left = count; left > 0;) {
         const uint32_t half = (left + 1) / 2;
 
         place += half & (0U - (pool[place + half - 1].distance <= distance));
         left -= half;
     }
+    return place;
+}
+
+uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float distance)
+{
+    struct poly_candidate *pool = context->pool;
+    const uint32_t place = place_of(pool, context->count, distance);
+
     if (context->count < context->ef)
         context->count++;
     memmove(&pool[place + 1], &pool[place], (context->count - 1 - place) * sizeof(*pool));
@@ -47,8 +59,8 @@ uint32_t poly_context_insert(struct poly_context *context, uint32_t slot, float 
     return place;
 }
 
-/* Neighbours of a slot on a level that have not been visited, into ids; how many. Whether one has
- * been is as good as chance, so nothing branches on it. */
+/* Neighbours of a slot on a level that have not been visited, into context->ids; how many. Whether
+ * one has been is as good as chance, so nothing branches on it. */
 static uint32_t gather(const struct poly_index *index, struct poly_context *context, uint32_t slot,
                        uint32_t level, uint32_t limit)
 {
@@ -133,53 +145,101 @@ static uint32_t gather_fitting(const struct poly_index *index, struct poly_conte
     return count;
 }
 
+/* Of ids, with their distances, what the pool wants: into context->wanted, ascending; how many. */
+static uint32_t pick_wanted(struct poly_context *context, const uint32_t *ids, uint32_t count)
+{
+    const float *distances = context->distances;
+    const float limit =
+        context->count < context->ef ? INFINITY : context->pool[context->count - 1].distance;
+    struct poly_candidate *wanted = context->wanted;
+    uint32_t picked = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        wanted[picked] = (struct poly_candidate){distances[i], ids[i]};
+        picked += distances[i] < limit;
+    }
+    for (uint32_t i = 1; i < picked; i++) {
+        const struct poly_candidate moving = wanted[i];
+        uint32_t at = i;
+
+        for (; at > 0 && wanted[at - 1].distance > moving.distance; at--)
+            wanted[at] = wanted[at - 1];
+        wanted[at] = moving;
+    }
+    return picked;
+}
+
+/* Puts count of context->wanted into the pool; the place of the first, or at when that is before.
+ * Each of the pool is moved once at most. */
+static uint32_t merge(struct poly_context *context, uint32_t count, uint32_t at)
+{
+    const struct poly_candidate *wanted = context->wanted;
+    struct poly_candidate *pool = context->pool;
+    uint32_t *places = context->places, end;
+
+    for (uint32_t i = 0; i < count; i++)
+        places[i] = place_of(pool, context->count, wanted[i].distance) + i;
+    while (count > 0 && places[count - 1] >= context->ef)
+        count--;
+    if (count == 0)
+        return at;
+    context->count = context->count + count < context->ef ? context->count + count : context->ef;
+    end = context->count - count; /* of those that stay */
+    for (uint32_t i = count; i-- > 0;) {
+        const uint32_t from = places[i] - i;
+
+        if (end > from)
+            memmove(&pool[places[i] + 1], &pool[from], (end - from) * sizeof(*pool));
+        pool[places[i]] = wanted[i];
+        end = from;
+    }
+    return places[0] < at ? places[0] : at;
+}
+
 /* Puts what has been gathered into the pool; the place of the nearest, or at when that is before.
  */
 static uint32_t take_in(const struct poly_index *index, struct poly_context *context,
-                        uint32_t level, uint32_t count, uint32_t at)
+                        uint32_t level, const uint32_t *ids, uint32_t count, uint32_t at)
 {
     const size_t row = (level == 0 ? 2 : 1) * index->options.m * sizeof(uint32_t);
-    const float *distances = context->distances;
-    const uint32_t *ids = context->ids;
+    uint32_t wanted;
 
     poly_code_distances(&index->coder, context->query, index->codes.base, ids, count,
                         context->distances);
     context->visits += count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!poly_context_wanted(context, distances[i]))
-            continue;
-        poly_row_fetch(poly_link_row(index, ids[i], level), row);
-
-        const uint32_t place = poly_context_insert(context, ids[i], distances[i]);
-
-        at = place < at ? place : at;
-    }
-    return at;
+    wanted = pick_wanted(context, ids, count);
+    for (uint32_t i = 0; i < wanted; i++)
+        poly_row_fetch(poly_link_row(index, context->wanted[i].slot, level), row);
+    return merge(context, wanted, at);
 }
 
 bool poly_graph_walk(const struct poly_index *index, struct poly_context *context,
                      const struct poly_walk *walk, uint32_t level)
 {
-    uint32_t at = 0, steps = 0;
+    uint32_t at = 0, steps = 0, waiting = 0; /* of those gathered before, in context->before */
 
-    while (at < context->count) {
-        struct poly_candidate *candidate = &context->pool[at];
-        const uint32_t slot = candidate->slot;
-        uint32_t count;
+    for (;;) {
+        uint32_t *ids = context->ids, count = 0;
 
-        if (slot & EXPANDED) {
+        while (at < context->count && (context->pool[at].slot & EXPANDED))
             at++;
-            continue;
+        if (at == context->count && waiting == 0)
+            return true;
+        if (at < context->count) {
+            const uint32_t slot = context->pool[at].slot;
+
+            context->pool[at].slot |= EXPANDED;
+            count = walk->choosy ? gather_fitting(index, context, walk, slot)
+                                 : gather(index, context, slot, level, walk->limit);
         }
-        candidate->slot |= EXPANDED;
-        count = walk->choosy ? gather_fitting(index, context, walk, slot)
-                             : gather(index, context, slot, level, walk->limit);
-        at = take_in(index, context, level, count, at + 1);
+        at = take_in(index, context, level, context->before, waiting, at);
+        context->ids = context->before;
+        context->before = ids;
+        waiting = count;
         if (walk->deadline > 0 && ++steps % CLOCK_EVERY == 0 &&
             poly_clock_coarse() > walk->deadline)
             return false;
     }
-    return true;
 }
 
 uint32_t poly_graph_descend(const struct poly_index *index, struct poly_context *context,

@@ -171,7 +171,10 @@ struct poly_context {
     uint32_t pool_room, count, ef;
     uint32_t *ids; /* of one expansion, or one block of a scan */
     float *distances;
-    uint32_t id_room;
+    uint32_t *before; /* as ids, of the expansion before */
+    struct poly_candidate *wanted;
+    uint32_t *places; /* in the pool, of those */
+    uint32_t id_room; /* of each of these */
     /* when linking: another node's query, candidates and links */
     void *other;
     struct poly_candidate *near;
