@@ -68,6 +68,28 @@ struct poly_filter {
     size_t value_count; /* 1; IN: up to 1,000; IS_NULL and NOT_NULL: 0 */
 };
 
+/* A condition on a record, for search and vectors: a comparison of one of the fields that the
+ * domain lists as filters there, or several conditions together. */
+enum poly_where_kind { POLY_WHERE_COMPARE, POLY_WHERE_AND, POLY_WHERE_OR, POLY_WHERE_NOT };
+
+struct poly_where {
+    enum poly_where_kind kind;
+    const struct poly_filter *compare;     /* COMPARE */
+    const struct poly_where *const *parts; /* AND, OR: any number; NOT: one */
+    size_t part_count;
+};
+
+/*
+ * From JSON, into the session's arena. {"status": "open"} compares; {"severity": {">=": 3}} names
+ * the operator: = <> < <= > >= in prefix null ({"null": true} or false); several names in one
+ * object must all hold; {"and": [...]}, {"or": [...]}, {"not": {...}}; "meta.$.a.b" is a path
+ * inside a column that holds JSON. POLY_INVALID names what is wrong; docs/vectors.md has the
+ * grammar.
+ */
+POLY_API enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
+                                           const struct poly_where **where,
+                                           struct poly_error *err) POLY_MUST_USE;
+
 struct poly_list_query {
     const char *domain;
     const struct poly_filter *filters; /* all must hold */

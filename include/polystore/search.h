@@ -18,6 +18,7 @@ struct poly_search_query {
     const char *const *domains;        /* NULL-terminated; NULL: every searchable one */
     const struct poly_filter *filters; /* on fields that the domain lists under search: filters */
     size_t filter_count;
+    const struct poly_where *where; /* must hold besides them, on the same fields; NULL: none */
     uint32_t limit;  /* 0: 10; at most 1,000 */
     uint32_t offset; /* at most 10,000 */
     bool count;      /* also count all matches */

@@ -29,28 +29,6 @@ extern "C" {
  */
 enum poly_metric { POLY_COSINE, POLY_INNER, POLY_L2, POLY_HAMMING };
 
-/* A condition on a record: a comparison of one of the domain's vector filters, or several
- * conditions together. */
-enum poly_where_kind { POLY_WHERE_COMPARE, POLY_WHERE_AND, POLY_WHERE_OR, POLY_WHERE_NOT };
-
-struct poly_where {
-    enum poly_where_kind kind;
-    const struct poly_filter *compare;     /* COMPARE */
-    const struct poly_where *const *parts; /* AND, OR: any number; NOT: one */
-    size_t part_count;
-};
-
-/*
- * From JSON, into the session's arena. {"status": "open"} compares; {"severity": {">=": 3}} names
- * the operator: = <> < <= > >= in prefix null ({"null": true} or false); several names in one
- * object must all hold; {"and": [...]}, {"or": [...]}, {"not": {...}}; "meta.$.a.b" is a path
- * inside a column that holds JSON. POLY_INVALID names what is wrong; docs/vectors.md has the
- * grammar.
- */
-POLY_API enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
-                                           const struct poly_where **where,
-                                           struct poly_error *err) POLY_MUST_USE;
-
 enum poly_fusion {
     POLY_FUSION_RANK,    /* reciprocal rank fusion: sum of weight / (60 + rank) */
     POLY_FUSION_WEIGHTED /* weight * (score scaled to 0..1 over the candidates) */

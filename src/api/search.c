@@ -48,8 +48,14 @@ enum poly_status api_search(struct api_context *context, struct poly_error *err)
         .mark_close = api_text(context, "mark_close"),
     };
     struct poly_hits hits;
+    const char *where = api_text(context, "where");
     enum poly_status status = api_filters(context, &query.filters, &query.filter_count, err);
 
+    if (status == POLY_OK && where != NULL) {
+        status = poly_where_parse(context->session, poly_text(where), &query.where, err);
+        if (status != POLY_OK)
+            return poly_fail_in(err, status, "parameter 'where'");
+    }
     if (status == POLY_OK)
         status = api_texts(context, "domain", &query.domains, err);
     if (status == POLY_OK)

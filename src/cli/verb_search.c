@@ -54,6 +54,7 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
     cli_parameter(&request, "q", query.data);
     cli_repeat(cli, "domain", &request, "domain");
     cli_parameter(&request, "filter", filters.data);
+    cli_parameter(&request, "where", cli_option(cli, "condition"));
     cli_parameter(&request, "limit", cli_option(cli, "limit"));
     cli_parameter(&request, "offset", cli_option(cli, "offset"));
     cli_parameter(&request, "count", cli_option(cli, "count") == NULL ? NULL : "true");
@@ -85,6 +86,8 @@ const struct cli_verb cli_verb_search = {
             {"domain", 'D', "NAME", NULL, "in this domain only; may come again"},
             {"where", 'w', "FILTER", NULL,
              "as in 'polystore list', on the fields that may be filtered"},
+            {"condition", 0, "JSON", NULL,
+             "one with 'or' and 'not' on these fields, as in 'polystore vector search'"},
             {"limit", 'n', "N", NULL, "at most so many; default: 10"},
             {"offset", 0, "N", NULL, "leave out the first N"},
             {"count", 'C', NULL, NULL, "count all that match"},

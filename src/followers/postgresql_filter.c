@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "followers/filter.h"
+#include "followers/where.h"
 
 enum { PATH_MAX_STEPS = 64 };
 
@@ -239,11 +240,22 @@ static bool print_one(struct printer *p)
     return true;
 }
 
-enum poly_status poly_follower_filter_print(const struct poly_follower_filtering *filtering,
-                                            const struct poly_filter *filter,
-                                            struct poly_buffer *out, struct poly_error *err)
+static enum poly_status print_filter(void *arg, const struct poly_filter *filter)
 {
-    struct printer p = {filtering, filter, out, NULL};
+    struct printer *p = arg;
 
-    return print_one(&p) ? POLY_OK : poly_no_memory(err);
+    p->filter = filter;
+    if (poly_filter_place(p->in->names, p->in->name_count, filter->column) >= 0)
+        return print_one(p) ? POLY_OK : POLY_NO_MEMORY;
+    poly_buffer_text(p->out, "NULL");
+    return POLY_OK;
+}
+
+enum poly_status poly_follower_where_print(const struct poly_follower_filtering *filtering,
+                                           const struct poly_where *where, struct poly_buffer *out,
+                                           struct poly_error *err)
+{
+    struct printer p = {filtering, NULL, out, NULL};
+
+    return poly_where_sql(where, print_filter, &p, out) == POLY_OK ? POLY_OK : poly_no_memory(err);
 }

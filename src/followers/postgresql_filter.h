@@ -23,9 +23,10 @@ struct poly_follower_filtering {
     struct poly_pg_params *params;
 };
 
-/* Adds the condition, and its parameters (two at the most). The column is one of the names. */
-enum poly_status poly_follower_filter_print(const struct poly_follower_filtering *filtering,
-                                            const struct poly_filter *filter,
-                                            struct poly_buffer *out, struct poly_error *err);
+/* Adds the condition, and its parameters (two of each comparison at the most). A column that is
+ * none of the names is null. */
+enum poly_status poly_follower_where_print(const struct poly_follower_filtering *filtering,
+                                           const struct poly_where *where, struct poly_buffer *out,
+                                           struct poly_error *err);
 
 #endif

@@ -178,21 +178,28 @@ static struct poly_token log_line(struct poly_session *s, const char *stream, co
 }
 
 /* "domain/key domain/key"; the order of equal ranks is by domain and key. */
-static void finds(struct poly_session *s, const char *query, const char *const *names,
-                  const char *expected)
+static void finds_query(struct poly_session *s, struct poly_search_query query,
+                        const char *expected)
 {
-    struct poly_search_query q = {.query = query, .domains = names, .count = true, .limit = 100};
     struct poly_hits hits;
     char text[4096] = "";
     size_t size = 0;
 
-    assert_ok(poly_search(s, &q, &hits, &err));
+    query.count = true;
+    query.limit = 100;
+    assert_ok(poly_search(s, &query, &hits, &err));
     for (size_t i = 0; i < hits.count; i++)
         size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s/%s", i == 0 ? "" : " ",
                                  hits.hits[i].domain.data, hits.hits[i].key.data);
     assert_string_equal(text, expected);
     assert_int_equal(hits.total, hits.count);
     poly_session_reset(s);
+}
+
+static void finds(struct poly_session *s, const char *query, const char *const *names,
+                  const char *expected)
+{
+    finds_query(s, (struct poly_search_query){.query = query, .domains = names}, expected);
 }
 
 static void refuses(struct poly_session *s, struct poly_search_query query, enum poly_status status,
@@ -393,6 +400,64 @@ static void filters_pages_and_marks(void **state)
     assert_int_equal(hits.hits[0].highlights.count, 1);
     assert_string_equal(hits.hits[0].highlights.fields[0].name, "title");
     assert_string_equal(hits.hits[0].highlights.fields[0].value.text.data, "{links} down");
+}
+
+static const struct poly_where *where_of(struct place *p, const char *json)
+{
+    const struct poly_where *where;
+
+    assert_ok(poly_where_parse(p->acme, poly_text(json), &where, &err));
+    return where;
+}
+
+static void finds_where(struct place *p, const char *json, const char *expected)
+{
+    finds_query(p->acme, (struct poly_search_query){.query = "link", .where = where_of(p, json)},
+                expected);
+}
+
+/* Conditions with 'or' and 'not': what is null is neither so nor not so; what is of another kind is
+ * neither less nor greater. */
+static void conditions_hold(void **state)
+{
+    static const char all[] = "incidents/i0 incidents/i1 incidents/i2 incidents/i3";
+    struct place *p = *state;
+    struct poly_value open = poly_str("open");
+    struct poly_filter filter = {"status", NULL, POLY_EQ, &open, 1};
+    struct poly_search_query query = {
+        .query = "link", .filters = &filter, .filter_count = 1, .domains = incidents};
+    struct poly_where wrong = {.kind = POLY_WHERE_NOT};
+    struct poly_txn *txn = begin(p->acme);
+
+    for (int i = 0; i < 4; i++) {
+        char key[16];
+        struct poly_field fields[] = {{"title", poly_str("links down")},
+                                      {"severity", poly_int(i)},
+                                      {"status", poly_str(i % 2 == 0 ? "open" : "closed")}};
+        struct poly_row row = {fields, i == 3 ? 2 : 3}; /* the last has no status */
+
+        snprintf(key, sizeof(key), "i%d", i);
+        assert_ok(poly_put(txn, "incidents", key, &row, POLY_ANY, &err));
+    }
+    commit(txn);
+    finds_where(p, "{\"status\":\"open\"}", "incidents/i0 incidents/i2");
+    finds_where(p, "{\"not\":{\"status\":\"open\"}}", "incidents/i1");
+    finds_where(p, "{\"or\":[{\"status\":{\"null\":true}},{\"severity\":{\"<\":1}}]}",
+                "incidents/i0 incidents/i3");
+    finds_where(p, "{\"not\":{\"status\":{\">\":\"open\"}}}",
+                "incidents/i0 incidents/i1 incidents/i2");
+    finds_where(p, "{\"not\":{\"status\":{\"prefix\":\"op\"}}}", "incidents/i1");
+    finds_where(p, "{\"not\":{\"severity\":{\"<\":\"x\"}}}", all);
+    finds_where(p, "{\"not\":{\"severity\":{\"in\":[0,1,3]},\"status\":{\"null\":false}}}",
+                "incidents/i2 incidents/i3");
+    finds_where(p, "{\"or\":[]}", "");
+    finds_where(p, "{\"not\":{\"or\":[]}}", all);
+    query.where = where_of(p, "{\"severity\":{\">=\":1}}");
+    finds_query(p->acme, query, "incidents/i2");
+    query.where = where_of(p, "{\"nothing\":1}");
+    refuses(p->acme, query, POLY_INVALID, "filter on 'nothing'");
+    query.where = &wrong;
+    refuses(p->acme, query, POLY_INVALID, "'not' of 0");
 }
 
 static void bad_requests(void **state)
@@ -717,9 +782,10 @@ static void whole_answers_under_load(void **state)
 #define ALL(each)                                                                                  \
     each(three_collections_one_answer), each(tenants_do_not_meet), each(the_wall),                 \
         each(reads_its_own_writes), each(follows_every_change), each(aborted_is_not_found),        \
-        each(filters_pages_and_marks), each(bad_requests), each(rebuild_beside),                   \
-        each(survives_reopening), each(lost_index_comes_again), each(another_program_writes),      \
-        each(poison_stops_search_alone), each(many_batches), each(whole_answers_under_load)
+        each(filters_pages_and_marks), each(conditions_hold), each(bad_requests),                  \
+        each(rebuild_beside), each(survives_reopening), each(lost_index_comes_again),              \
+        each(another_program_writes), each(poison_stops_search_alone), each(many_batches),         \
+        each(whole_answers_under_load)
 
 int main(void)
 {

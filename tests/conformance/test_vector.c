@@ -422,8 +422,12 @@ static void joins_words(void **state)
     query.threshold = 0.5;
     query.where = NULL;
     gives(p->nobody, query, "items/a items/b items/c");
+    query.has_threshold = false;
     query.where = TOGETHER(POLY_WHERE_NOT, COMPARE("state", POLY_EQ, poly_str("done")));
-    refuses(p->nobody, query, POLY_INVALID, "no 'or' and no 'not'");
+    gives(p->nobody, query, "items/a items/b"); /* w has no state: neither so nor not so */
+    query.where = TOGETHER(POLY_WHERE_OR, COMPARE("rank", POLY_EQ, poly_int(1)),
+                           COMPARE("state", POLY_IS_NULL));
+    gives(p->nobody, query, "items/a items/w");
     query.where = NULL;
     query.hybrid.weight = 1.5;
     refuses(p->nobody, query, POLY_INVALID, "weight 1.5");

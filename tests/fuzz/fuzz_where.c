@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "fuzz.h"
 #include "stores/vector/engine/catalog.h"
-#include "stores/vector/where.h"
+#include "followers/where.h"
 
 static const char *const columns[] = {"a", "b", "meta", "status", "and"};
 enum { COLUMNS = 5, SLOTS = 24 };

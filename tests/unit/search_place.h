@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "differs.h"
+#include "followers/where.h"
 #include "stores/search/embedded.h"
 
 /* --- the configuration --- */
@@ -346,8 +347,6 @@ static inline enum poly_status ask(struct place *p, const struct ask *a, struct 
     struct poly_projected projected = {.store = p->store,
                                        .generation = a->generation == 0 ? 1 : a->generation};
     struct poly_search_request request = {.scopes = scopes,
-                                          .filters = a->filters,
-                                          .filter_count = a->filter_count,
                                           .limit = a->limit == 0 ? 10 : a->limit,
                                           .offset = a->offset,
                                           .highlight = a->highlight,
@@ -357,6 +356,9 @@ static inline enum poly_status ask(struct place *p, const struct ask *a, struct 
     enum poly_status status;
 
     poly_arena_reset(p->arena);
+    status = poly_where_beside(NULL, a->filters, a->filter_count, p->arena, &request.where, &err);
+    if (status != POLY_OK)
+        return status;
     for (size_t i = 0; a->domains[i] != NULL; i++) {
         scopes[i].domain = domain_named(a->domains[i]);
         scopes[i].tenant = poly_text(scopes[i].domain->tenant == NULL ? "" : a->tenant);

@@ -119,6 +119,10 @@ def test_search(debs):
     answer = debs.json('search', 'shell*', '--where', 'section=shells', '--count', '--limit', '1')
     assert (len(answer['hits']), answer['total']) == (1, 2)
     assert len(debs.json('search', 'shell', '--where', 'installed_size>1000')['hits']) == 1
+    either = '{"or": [{"installed_size": {">": 1000}}, {"not": {"section": "shells"}}]}'
+    found = debs.json('search', 'shell OR editor', '--condition', either)['hits']
+    assert sorted(hit['key'] for hit in found) == ['bash', 'ed', 'emacs']
+    debs.bad(2, 'search', 'shell', '--condition', '{"section": [1]}', says="'where': condition: a list")
     assert '[shell]' in debs.good('search', 'runs shell').lower()
     debs.bad(2, 'search', '"open')
 

@@ -21,8 +21,7 @@ struct poly_search_request {
     const struct poly_query *query;
     const struct poly_search_scope *scopes; /* sorted by the domain's name, each once */
     size_t scope_count;
-    const struct poly_filter *filters;
-    size_t filter_count;
+    const struct poly_where *where; /* NULL: none */
     uint32_t limit, offset; /* limit > 0 */
     bool highlight;
     struct poly_text mark_open, mark_close;

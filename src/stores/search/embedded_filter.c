@@ -32,22 +32,29 @@ static enum poly_status check_path(struct poly_db *db, const struct poly_filter 
     return status;
 }
 
-enum poly_status poly_filter_check(struct poly_db *db, const struct poly_filter *filters,
-                                   size_t count, struct poly_error *err)
-{
-    enum poly_status status = POLY_OK;
+struct check {
+    struct poly_db *db;
+    struct poly_error *err;
+};
 
-    if (count > POLY_MAX_FILTERS)
-        return poly_fail(err, POLY_LIMIT, "search: more than %d filters", POLY_MAX_FILTERS);
-    for (size_t i = 0; i < count && status == POLY_OK; i++) {
-        if (filters[i].column == NULL || filters[i].compare > POLY_NOT_NULL)
-            return poly_fail(err, POLY_INVALID, "search: filter %zu has no column or comparison",
-                             i + 1);
-        status = poly_filter_check_values(&filters[i], err);
-        if (status == POLY_OK && filters[i].path != NULL)
-            status = check_path(db, &filters[i], err);
-    }
-    return status;
+static enum poly_status check_one(void *arg, const struct poly_filter *filter)
+{
+    struct check *check = arg;
+    enum poly_status status;
+
+    if (filter->column == NULL || filter->compare > POLY_NOT_NULL)
+        return poly_fail(check->err, POLY_INVALID, "search: a filter has no column or comparison");
+    status = poly_filter_check_values(filter, check->err);
+    return status == POLY_OK && filter->path != NULL ? check_path(check->db, filter, check->err)
+                                                     : status;
+}
+
+enum poly_status poly_filter_check(struct poly_db *db, const struct poly_where *where,
+                                   struct poly_error *err)
+{
+    struct check check = {db, err};
+
+    return poly_where_each(where, check_one, &check, err);
 }
 
 static int column_of(const struct poly_search_index *index, const char *name)
@@ -55,13 +62,9 @@ static int column_of(const struct poly_search_index *index, const char *name)
     return poly_filter_place(index->names.filters, index->names.filter_count, name);
 }
 
-bool poly_filter_fits(const struct poly_search_index *index, const struct poly_filter *filters,
-                      size_t count)
+bool poly_filter_has(const void *index, const char *column)
 {
-    for (size_t i = 0; i < count; i++)
-        if (column_of(index, filters[i].column) < 0)
-            return false;
-    return true;
+    return column_of(index, column) >= 0;
 }
 
 /* What is compared: the column, or what stands in it at a path (its parameter comes first). */
@@ -78,101 +81,139 @@ static void print_operand(const struct poly_search_index *index, const struct po
 }
 
 /* SQLite sorts numbers before text before bytes: '>' of a number would find every text. */
-static void print_class(const struct poly_search_index *index, const struct poly_filter *filter,
-                        int parameter, struct poly_buffer *out)
+static const char *class_of(const struct poly_search_index *index, const struct poly_value *value)
 {
-    const char *class = "='text'";
-
-    switch (filter->values[0].type) {
+    switch (value->type) {
     case POLY_BOOL:
     case POLY_INT:
     case POLY_FLOAT:
-        class = " IN ('integer','real')";
-        break;
+        return " IN ('integer','real')";
     case POLY_TIME:
-        class = index->stream ? class : " IN ('integer','real')";
-        break;
+        return index->stream ? "='text'" : " IN ('integer','real')";
     case POLY_BYTES:
-        class = "='blob'";
-        break;
+        return "='blob'";
     default:
-        break;
+        return "='text'";
     }
-    poly_buffer_text(out, " AND typeof(");
-    print_operand(index, filter, parameter, out);
-    poly_buffer_printf(out, ")%s", class);
 }
 
-static void print_one(const struct poly_search_index *index, const struct poly_filter *filter,
-                      int parameter, struct poly_buffer *out)
-{
-    static const char *const operators[] = {[POLY_EQ] = "=",  [POLY_NE] = "<>", [POLY_LT] = "<",
-                                            [POLY_LE] = "<=", [POLY_GT] = ">",  [POLY_GE] = ">="};
-    int value = parameter + (filter->path != NULL);
+struct print {
+    const struct poly_search_index *index;
+    int next; /* parameter */
+    struct poly_buffer *out;
+};
 
-    poly_buffer_text(out, " AND (");
-    if (filter->compare == POLY_PREFIX)
-        poly_buffer_text(out, "substr(");
-    print_operand(index, filter, parameter, out);
+static void print_in(struct print *p, const struct poly_filter *filter, int value)
+{
+    print_operand(p->index, filter, p->next, p->out);
+    for (size_t i = 0; i < filter->value_count; i++)
+        poly_buffer_printf(p->out, "%s?%d", i == 0 ? " IN (" : ",", value + (int)i);
+    poly_buffer_char(p->out, ')');
+}
+
+/* Of another class: neither less nor greater. Null: null. */
+static void print_order(struct print *p, const struct poly_filter *filter, int value)
+{
+    static const char *const operators[] = {
+        [POLY_LT] = "<", [POLY_LE] = "<=", [POLY_GT] = ">", [POLY_GE] = ">="};
+
+    poly_buffer_text(p->out, "CASE WHEN typeof(");
+    print_operand(p->index, filter, p->next, p->out);
+    poly_buffer_printf(p->out, ")%s THEN ", class_of(p->index, &filter->values[0]));
+    if (filter->compare == POLY_PREFIX) {
+        poly_buffer_text(p->out, "substr(");
+        print_operand(p->index, filter, p->next, p->out);
+        poly_buffer_printf(p->out, ",1,length(?%d))=?%d", value, value);
+    } else {
+        print_operand(p->index, filter, p->next, p->out);
+        poly_buffer_printf(p->out, "%s?%d", operators[filter->compare], value);
+    }
+    poly_buffer_text(p->out, " WHEN ");
+    print_operand(p->index, filter, p->next, p->out);
+    poly_buffer_text(p->out, " IS NOT NULL THEN 0 END");
+}
+
+static enum poly_status print_one(void *arg, const struct poly_filter *filter)
+{
+    struct print *p = arg;
+    int value = p->next + (filter->path != NULL);
+
+    if (!poly_filter_has(p->index, filter->column)) {
+        poly_buffer_text(p->out, "NULL");
+        return POLY_OK;
+    }
     switch (filter->compare) {
     case POLY_IN:
-        for (size_t i = 0; i < filter->value_count; i++)
-            poly_buffer_printf(out, "%s?%d", i == 0 ? " IN (" : ",", value + (int)i);
-        poly_buffer_char(out, ')');
-        break;
-    case POLY_PREFIX:
-        poly_buffer_printf(out, ",1,length(?%d))=?%d", value, value);
+        print_in(p, filter, value);
         break;
     case POLY_IS_NULL:
-        poly_buffer_text(out, " IS NULL");
-        break;
     case POLY_NOT_NULL:
-        poly_buffer_text(out, " IS NOT NULL");
+        print_operand(p->index, filter, p->next, p->out);
+        poly_buffer_text(p->out, filter->compare == POLY_IS_NULL ? " IS NULL" : " IS NOT NULL");
         break;
     case POLY_EQ:
     case POLY_NE:
+        print_operand(p->index, filter, p->next, p->out);
+        poly_buffer_printf(p->out, "%s?%d", filter->compare == POLY_EQ ? "=" : "<>", value);
+        break;
     case POLY_LT:
     case POLY_LE:
     case POLY_GT:
     case POLY_GE:
-        poly_buffer_printf(out, "%s?%d", operators[filter->compare], value);
+    case POLY_PREFIX:
+        print_order(p, filter, value);
         break;
     }
-    if (filter->compare >= POLY_LT && filter->compare <= POLY_PREFIX && filter->compare != POLY_IN)
-        print_class(index, filter, parameter, out);
-    poly_buffer_char(out, ')');
+    p->next = value + (int)filter->value_count;
+    return POLY_OK;
 }
 
-void poly_filter_print(const struct poly_search_index *index, const struct poly_filter *filters,
-                       size_t count, int first, struct poly_buffer *out)
+void poly_filter_print(const struct poly_search_index *index, const struct poly_where *where,
+                       int first, struct poly_buffer *out)
 {
-    for (size_t i = 0; i < count; i++) {
-        print_one(index, &filters[i], first, out);
-        first += (int)filters[i].value_count + (filters[i].path != NULL);
+    struct print print = {index, first, out};
+
+    (void)poly_where_sql(where, print_one, &print, out);
+}
+
+struct bind {
+    const struct poly_search_index *index;
+    int next;
+    sqlite3_stmt *statement;
+    struct poly_arena *arena;
+};
+
+static enum poly_status bind_one(void *arg, const struct poly_filter *filter)
+{
+    struct bind *b = arg;
+
+    if (!poly_filter_has(b->index, filter->column))
+        return POLY_OK;
+    if (filter->path != NULL)
+        poly_bind_text(b->statement, b->next++, poly_text(filter->path));
+    for (size_t i = 0; i < filter->value_count; i++) {
+        struct poly_value value = filter->values[i];
+
+        /* Events are JSON, where a time is text; a table's column holds what it holds. */
+        if (value.type == POLY_TIME && b->index->stream) {
+            char *text = poly_arena_alloc(b->arena, 28);
+
+            if (text == NULL)
+                return POLY_NO_MEMORY;
+            poly_json_time(value.integer, text);
+            value = poly_str(text);
+        }
+        poly_bind_value(b->statement, b->next++, &value);
     }
+    return POLY_OK;
 }
 
 enum poly_status poly_filter_bind(const struct poly_search_index *index,
-                                  const struct poly_filter *filters, size_t count, int first,
+                                  const struct poly_where *where, int first,
                                   sqlite3_stmt *statement, struct poly_arena *arena)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (filters[i].path != NULL)
-            poly_bind_text(statement, first++, poly_text(filters[i].path));
-        for (size_t j = 0; j < filters[i].value_count; j++) {
-            struct poly_value value = filters[i].values[j];
+    struct bind bind = {index, first, statement, arena};
+    struct poly_error ignored;
 
-            /* Events are JSON, where a time is text; a table's column holds what it holds. */
-            if (value.type == POLY_TIME && index->stream) {
-                char *text = poly_arena_alloc(arena, 28);
-
-                if (text == NULL)
-                    return POLY_NO_MEMORY;
-                poly_json_time(value.integer, text);
-                value = poly_str(text);
-            }
-            poly_bind_value(statement, first++, &value);
-        }
-    }
-    return POLY_OK;
+    return poly_where_each(where, bind_one, &bind, &ignored);
 }

@@ -196,22 +196,23 @@ static enum poly_status place_terms(struct find *f)
     return status;
 }
 
+static enum poly_status place_filter(void *arg, const struct poly_filter *filter)
+{
+    struct find *f = arg;
+
+    for (size_t i = 0; i < f->scope_count; i++)
+        if (poly_filter_has(f->scopes[i].index, filter->column))
+            return POLY_OK;
+    return poly_fail(f->err, POLY_INVALID,
+                     "filter on '%s': no domain asked lists it under search: filters",
+                     filter->column);
+}
+
 static enum poly_status place_filters(struct find *f)
 {
-    const struct poly_search_request *r = f->request;
-    enum poly_status status = poly_filter_check(f->db, r->filters, r->filter_count, f->err);
+    enum poly_status status = poly_filter_check(f->db, f->request->where, f->err);
 
-    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++) {
-        bool known = false;
-
-        for (size_t j = 0; j < f->scope_count; j++)
-            known = known || poly_filter_fits(f->scopes[j].index, &r->filters[i], 1);
-        if (!known)
-            status = poly_fail(f->err, POLY_INVALID,
-                               "filter on '%s': no domain asked lists it under search: filters",
-                               r->filters[i].column);
-    }
-    return status;
+    return status == POLY_OK ? poly_where_each(f->request->where, place_filter, f, f->err) : status;
 }
 
 /* --- how rare each word is --- */
@@ -257,7 +258,7 @@ static enum poly_status weigh_terms(struct find *f)
 {
     const struct poly_query *query = f->request->query;
 
-    f->scale = query->term_count == 1 && f->request->filter_count == 0;
+    f->scale = query->term_count == 1 && f->request->where == NULL;
     for (size_t i = 0; i < query->term_count; i++) {
         uint64_t matching = 0;
         enum poly_status status = POLY_OK;
@@ -281,7 +282,7 @@ static enum poly_status ready_scope(struct find *f, struct scope *scope)
     struct poly_buffer out;
     size_t order[POLY_MAX_QUERY_TERMS];
 
-    if (scope->documents == 0 || !poly_filter_fits(scope->index, r->filters, r->filter_count))
+    if (scope->documents == 0 || !poly_where_can_hold(r->where, poly_filter_has, scope->index))
         return POLY_OK;
     poly_buffer_init(&out, 16 * POLY_MAX_QUERY);
     scope->rank.phrase_count = poly_query_print(r->query, scope->columns, &out, order);
@@ -432,20 +433,20 @@ static enum poly_status prepare_rank(struct find *f, const struct scope *scope,
     struct poly_buffer sql;
     int code = SQLITE_NOMEM;
 
-    if (r->filter_count == 0) {
+    if (r->where == NULL) {
         *statement = poly_db_prepare(f->db, scope->index->rank, f->err);
         return *statement == NULL ? poly_embedded_why(f->err) : POLY_OK;
     }
     poly_buffer_init(&sql, POLY_MAX_SQL);
     poly_buffer_text(&sql, scope->index->rank_filtered);
-    poly_filter_print(scope->index, r->filters, r->filter_count, 5, &sql);
+    poly_buffer_text(&sql, " AND ");
+    poly_filter_print(scope->index, r->where, 5, &sql);
     if (poly_buffer_ok(&sql))
         code = sqlite3_prepare_v2(poly_db_handle(f->db), sql.data, -1, statement, NULL);
     poly_buffer_release(&sql);
     if (code != SQLITE_OK)
         return poly_db_fail(f->db, code, "search: filters", f->err);
-    if (poly_filter_bind(scope->index, r->filters, r->filter_count, 5, *statement, f->arena) !=
-        POLY_OK) {
+    if (poly_filter_bind(scope->index, r->where, 5, *statement, f->arena) != POLY_OK) {
         sqlite3_finalize(*statement);
         return poly_no_memory(f->err);
     }
@@ -480,7 +481,7 @@ static enum poly_status scan(struct find *f, struct scope *scope)
             break;
         }
     }
-    if (f->request->filter_count > 0) {
+    if (f->request->where != NULL) {
         sqlite3_finalize(statement);
     } else {
         sqlite3_reset(statement);

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "followers/filter.h"
 #include "followers/postgresql_filter.h"
+#include "followers/where.h"
 #include "stores/search/postgresql.h"
 
 /* One domain of the request. */
@@ -36,6 +37,7 @@ struct find {
     struct poly_error *err;
     struct scope *scopes;
     size_t scope_count;
+    size_t comparisons; /* of the condition */
     double heaviest;
     struct poly_lexemes *terms[POLY_WORDS_KINDS];
 };
@@ -118,13 +120,27 @@ static enum poly_status place_term(struct find *f, const struct poly_query_node 
     return word ? POLY_OK : poly_query_no_word(term, trigram, f->err);
 }
 
-static bool fits(const struct poly_ts_index *index, const struct poly_filter *filters, size_t count)
+static bool has(const void *index, const char *column)
 {
-    for (size_t i = 0; i < count; i++)
-        if (poly_filter_place(index->names.filters, index->names.filter_count, filters[i].column) <
-            0)
-            return false;
-    return true;
+    const struct poly_ts_index *in = index;
+
+    return poly_filter_place(in->names.filters, in->names.filter_count, column) >= 0;
+}
+
+static enum poly_status place_filter(void *arg, const struct poly_filter *filter)
+{
+    struct find *f = arg;
+    enum poly_status status = poly_follower_filter_check("search", filter, f->err);
+
+    f->comparisons++;
+    if (status != POLY_OK)
+        return status;
+    for (size_t i = 0; i < f->scope_count; i++)
+        if (has(f->scopes[i].index, filter->column))
+            return POLY_OK;
+    return poly_fail(f->err, POLY_INVALID,
+                     "filter on '%s': no domain asked lists it under search: filters",
+                     filter->column);
 }
 
 static enum poly_status place_all(struct find *f)
@@ -134,19 +150,7 @@ static enum poly_status place_all(struct find *f)
 
     for (size_t i = 0; i < r->query->term_count && status == POLY_OK; i++)
         status = place_term(f, r->query->terms[i]);
-    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++)
-        status = poly_follower_filter_check("search", &r->filters[i], f->err);
-    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++) {
-        bool known = false;
-
-        for (size_t j = 0; j < f->scope_count; j++)
-            known = known || fits(f->scopes[j].index, &r->filters[i], 1);
-        if (!known)
-            status = poly_fail(f->err, POLY_INVALID,
-                               "filter on '%s': no domain asked lists it under search: filters",
-                               r->filters[i].column);
-    }
-    return status;
+    return status == POLY_OK ? poly_where_each(r->where, place_filter, f, f->err) : status;
 }
 
 /* --- tsqueries --- */
@@ -234,7 +238,7 @@ static enum poly_status print_queries(struct find *f, struct scope *scope)
     bool kept;
 
     if (!poly_query_alive(r->query->root, scope->columns) ||
-        !fits(scope->index, r->filters, r->filter_count))
+        !poly_where_can_hold(r->where, has, scope->index))
         return POLY_OK;
     poly_buffer_init(&out, POLY_MAX_SQL);
     poly_words_quote_scope(&out, scope->index->base.number, scope->tenant);
@@ -298,13 +302,10 @@ static enum poly_status print_scope(struct find *f, size_t place, struct poly_bu
                                                                   !scope->index->base.stream,
                                                 .arena = f->arena,
                                                 .params = params};
-    enum poly_status status = POLY_OK;
-
-    for (size_t i = 0; i < r->filter_count && status == POLY_OK; i++) {
-        poly_buffer_text(sql, " AND ");
-        status = poly_follower_filter_print(&filtering, &r->filters[i], sql, f->err);
-    }
-    return status;
+    if (r->where == NULL)
+        return POLY_OK;
+    poly_buffer_text(sql, " AND ");
+    return poly_follower_where_print(&filtering, r->where, sql, f->err);
 }
 
 /* The page is looked up by the rows' places, which stay as long as the statement's snapshot. */
@@ -426,8 +427,7 @@ static enum poly_status run(struct find *f, const char *sql, const struct poly_p
 
 static enum poly_status ask(struct find *f, struct poly_hits *hits)
 {
-    const struct poly_search_request *r = f->request;
-    int max = (int)(f->scope_count * (3 + 2 * r->filter_count) + 2);
+    int max = (int)(f->scope_count * (3 + 2 * f->comparisons) + 2);
     struct poly_pg_param *memory = poly_arena_array(f->arena, (size_t)max, sizeof(*memory));
     struct poly_pg_params params;
     struct poly_buffer sql;

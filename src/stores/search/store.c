@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
+#include "followers/where.h"
 #include "stores/search/driver.h"
 
 static const char store_name[] = "search";
@@ -150,12 +151,16 @@ static enum poly_status search(struct lookup *l, const struct poly_search_query 
                                struct poly_hits *hits)
 {
     int64_t started = poly_clock_monotonic();
+    const struct poly_where *where;
     struct poly_query *parsed;
     struct poly_hits found;
     enum poly_status status = poly_query_parse(query->query, l->arena, &parsed, l->err);
 
     if (status == POLY_OK)
         status = find_scopes(l, query->domains);
+    if (status == POLY_OK)
+        status = poly_where_beside(query->where, query->filters, query->filter_count, l->arena,
+                                   &where, l->err);
     if (status != POLY_OK)
         return status;
 
@@ -163,8 +168,7 @@ static enum poly_status search(struct lookup *l, const struct poly_search_query 
         .query = parsed,
         .scopes = l->scopes,
         .scope_count = l->count,
-        .filters = query->filters,
-        .filter_count = query->filter_count,
+        .where = where,
         .limit = query->limit == 0 ? default_limit : query->limit,
         .offset = query->offset,
         .highlight = query->highlight,

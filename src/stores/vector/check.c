@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/instance.h"
 #include "core/vector.h"
+#include "followers/where.h"
 #include "stores/vector/store.h"
 
 enum { DEFAULT_LIMIT = 10 };
@@ -154,20 +155,16 @@ static enum poly_status check_column(const struct poly_vector_lookup *l,
                      scope->domain->name, column == NULL ? "" : column);
 }
 
-static enum poly_status check_where(const struct poly_vector_lookup *l,
-                                    const struct poly_vector_scope *scope,
-                                    const struct poly_where *where, int depth)
-{
-    enum poly_status status = POLY_OK;
+struct scope_check {
+    const struct poly_vector_lookup *l;
+    const struct poly_vector_scope *scope;
+};
 
-    if (depth > POLY_MAX_QUERY_DEPTH)
-        return poly_fail(l->err, POLY_LIMIT, "where: more than %d conditions in each other",
-                         POLY_MAX_QUERY_DEPTH);
-    if (where->kind == POLY_WHERE_COMPARE)
-        return check_column(l, scope, where->compare->column);
-    for (size_t i = 0; i < where->part_count && status == POLY_OK; i++)
-        status = check_where(l, scope, where->parts[i], depth + 1);
-    return status;
+static enum poly_status check_filter(void *arg, const struct poly_filter *filter)
+{
+    const struct scope_check *check = arg;
+
+    return check_column(check->l, check->scope, filter->column);
 }
 
 static enum poly_status check_scope(const struct poly_vector_lookup *l,
@@ -175,6 +172,7 @@ static enum poly_status check_scope(const struct poly_vector_lookup *l,
 {
     const struct poly_vector_query *query = l->query;
     const struct poly_domain_vector *vector = scope->vector;
+    struct scope_check check = {l, scope};
     enum poly_status status = POLY_OK;
 
     if (query->model != NULL && vector->model != NULL && strcmp(query->model, vector->model) != 0)
@@ -188,8 +186,8 @@ static enum poly_status check_scope(const struct poly_vector_lookup *l,
         return poly_fail_in(l->err, status, "domain '%s'", scope->domain->name);
     if (query->group != NULL)
         status = check_column(l, scope, query->group);
-    if (status == POLY_OK && query->where != NULL)
-        status = check_where(l, scope, query->where, 1);
+    if (status == POLY_OK)
+        status = poly_where_each(query->where, check_filter, &check, l->err);
     return status;
 }
 

@@ -32,33 +32,9 @@ uint32_t poly_vector_depth(const struct poly_vector_lookup *l)
     return depth > POLY_MAX_HITS ? POLY_MAX_HITS : depth;
 }
 
-/* --- the words' side --- */
-
-/* Conditions that must all hold are filters of a search, too. */
-static size_t count_filters(const struct poly_where *where, bool *fits)
-{
-    size_t count = 0;
-
-    if (where->kind == POLY_WHERE_COMPARE)
-        return 1;
-    *fits = *fits && where->kind == POLY_WHERE_AND;
-    for (size_t i = 0; *fits && i < where->part_count; i++)
-        count += count_filters(where->parts[i], fits);
-    return count;
-}
-
-static void add_filters(const struct poly_where *where, struct poly_filter *filters, size_t *count)
-{
-    if (where->kind == POLY_WHERE_COMPARE)
-        filters[(*count)++] = *where->compare;
-    for (size_t i = 0; i < where->part_count; i++)
-        add_filters(where->parts[i], filters, count);
-}
-
 enum poly_status poly_vector_check_hybrid(const struct poly_vector_lookup *l)
 {
     const struct poly_hybrid *hybrid = &l->query->hybrid;
-    bool fits = true;
 
     if (!(hybrid->weight >= 0 && hybrid->weight <= 1))
         return poly_fail(l->err, POLY_INVALID, "hybrid: the weight %g is none of 0 to 1",
@@ -68,30 +44,16 @@ enum poly_status poly_vector_check_hybrid(const struct poly_vector_lookup *l)
     if (l->query->offset + l->limit > POLY_MAX_HITS)
         return poly_fail(l->err, POLY_LIMIT, "hybrid: offset and limit together are at most %d",
                          POLY_MAX_HITS);
-    if (l->query->where != NULL)
-        (void)count_filters(l->query->where, &fits);
-    return fits ? POLY_OK
-                : poly_fail(l->err, POLY_INVALID,
-                            "hybrid: the search for words takes conditions that must all hold, no "
-                            "'or' and no 'not'");
+    return POLY_OK;
 }
 
 static enum poly_status find_words(struct poly_vector_lookup *l, struct poly_hits *hits)
 {
-    struct poly_search_query search = {.query = l->query->hybrid.query,
-                                       .domains = l->query->domains,
-                                       .limit = poly_vector_depth(l)};
-    struct poly_filter *filters;
-    bool fits = true;
+    const struct poly_search_query search = {.query = l->query->hybrid.query,
+                                             .domains = l->query->domains,
+                                             .where = l->query->where,
+                                             .limit = poly_vector_depth(l)};
 
-    if (l->query->where != NULL) {
-        filters =
-            poly_arena_array(l->arena, count_filters(l->query->where, &fits) + 1, sizeof(*filters));
-        if (filters == NULL)
-            return poly_no_memory(l->err);
-        add_filters(l->query->where, filters, &search.filter_count);
-        search.filters = filters;
-    }
     return poly_search(l->session, &search, hits, l->err);
 }
 

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "followers/filter.h"
 #include "followers/postgresql_filter.h"
+#include "followers/where.h"
 #include "stores/vector/postgresql.h"
 
 enum { EF_MAX = 1000, PARAMS_MAX = 8 + 2 * POLY_MAX_FILTERS };
@@ -36,8 +37,9 @@ struct find {
 
 /* --- may it be asked? --- */
 
-static enum poly_status check_compare(const struct find *f, const struct poly_filter *filter)
+static enum poly_status check_compare(void *arg, const struct poly_filter *filter)
 {
+    const struct find *f = arg;
     enum poly_status status = poly_follower_filter_check("vector", filter, f->err);
 
     if (status != POLY_OK)
@@ -48,26 +50,6 @@ static enum poly_status check_compare(const struct find *f, const struct poly_fi
                : poly_fail(f->err, POLY_INVALID,
                            "filter on '%.60s': domain '%s' does not list it under vector: filters",
                            filter->column, f->collection->base.name);
-}
-
-static enum poly_status check_where(const struct find *f, const struct poly_where *where,
-                                    unsigned depth, size_t *comparisons)
-{
-    enum poly_status status = POLY_OK;
-
-    if (where == NULL)
-        return POLY_OK;
-    if (depth > POLY_MAX_QUERY_DEPTH)
-        return poly_fail(f->err, POLY_LIMIT, "filter: nested deeper than %d", POLY_MAX_QUERY_DEPTH);
-    if (where->kind == POLY_WHERE_COMPARE) {
-        if (++*comparisons > POLY_MAX_FILTERS)
-            return poly_fail(f->err, POLY_LIMIT, "filter: more than %d comparisons",
-                             POLY_MAX_FILTERS);
-        return check_compare(f, where->compare);
-    }
-    for (size_t i = 0; i < where->part_count && status == POLY_OK; i++)
-        status = check_where(f, where->parts[i], depth + 1, comparisons);
-    return status;
 }
 
 static enum poly_status check_group(const struct find *f)
@@ -130,23 +112,8 @@ static enum poly_status print_where(struct print *p, const struct poly_where *wh
                                                                   !c->base.stream,
                                                 .arena = p->f->arena,
                                                 .params = p->params};
-    const char *between = where->kind == POLY_WHERE_OR ? " OR " : " AND ";
-    enum poly_status status = POLY_OK;
 
-    if (where->kind == POLY_WHERE_COMPARE)
-        return poly_follower_filter_print(&filtering, where->compare, p->out, p->f->err);
-    if (where->part_count == 0) { /* all of none hold, one of none does not */
-        poly_buffer_text(p->out, where->kind == POLY_WHERE_OR ? "false" : "true");
-        return POLY_OK;
-    }
-    poly_buffer_text(p->out, where->kind == POLY_WHERE_NOT ? "NOT (" : "(");
-    for (size_t i = 0; i < where->part_count && status == POLY_OK; i++) {
-        if (i > 0)
-            poly_buffer_text(p->out, between);
-        status = print_where(p, where->parts[i]);
-    }
-    poly_buffer_char(p->out, ')');
-    return status;
+    return poly_follower_where_print(&filtering, where, p->out, p->f->err);
 }
 
 static enum poly_status print_conditions(struct print *p)
@@ -381,7 +348,6 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
                      .arena = arena,
                      .matches = &found,
                      .err = err == NULL ? &own : err};
-    size_t comparisons = 0;
     enum poly_status status;
 
     f.collection = poly_pgv_collection(generation, request->scope.domain, request->scope.vector);
@@ -390,7 +356,7 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
                          "vector: generation %llu was built without domain '%s'",
                          (unsigned long long)generation->number, request->scope.domain->name);
     found.dimensions = f.collection->shape.dimensions;
-    status = check_where(&f, request->where, 0, &comparisons);
+    status = poly_where_each(request->where, check_compare, &f, err);
     if (status == POLY_OK)
         status = check_group(&f);
     if (status == POLY_OK)

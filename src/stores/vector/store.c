@@ -12,7 +12,6 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
-#include "stores/vector/where.h"
 
 static const char store_name[] = "vector";
 
@@ -403,10 +402,4 @@ enum poly_status poly_vector_stats(struct poly_session *session,
     *stats = list;
     *count = filled;
     return POLY_OK;
-}
-
-enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
-                                  const struct poly_where **where, struct poly_error *err)
-{
-    return poly_where_read(json, poly_session_arena(session), where, err);
 }

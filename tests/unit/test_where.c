@@ -3,7 +3,7 @@
 
 #include "base/limits.h"
 #include "memory.h"
-#include "stores/vector/where.h"
+#include "followers/where.h"
 
 static struct poly_arena *arena;
 static struct poly_error err;

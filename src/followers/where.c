@@ -3,7 +3,7 @@
  * stack is too. An object of one name is that name's condition and nothing around it: the tree has
  * as many levels as the text means, and what is printed reads back as the same tree.
  */
-#include "stores/vector/where.h"
+#include "followers/where.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/json_walk.h"
 #include "base/limits.h"
+#include "core/session.h"
 
 struct reader {
     const char *text;
@@ -584,4 +585,10 @@ void poly_where_print(const struct poly_where *where, struct poly_buffer *out)
         poly_where_print(where->parts[i], out);
     }
     poly_buffer_text(out, list ? "]}" : "}");
+}
+
+enum poly_status poly_where_parse(struct poly_session *session, struct poly_text json,
+                                  const struct poly_where **where, struct poly_error *err)
+{
+    return poly_where_read(json, poly_session_arena(session), where, err);
 }
