@@ -29,7 +29,7 @@ static inline void place_open(struct place *p)
 
 static inline void place_close(struct place *p)
 {
-    poly_session_close(p->acme);
+    fixture_end(&p->acme);
     fixture_close(&p->f);
 }
 

@@ -244,6 +244,12 @@ struct poly_session *fixture_session(struct fixture *f, const char *tenant, unsi
     return session;
 }
 
+void fixture_end(struct poly_session **session)
+{
+    poly_session_close(*session);
+    *session = NULL;
+}
+
 /* --- another program --- */
 
 static sqlite3 *embedded_open(const struct fixture *f)

@@ -60,6 +60,9 @@ bool fixture_has_collations(struct fixture *f);
 void fixture_needs_collations(struct fixture *f);
 
 struct poly_session *fixture_session(struct fixture *f, const char *tenant, unsigned rights);
+/* Closes it, once: a test that fails while all is closed goes on to its teardown, and what failed
+ * would not be said when that closed it again. */
+void fixture_end(struct poly_session **session);
 
 /* End of the log, what others have just committed included: a server tells us of that in a
  * moment. */

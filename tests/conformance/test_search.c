@@ -75,9 +75,9 @@ static void open_place(struct place *p)
 
 static void close_place(struct place *p)
 {
-    poly_session_close(p->acme);
-    poly_session_close(p->zeta);
-    poly_session_close(p->nobody);
+    fixture_end(&p->acme);
+    fixture_end(&p->zeta);
+    fixture_end(&p->nobody);
     fixture_close(&p->fixture);
 }
 

@@ -536,6 +536,15 @@ static void the_log_is_kept_until_it_is_saved(void **state)
     assert_true(poly_projections_floor(p->fixture.instance) >= head);
 }
 
+/* What fails while all is closed shall be said: the teardown closes nothing twice. */
+static void may_end_closed(void **state)
+{
+    struct place *p = *state;
+
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    close_place(p);
+}
+
 /* --- generations --- */
 
 static void rebuilds_and_goes_back(void **state)
@@ -697,6 +706,7 @@ int main(void)
         EACH(says_why_it_is_built_again),
         EACH(says_what_it_cannot_save),
         EACH(the_log_is_kept_until_it_is_saved),
+        EACH(may_end_closed),
         EACH(rebuilds_and_goes_back),
         EACH(fills_what_was_there_before),
         EACH(is_built_anew_alone),

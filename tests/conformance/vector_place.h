@@ -85,9 +85,9 @@ static inline void open_with(struct place *p, const char *domains)
 
 static inline void close_place(struct place *p)
 {
-    poly_session_close(p->acme);
-    poly_session_close(p->zeta);
-    poly_session_close(p->nobody);
+    fixture_end(&p->acme);
+    fixture_end(&p->zeta);
+    fixture_end(&p->nobody);
     fixture_close(&p->fixture);
 }
 

@@ -105,6 +105,8 @@ static inline void close_place(struct place *p)
 {
     driver->close(p->store);
     poly_sqlite_close(p->log);
+    p->store = NULL; /* a test may fail before it is opened again */
+    p->log = NULL;
 }
 
 /* The connection for apply(), and its transaction: the projector's part. */
