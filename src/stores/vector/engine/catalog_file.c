@@ -353,12 +353,11 @@ static enum poly_status read_codes(struct loading *l)
 }
 
 /* A live slot has its key. */
-static enum poly_status add_key(struct loading *l, uint32_t slot)
+static enum poly_status add_key(struct loading *l, uint32_t slot, uint32_t hash)
 {
     struct poly_catalog *c = l->catalog;
     const struct poly_catalog_row *row = poly_catalog_row(c, slot);
     const struct poly_text key = {row->key, row->key_size};
-    uint32_t hash = poly_catalog_hash(row->owner, key);
 
     if (row->owner == POLY_NO_OWNER)
         return corrupt(l, "a slot of nobody is alive");
@@ -368,6 +367,31 @@ static enum poly_status add_key(struct loading *l, uint32_t slot)
     return POLY_OK;
 }
 
+/* The places of a few keys are asked for before they are looked at: each is somewhere else in
+ * memory, and waiting for it was a third of all loading. */
+static enum poly_status add_keys(struct loading *l)
+{
+    enum { AHEAD = 32 };
+    struct poly_catalog *c = l->catalog;
+    uint32_t hashes[AHEAD];
+    enum poly_status status = POLY_OK;
+
+    for (uint32_t from = 0, end; from < l->shape.slots && status == POLY_OK; from = end) {
+        end = l->shape.slots - from < AHEAD ? l->shape.slots : from + AHEAD;
+        for (uint32_t slot = from; slot < end; slot++) {
+            const struct poly_catalog_row *row = poly_catalog_row(c, slot);
+            const struct poly_text key = {row->key, row->key_size};
+
+            hashes[slot - from] = poly_catalog_hash(row->owner, key);
+            poly_hashes_fetch(&c->keys, hashes[slot - from]);
+        }
+        for (uint32_t slot = from; slot < end && status == POLY_OK; slot++)
+            if (l->alive(l->arg, slot))
+                status = add_key(l, slot, hashes[slot - from]);
+    }
+    return status;
+}
+
 static enum poly_status read_row(struct loading *l, uint32_t slot, struct bytes *rows,
                                  struct bytes *keys)
 {
@@ -375,7 +399,6 @@ static enum poly_status read_row(struct loading *l, uint32_t slot, struct bytes 
     struct poly_catalog_row *row = poly_catalog_row(c, slot);
     struct saved_row saved;
     const char *key;
-    enum poly_status status;
 
     if (!take_into(rows, &saved, sizeof(saved)) || saved.owner >= c->owners.count)
         return corrupt(l, "a slot has no such owner");
@@ -388,8 +411,7 @@ static enum poly_status read_row(struct loading *l, uint32_t slot, struct bytes 
     row->key_size = saved.key_size;
     row->version = saved.version;
     row->position = saved.position;
-    status = poly_catalog_add_slot(c, slot, saved.owner, l->err);
-    return status == POLY_OK && l->alive(l->arg, slot) ? add_key(l, slot) : status;
+    return poly_catalog_add_slot(c, slot, saved.owner, l->err);
 }
 
 static enum poly_status reserve_keys(struct loading *l)
@@ -420,7 +442,9 @@ static enum poly_status read_rows(struct loading *l)
         status = reserve_keys(l);
     for (uint32_t i = 0; i < l->shape.slots && status == POLY_OK; i++)
         status = read_row(l, i, &rows, &keys);
-    return status == POLY_OK && keys.left > 0 ? corrupt(l, "its keys go on") : status;
+    if (status == POLY_OK && keys.left > 0)
+        status = corrupt(l, "its keys go on");
+    return status == POLY_OK ? add_keys(l) : status;
 }
 
 static enum poly_status read_all(struct loading *l, const char *const *columns, size_t count)

@@ -34,6 +34,12 @@ void poly_hashes_release(struct poly_hashes *hashes);
  * POLY_NO_NUMBER;) */
 uint32_t poly_hashes_next(const struct poly_hashes *hashes, uint32_t hash, size_t *cursor);
 
+/* Asks for memory that will be looked at soon. */
+static inline void poly_hashes_fetch(const struct poly_hashes *hashes, uint32_t hash)
+{
+    __builtin_prefetch(&hashes->places[hash & hashes->mask], 1);
+}
+
 /* Adds; there is room. */
 void poly_hashes_add(struct poly_hashes *hashes, uint32_t hash, uint32_t number);
 /* Of a number that is there; to POLY_NO_NUMBER: removes it. */

@@ -10,6 +10,7 @@
  * computed once in the life of an index.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@
 enum {
     KIND = 0x58444e49, /* INDX */
     BLOCK = 1 << 20,   /* bytes of originals that have one checksum */
-    PART = 4096        /* slots that are written at a time */
+    PART = 4096,       /* slots that are written at a time */
+    READER_STACK = 128 * 1024
 };
 
 enum section { HEAD = 1, CODES, LINKS, UPPER_OF, UPPER, DEAD_FROM, SUMS };
@@ -462,45 +464,81 @@ static bool deaths_fit(const struct loading *loading)
     return dead == loading->head.dead;
 }
 
-/* Reads the blocks of originals: are they those that were saved? */
-static enum poly_status check_originals(const struct loading *loading, size_t bytes,
-                                        struct poly_error *err)
-{
-    struct poly_index *index = loading->index;
-    const size_t count = block_count(index, loading->head.end);
-    void *saved;
-    enum poly_status status =
-        find_section(loading, SUMS, count * sizeof(*index->sums), &saved, err);
-
-    if (status != POLY_OK)
-        return status;
-    index->sums = malloc(count * sizeof(*index->sums) + 1);
-    if (index->sums == NULL)
-        return poly_no_memory(err);
-    status = sum_blocks(index, 0, count, bytes, index->sums, err);
-    if (status == POLY_OK && count > 0 &&
-        memcmp(index->sums, saved, count * sizeof(*index->sums)) != 0)
-        status = corrupt(loading, "a checksum of its originals does not fit", err);
-    index->sum_count = bytes / BLOCK;
-    return status;
-}
-
-/* … and cuts off what came after the save. */
-static enum poly_status read_originals(const struct loading *loading, struct poly_error *err)
+static enum poly_status sum_originals(const struct loading *loading, struct poly_error *err)
 {
     struct poly_index *index = loading->index;
     const size_t bytes = (size_t)loading->head.end * index->original_size;
+    const size_t count = block_count(index, loading->head.end);
+
+    index->sums = malloc(count * sizeof(*index->sums) + 1);
+    if (index->sums == NULL)
+        return poly_no_memory(err);
+    (void)posix_fadvise(index->fd, 0, (off_t)bytes, POSIX_FADV_SEQUENTIAL); /* a wish */
+    index->sum_count = bytes / BLOCK;
+    return sum_blocks(index, 0, count, bytes, index->sums, err);
+}
+
+/* Are the originals those that were saved? What came after the save is cut off. */
+static enum poly_status take_originals(const struct loading *loading, struct poly_error *err)
+{
+    struct poly_index *index = loading->index;
+    const size_t bytes = (size_t)loading->head.end * index->original_size;
+    const size_t size = block_count(index, loading->head.end) * sizeof(*index->sums);
+    void *saved;
+    struct stat st;
+    enum poly_status status = find_section(loading, SUMS, size, &saved, err);
+
+    if (status == POLY_OK && size > 0 && memcmp(index->sums, saved, size) != 0)
+        status = corrupt(loading, "a checksum of its originals does not fit", err);
+    if (status != POLY_OK)
+        return status;
+    if (fstat(index->fd, &st) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "originals: %s", strerror(errno));
+    if ((size_t)st.st_size > bytes && ftruncate(index->fd, (off_t)bytes) != 0)
+        return poly_fail(err, POLY_UNAVAILABLE, "originals cannot be cut: %s", strerror(errno));
+    return POLY_OK;
+}
+
+/* The originals are most of what is read: a thread of their own reads them, while the arrays are
+ * copied and looked at. */
+struct reading {
+    const struct loading *loading;
     enum poly_status status;
+    struct poly_error err;
+};
+
+static void *read_originals(void *arg)
+{
+    struct reading *reading = arg;
+
+    reading->status = sum_originals(reading->loading, &reading->err);
+    return NULL;
+}
+
+static bool begin_reading(struct reading *reading, pthread_t *thread)
+{
+    pthread_attr_t attributes;
+    bool begun;
+
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    begun = pthread_attr_setstacksize(&attributes, READER_STACK) == 0 &&
+            pthread_create(thread, &attributes, read_originals, reading) == 0;
+    pthread_attr_destroy(&attributes);
+    return begun;
+}
+
+/* Is the file as long as it must be? Nothing else is worth while otherwise. */
+static enum poly_status find_originals(const struct loading *loading, struct poly_error *err)
+{
+    const struct poly_index *index = loading->index;
     struct stat st;
 
     if (fstat(index->fd, &st) != 0)
         return poly_fail(err, POLY_UNAVAILABLE, "originals: %s", strerror(errno));
-    if ((size_t)st.st_size < bytes)
+    if ((size_t)st.st_size < (size_t)loading->head.end * index->original_size)
         return corrupt(loading, "originals are missing", err);
-    status = check_originals(loading, bytes, err);
-    if (status == POLY_OK && (size_t)st.st_size > bytes && ftruncate(index->fd, (off_t)bytes) != 0)
-        status = poly_fail(err, POLY_UNAVAILABLE, "originals cannot be cut: %s", strerror(errno));
-    return status;
+    return POLY_OK;
 }
 
 static void take_over(const struct loading *loading)
@@ -520,14 +558,30 @@ static void take_over(const struct loading *loading)
 
 static enum poly_status load(struct loading *loading, struct poly_error *err)
 {
+    struct reading reading = {.loading = loading};
+    pthread_t thread;
+    bool beside = false;
     enum poly_status status = read_head(loading, err);
 
+    if (status == POLY_OK)
+        status = find_originals(loading, err);
+    if (status == POLY_OK)
+        beside = begin_reading(&reading, &thread);
     if (status == POLY_OK)
         status = read_arrays(loading, err);
     if (status == POLY_OK && (!levels_fit(loading) || !links_fit(loading) || !deaths_fit(loading)))
         status = corrupt(loading, "a link, a level or a death in it cannot be", err);
+    if (beside)
+        pthread_join(thread, NULL);
+    else if (status == POLY_OK)
+        read_originals(&reading);
+    if (status == POLY_OK && reading.status != POLY_OK) {
+        status = reading.status;
+        if (err != NULL)
+            *err = reading.err;
+    }
     if (status == POLY_OK)
-        status = read_originals(loading, err);
+        status = take_originals(loading, err);
     if (status == POLY_OK)
         take_over(loading);
     return status;
