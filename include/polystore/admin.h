@@ -77,7 +77,8 @@ struct poly_domain_status {
     struct poly_text name, owner; /* "relational" or "events" */
     struct poly_text source;      /* table or stream category */
     struct poly_text tenant;      /* column, or empty */
-    bool search;
+    bool search;    /* it can be searched for words */
+    size_t vectors; /* that a record has one of each of; 0: none */
     struct poly_text problem; /* missing table, triggers that no longer fit; or empty */
 };
 

@@ -530,7 +530,8 @@ const struct api_schema api_schema_domain = {
                             .choices = "relational|events"),
                      STRING("source", "table, or category of streams"),
                      MEMBER("tenant", API_TEXT, "tenant column; missing: no tenants"),
-                     FLAG("search", "it can be searched"),
+                     FLAG("search", "it can be searched for words"),
+                     COUNT("vectors", "how many a record has"),
                      MEMBER("problem", API_TEXT, "what is wrong with it")),
 };
 

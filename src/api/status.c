@@ -81,6 +81,7 @@ static void print_domain(struct poly_buffer *out, const struct poly_domain_statu
     api_put_text(out, "source", d->source);
     api_put_some(out, "tenant", d->tenant);
     api_put_bool(out, "search", d->search);
+    api_put_integer(out, "vectors", d->vectors);
     api_put_some(out, "problem", d->problem);
     poly_buffer_char(out, '}');
 }

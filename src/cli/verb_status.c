@@ -52,6 +52,7 @@ static enum poly_status print_domains(const json_t *status, struct poly_error *e
     cli_table_column(table, "SOURCE");
     cli_table_column(table, "TENANT");
     cli_table_column(table, "SEARCH");
+    cli_table_column(table, "VECTORS");
     cli_table_column(table, "PROBLEM");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *one = json_array_get(list, i);
@@ -62,6 +63,7 @@ static enum poly_status print_domains(const json_t *status, struct poly_error *e
         cli_table_text(table, cli_json_string(one, "source"));
         cli_table_text(table, tenant[0] == '\0' ? "none" : tenant);
         cli_table_text(table, cli_json_true(one, "search") ? "yes" : "no");
+        cli_table_number(table, cli_json_integer(one, "vectors"));
         cli_table_text(table, cli_json_string(one, "problem"));
     }
     enum poly_status printed =

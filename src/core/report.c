@@ -228,6 +228,7 @@ static enum poly_status report_domains(struct poly_session *session,
         list[i].source = poly_text(domain->table != NULL ? domain->table : domain->stream);
         list[i].tenant = poly_text(domain->tenant == NULL ? "" : domain->tenant);
         list[i].search = domain->search.field_count > 0;
+        list[i].vectors = domain->vector_count;
         status =
             poly_stores_problem(session->instance, domain, session->arena, &list[i].problem, err);
     }

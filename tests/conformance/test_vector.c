@@ -375,11 +375,11 @@ static void answers_many_at_once(void **state)
     matches[0].count = 77;
     queries[1].vector = wrong;
     assert_fails(poly_vector_search_all(p->nobody, queries, 3, matches, &err), POLY_INVALID);
-    assert_message("query 2: domain 'items'");
+    assert_message("query 2 of 3: domain 'items'");
     queries[1].vector = north;
     queries[2].like = "nobody";
     assert_fails(poly_vector_search_all(p->nobody, queries, 3, matches, &err), POLY_NOT_FOUND);
-    assert_message("query 3: domain 'items'");
+    assert_message("query 3 of 3: domain 'items'");
     assert_int_equal(matches[0].count, 77);
     assert_fails(poly_vector_search_all(p->nobody, queries, 257, matches, &err), POLY_LIMIT);
 }

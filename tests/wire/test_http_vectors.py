@@ -143,7 +143,7 @@ def test_batch(place):
     assert len({one['generation'] for one in answers}) == 1
     body['searches'][1]['like'] = 'nobody'
     wrong = place.post('/v1/vectors/search/batch', key=place.acme, json=body)
-    assert wrong.status_code == 404 and 'query 2: ' in wrong.json()['detail']
+    assert wrong.status_code == 404 and 'query 2 of 3: ' in wrong.json()['detail']
     many = {'searches': [{'domain': 'documents', 'vector': [1, 0, 0]}] * 257}
     assert place.post('/v1/vectors/search/batch', key=place.acme, json=many).status_code == 429
 

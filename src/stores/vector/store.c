@@ -33,7 +33,8 @@ struct batch {
 /* Which of several it is about. */
 static enum poly_status failed_at(const struct batch *b, size_t lookup, enum poly_status status)
 {
-    return b->count == 1 ? status : poly_fail_in(b->err, status, "query %zu", lookup + 1);
+    return b->count == 1 ? status : poly_fail_in(b->err, status, "query %zu of %zu", lookup + 1,
+                                                       b->count);
 }
 
 /* Rounded so that what lies exactly there is an answer. */
