@@ -26,6 +26,9 @@ struct poly_txn_options {
     const char *idempotency_key; /* NULL: none. The first result is replayed for 24 h */
     const char *correlation;     /* kept with each record; NULL: none */
     const char *causation;
+    /* That makes the vectors which it writes; NULL: not said. POLY_INVALID of whoever puts one into
+     * a domain that names another. */
+    const char *model;
 };
 
 /* What one operation of the transaction did, in the order they were added. */

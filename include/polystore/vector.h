@@ -126,6 +126,96 @@ POLY_API enum poly_status poly_vector_stats(struct poly_session *session,
                                             const struct poly_vector_stats **stats, size_t *count,
                                             struct poly_error *err) POLY_MUST_USE;
 
+/*
+ * Change of model. The vectors of another model are collected beside those that serve, and then
+ * exchanged for them in one transaction: before its commit every search is answered from the old
+ * ones, after it from the new ones, never from both. The old ones are then what is kept beside, so
+ * that a swap back is the same step. For records of tables; all this needs the right ADMIN.
+ */
+
+/* One vector of a domain. */
+struct poly_model_status {
+    struct poly_text domain, name;
+    struct poly_text model; /* that its vectors are of; empty: not said */
+    size_t dimensions;
+    uint64_t changes;       /* of model, ever */
+    struct poly_text named; /* by the configuration; empty: none */
+    size_t named_dimensions;
+    /* What is collected beside it. */
+    struct poly_text next; /* of that model; empty: nothing is */
+    size_t next_dimensions;
+    bool back;        /* they are those of before the last swap */
+    uint64_t filled;  /* so many */
+    uint64_t missing; /* records with a vector that lack one of the next */
+    uint64_t stale;   /* … or have one of another version than they are now */
+};
+
+/* domain NULL: of all. */
+POLY_API enum poly_status poly_model_status(struct poly_session *session, const char *domain,
+                                            const struct poly_model_status **list, size_t *count,
+                                            struct poly_error *err) POLY_MUST_USE;
+
+/*
+ * Vectors of that model are collected from now on; begun already, it goes on. What was kept to go
+ * back to goes. name: as in a search. POLY_CONFLICT: another model's are being collected.
+ * POLY_INVALID: it is the model already; the vectors are of a stream, which never changes.
+ */
+POLY_API enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
+                                           const char *name, const char *model, size_t dimensions,
+                                           struct poly_error *err) POLY_MUST_USE;
+
+struct poly_model_vector {
+    const char *tenant; /* NULL: the session's */
+    const char *key;
+    uint64_t version; /* of the record that it was made of; 0: as it is now */
+    const float *vector;
+    size_t dimensions;
+};
+
+struct poly_model_batch {
+    const char *model; /* that they are of: that which is collected, else POLY_CONFLICT; NULL: it */
+    const struct poly_model_vector *vectors;
+    size_t count;
+};
+
+struct poly_model_added {
+    size_t taken;
+    size_t unknown; /* there is no such record */
+    size_t stale;   /* it has another version */
+};
+
+/* Replaces what there is for the key. All or none: POLY_INVALID names the key whose vector cannot
+ * be one. */
+POLY_API enum poly_status poly_model_add(struct poly_session *session, const char *domain,
+                                         const char *name, const struct poly_model_batch *batch,
+                                         struct poly_model_added *added,
+                                         struct poly_error *err) POLY_MUST_USE;
+
+struct poly_model_swap {
+    bool back;         /* to those of before the last swap; POLY_NOT_FOUND: there are none */
+    bool drop_missing; /* what has no vector, or one of another version, gets null */
+};
+
+struct poly_model_swapped {
+    struct poly_text model;
+    size_t dimensions;
+    uint64_t changed;  /* records that have a vector of the model */
+    uint64_t dropped;  /* … and those that have none any more */
+    uint64_t position; /* of the last record of the log */
+};
+
+/* POLY_CONFLICT: records lack a vector, or were changed since; the message has how many, and the
+ * first of their keys. Nothing has happened then. */
+POLY_API enum poly_status poly_model_swap(struct poly_session *session, const char *domain,
+                                          const char *name, const struct poly_model_swap *how,
+                                          struct poly_model_swapped *swapped,
+                                          struct poly_error *err) POLY_MUST_USE;
+
+/* What is kept beside is thrown away, also what one could go back to. */
+POLY_API enum poly_status poly_model_abandon(struct poly_session *session, const char *domain,
+                                             const char *name,
+                                             struct poly_error *err) POLY_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -151,7 +151,7 @@ static void close_context(struct api_context *context)
     poly_buffer_release(&context->out);
 }
 
-/* Correlation and causation stand in the body where the table has them. */
+/* Correlation, causation and model stand in the body where the table has them. */
 static const char *trace(const struct api_context *context, const char *name)
 {
     const struct api_schema *schema = context->request->operation->body;
@@ -167,7 +167,9 @@ static enum poly_status stage(struct api_context *context, struct poly_txn **txn
                               struct poly_error *err)
 {
     const char *correlation = trace(context, "correlation");
+    const char *model = trace(context, "model");
     struct poly_txn_options options = {
+        .model = model == NULL ? api_text(context, "model") : model,
         .idempotency_key = context->request->idempotency_key,
         .correlation = correlation == NULL ? context->request->correlation : correlation,
         .causation = trace(context, "causation"),

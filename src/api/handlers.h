@@ -62,6 +62,17 @@ RUN(ready);
 RUN(metrics_text);
 RUN(openapi_json);
 
+/* models.c */
+RUN(model_list);
+RUN(model_begin);
+RUN(model_add);
+RUN(model_swap);
+RUN(model_abandon);
+struct poly_floats;
+/* vectors.c: exactly one of the members 'vector' and 'vector_base64' of an object. */
+enum poly_status api_vector_given(const struct api_context *context, const json_t *json,
+                                  struct poly_floats *floats, struct poly_error *err);
+
 /* admin.c */
 RUN(projection_retry);
 RUN(projection_skip);

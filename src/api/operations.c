@@ -48,6 +48,11 @@
         .name = "view", .kind = API_TEXT, IN_PATH, NAME, .example = "\"sections\"",           \
         .meaning = "name of the materialised view"                                                 \
     }
+#define MODEL                                                                                      \
+    {                                                                                              \
+        .name = "model", .kind = API_TEXT, NAME,                                                   \
+        .meaning = "that made its vectors; refused when the domain names another"                  \
+    }
 #define FILTER                                                                                     \
     {                                                                                              \
         .name = "filter", .kind = API_LIST, .flags = API_AS_JSON, .schema = &api_schema_filter,    \
@@ -142,7 +147,7 @@ const struct api_operation api_operations[] = {
         .flags = API_STAGED | API_IDEMPOTENT | API_CONDITIONAL,
         .success = 200,
         .errors = MAY_WRITE,
-        .parameters = FIELDS(PATH_DOMAIN, PATH_KEY),
+        .parameters = FIELDS(PATH_DOMAIN, PATH_KEY, MODEL),
         .body = &api_schema_row,
         .answer = &api_schema_commit,
         .stage = api_stage_record_put,
@@ -157,7 +162,7 @@ const struct api_operation api_operations[] = {
         .flags = API_STAGED | API_IDEMPOTENT | API_CONDITIONAL,
         .success = 200,
         .errors = MAY_WRITE,
-        .parameters = FIELDS(PATH_DOMAIN, PATH_KEY),
+        .parameters = FIELDS(PATH_DOMAIN, PATH_KEY, MODEL),
         .body = &api_schema_row,
         .answer = &api_schema_commit,
         .stage = api_stage_record_patch,
@@ -186,7 +191,7 @@ const struct api_operation api_operations[] = {
         .flags = API_STAGED | API_IDEMPOTENT,
         .success = 201,
         .errors = MAY_WRITE,
-        .parameters = FIELDS(PATH_DOMAIN),
+        .parameters = FIELDS(PATH_DOMAIN, MODEL),
         .body = &api_schema_row,
         .answer = &api_schema_commit,
         .stage = api_stage_record_create,
@@ -506,6 +511,82 @@ const struct api_operation api_operations[] = {
         .success = 200,
         .answer = &api_schema_vector_indexes,
         .run = api_vector_stats,
+    },
+    {
+        .name = "models.list",
+        .method = "GET",
+        .path = "/v1/vectors/models",
+        .summary = "Which models vectors are of, and what is collected beside them",
+        .description = "One entry for each vector of each domain; counts are over all tenants.",
+        .rights = POLY_RIGHT_ADMIN,
+        .flags = API_READS | API_WIDE,
+        .success = 200,
+        .errors = IF(NOT_FOUND),
+        .parameters =
+            FIELDS({.name = "domain", .kind = API_TEXT, NAME, .meaning = "of this domain only"}),
+        .answer = &api_schema_models,
+        .run = api_model_list,
+    },
+    {
+        .name = "models.begin",
+        .method = "POST",
+        .path = "/v1/vectors/models/{domain}",
+        .summary = "Begin a change of model, or go on with it",
+        .description = "Vectors of the new model are collected from now on, beside those that "
+                       "serve. What was kept to go back to goes.",
+        .rights = POLY_RIGHT_ADMIN,
+        .success = 200,
+        .errors = IF(NOT_FOUND) | IF(CONFLICT),
+        .parameters = FIELDS(PATH_DOMAIN),
+        .body = &api_schema_model_begin,
+        .run = api_model_begin,
+    },
+    {
+        .name = "models.add",
+        .method = "POST",
+        .path = "/v1/vectors/models/{domain}/vectors",
+        .summary = "Give vectors of the new model",
+        .description = "All or none. Each replaces what was given for its key before.",
+        .rights = POLY_RIGHT_ADMIN,
+        .flags = API_WIDE,
+        .success = 200,
+        .errors = IF(NOT_FOUND) | IF(CONFLICT),
+        .parameters = FIELDS(PATH_DOMAIN),
+        .body = &api_schema_model_vectors,
+        .answer = &api_schema_model_added,
+        .run = api_model_add,
+    },
+    {
+        .name = "models.swap",
+        .method = "POST",
+        .path = "/v1/vectors/models/{domain}/swap",
+        .summary = "Exchange the vectors for those of the new model, or go back",
+        .description = "One transaction. Refused while records lack a new vector, or were changed "
+                       "since theirs was given.",
+        .rights = POLY_RIGHT_ADMIN,
+        .flags = API_LONG,
+        .success = 200,
+        .errors = IF(NOT_FOUND) | IF(CONFLICT),
+        .parameters = FIELDS(PATH_DOMAIN),
+        .body = &api_schema_model_swap,
+        .answer = &api_schema_model_swapped,
+        .run = api_model_swap,
+    },
+    {
+        .name = "models.abandon",
+        .method = "DELETE",
+        .path = "/v1/vectors/models/{domain}",
+        .summary = "Throw away what is kept beside the vectors",
+        .description = "Also what one could go back to.",
+        .rights = POLY_RIGHT_ADMIN,
+        .success = 200,
+        .errors = IF(NOT_FOUND),
+        .parameters = FIELDS(PATH_DOMAIN, {.name = "name",
+                                           .kind = API_TEXT,
+                                           NAME,
+                                           .meaning = "which of its vectors; without it, its only "
+                                                      "one"}),
+        .run = api_model_abandon,
     },
     {
         .name = "status.read",

@@ -132,6 +132,9 @@ const struct api_schema api_schema_transaction = {
     .meaning = "operations that take effect together or not at all",
     .fields = FIELDS(MEMBER("operations", API_LIST, "the steps, in order", REQUIRED,
                             .schema = &api_schema_operation, .min = 1, .max = POLY_MAX_OPERATIONS),
+                     MEMBER("model", API_TEXT,
+                            "that made the vectors in it; refused when a domain names another",
+                            .min = 1, .max = POLY_MAX_NAME),
                      TRACE),
     .example = "{\"operations\": [{\"op\": \"put\", \"domain\": \"documents\", \"key\": \"42\", "
                "\"row\": {\"title\": \"The log\"}}, {\"op\": \"append\", \"stream\": \"audit-42\", "
@@ -241,6 +244,61 @@ const struct api_schema api_schema_vector_batch = {
     .fields =
         FIELDS(MEMBER("searches", API_LIST, "in order", REQUIRED,
                       .schema = &api_schema_vector_search, .min = 1, .max = POLY_MAX_SEARCHES)),
+};
+
+#define WHICH                                                                                      \
+    MEMBER("name", API_TEXT, "which of its vectors; without it, its only one", .min = 1,           \
+           .max = POLY_MAX_NAME)
+
+const struct api_schema api_schema_model_begin = {
+    .name = "ModelBegin",
+    .meaning = "the model that is to take the place of the present one",
+    .fields = FIELDS(WHICH,
+                     MEMBER("model", API_TEXT, "its name", REQUIRED, .min = 1, .max = POLY_MAX_NAME,
+                            .example = "\"large-2\""),
+                     MEMBER("dimensions", API_INTEGER, "numbers of its vectors", REQUIRED, .min = 1,
+                            .max = POLY_MAX_DIMENSIONS, .example = "1024")),
+};
+
+const struct api_schema api_schema_model_vector = {
+    .name = "ModelVector",
+    .meaning = "the vector of one record; one of vector and vector_base64",
+    .fields = FIELDS(KEY,
+                     MEMBER("tenant", API_TEXT, "whose record; without it, the session's", .min = 1,
+                            .max = POLY_MAX_NAME),
+                     MEMBER("version", API_INTEGER,
+                            "of the record that it was made of; without it, as the record is now",
+                            .min = 1, .max = INT64_MAX),
+                     MEMBER("vector", API_FLOATS, "as many numbers as the new model has", .min = 1,
+                            .max = POLY_MAX_DIMENSIONS, .example = "[0.1, -0.2, 0.97]"),
+                     MEMBER("vector_base64", API_TEXT,
+                            "the same as bytes: little-endian 32-bit floats, in base64", .min = 1,
+                            .max = POLY_MAX_DIMENSIONS * 6)),
+};
+
+const struct api_schema api_schema_model_vectors = {
+    .name = "ModelVectors",
+    .meaning = "vectors of the new model",
+    .fields =
+        FIELDS(WHICH,
+               MEMBER("model", API_TEXT,
+                      "that they are of; refused when another's are "
+                      "collected",
+                      .min = 1, .max = POLY_MAX_NAME),
+               MEMBER("vectors", API_LIST, "one for each record", REQUIRED,
+                      .schema = &api_schema_model_vector, .min = 1, .max = POLY_MAX_OPERATIONS)),
+};
+
+const struct api_schema api_schema_model_swap = {
+    .name = "ModelSwap",
+    .meaning = "how",
+    .fields = FIELDS(
+        WHICH,
+        MEMBER("back", API_BOOLEAN, "to the vectors of before the last swap", .fallback = "false"),
+        MEMBER("drop_missing", API_BOOLEAN,
+               "records without a vector, or with one of another version, have none then",
+               .fallback = "false")),
+    .example = "{\"drop_missing\": true}",
 };
 
 const struct api_schema api_schema_import_line = {
@@ -479,6 +537,48 @@ const struct api_schema api_schema_vector_indexes = {
     .name = "VectorIndexes",
     .meaning = "every vector of every domain",
     .fields = FIELDS(ITEMS("indexes", vector_index, "in the order of the configuration")),
+};
+
+const struct api_schema api_schema_model = {
+    .name = "Model",
+    .meaning = "one vector of a domain, and what is collected beside it",
+    .fields = FIELDS(
+        STRING("domain", "its domain"),
+        STRING("name", "which of its vectors; empty: it has one, without a name"),
+        MEMBER("model", API_TEXT, "that its vectors are of; missing: not said"),
+        COUNT("dimensions", "numbers of each"), COUNT("changes", "of model, ever"),
+        MEMBER("named", API_TEXT, "the model that polystore.yaml names"),
+        COUNT("named_dimensions", "… and its dimensions"),
+        MEMBER("next", API_TEXT, "the model whose vectors are kept beside; missing: none are"),
+        MEMBER("next_dimensions", API_INTEGER, "numbers of each", POSITION),
+        MEMBER("back", API_BOOLEAN, "they are those of before the last swap"),
+        MEMBER("filled", API_INTEGER, "so many of them", POSITION),
+        MEMBER("missing", API_INTEGER, "records with a vector that have none of the next",
+               POSITION),
+        MEMBER("stale", API_INTEGER, "records that were changed since theirs was given", POSITION)),
+};
+
+const struct api_schema api_schema_models = {
+    .name = "Models",
+    .meaning = "every vector of every domain",
+    .fields = FIELDS(ITEMS("models", model, "in the order of the configuration")),
+};
+
+const struct api_schema api_schema_model_added = {
+    .name = "ModelAdded",
+    .meaning = "what became of the vectors",
+    .fields = FIELDS(COUNT("taken", "kept"), COUNT("unknown", "of no record; left out"),
+                     COUNT("stale", "of another version of their record; left out")),
+};
+
+const struct api_schema api_schema_model_swapped = {
+    .name = "ModelSwapped",
+    .meaning = "what the swap has done",
+    .fields = FIELDS(MEMBER("model", API_TEXT, "that the vectors are of now; missing: not said"),
+                     COUNT("dimensions", "numbers of each"),
+                     COUNT("changed", "records that have a vector of it"),
+                     COUNT("dropped", "records that have none any more"),
+                     COUNT("position", "of the last record of the log")),
 };
 
 #define ONE(member, kind, meaning) COUNT(#member, meaning),

@@ -42,6 +42,14 @@
     X(match_lists, "MatchLists")                                                                   \
     X(vector_index, "VectorIndex")                                                                 \
     X(vector_indexes, "VectorIndexes")                                                             \
+    X(model_begin, "ModelBegin")                                                                   \
+    X(model_vector, "ModelVector")                                                                 \
+    X(model_vectors, "ModelVectors")                                                               \
+    X(model_swap, "ModelSwap")                                                                     \
+    X(model, "Model")                                                                              \
+    X(models, "Models")                                                                            \
+    X(model_added, "ModelAdded")                                                                   \
+    X(model_swapped, "ModelSwapped")                                                               \
     X(pool, "PoolStatus")                                                                          \
     X(server, "ServerStatus")                                                                      \
     X(projection, "Projection")                                                                    \

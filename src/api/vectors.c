@@ -102,6 +102,19 @@ static enum poly_status read_base64(const struct api_context *context, const cha
     return POLY_OK;
 }
 
+enum poly_status api_vector_given(const struct api_context *context, const json_t *json,
+                                  struct poly_floats *floats, struct poly_error *err)
+{
+    const json_t *vector = json_object_get(json, "vector");
+    const char *base64 = api_member(json, "vector_base64");
+
+    if ((vector == NULL) == (base64 == NULL))
+        return poly_fail(err, POLY_INVALID,
+                         "exactly one of 'vector' and 'vector_base64' is wanted");
+    return vector != NULL ? api_floats(context, vector, floats, err)
+                          : read_base64(context, base64, floats, err);
+}
+
 static enum poly_status read_vector(const struct api_context *context, const json_t *json,
                                     struct poly_vector_query *query, struct poly_error *err)
 {

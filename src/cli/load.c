@@ -23,10 +23,17 @@ static void add_row(struct cli_load *load)
 {
     struct poly_buffer *body = &load->batch.body;
 
-    if (load->batch.count == 0)
-        poly_buffer_text(body, "{\"operations\":[");
-    else
+    if (load->batch.count > 0) {
         poly_buffer_char(body, ',');
+    } else {
+        poly_buffer_char(body, '{');
+        if (load->model != NULL) {
+            poly_buffer_text(body, "\"model\":");
+            poly_json_string(body, load->model, strlen(load->model));
+            poly_buffer_char(body, ',');
+        }
+        poly_buffer_text(body, "\"operations\":[");
+    }
     poly_buffer_text(body, load->patch ? "{\"op\":\"patch\"" : "{\"op\":\"put\"");
     poly_buffer_text(body, ",\"domain\":");
     poly_json_string(body, load->domain, strlen(load->domain));

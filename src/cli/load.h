@@ -13,6 +13,7 @@
 struct cli_load { /* large: a batch has a line number for each row */
     struct cli *cli;
     const char *domain;
+    const char *model; /* that its vectors are of; NULL: not said */
     bool patch; /* change records that are there, instead of putting them */
     struct cli_source source;
     struct cli_import import;

@@ -41,10 +41,11 @@ void cli_put_vector(struct poly_buffer *out, const struct cli_vector_options *op
                     const float *numbers, size_t count)
 {
     static const char hex[] = "0123456789abcdef";
+    const char *name = options->as == NULL ? options->field : options->as;
 
     if (out->size > 0 && out->data[out->size - 1] != '{')
         poly_buffer_char(out, ',');
-    poly_json_string(out, options->field, strlen(options->field));
+    poly_json_string(out, name, strlen(name));
     poly_buffer_char(out, ':');
     if (!options->bytes) {
         poly_json_floats(out, numbers, count);

@@ -9,6 +9,8 @@
 
 struct cli_vector_options {
     const char *field;       /* column that has the vector: "embedding" */
+    const char *as;          /* what the row calls it, and nothing but a record's tenant and version
+                              * stands beside it; NULL: all, and as field does */
     bool bytes;              /* as bytes, which a column of any kind takes; else as numbers */
     const char *prefix;      /* fvecs, npy: of keys; NULL: none */
     struct cli_source *keys; /* fvecs, npy: a key a line; NULL: numbers from 0 */

@@ -23,7 +23,9 @@ static enum poly_status add_members(struct cli_import *import, const json_t *jso
     poly_buffer_char(row, '{');
     json_object_foreach(object, name, value)
     {
-        if (strcmp(name, "key") == 0 || strcmp(name, "vector") == 0)
+        if (strcmp(name, "key") == 0 || strcmp(name, "vector") == 0 ||
+            (import->vectors->as != NULL && strcmp(name, "tenant") != 0 &&
+             strcmp(name, "version") != 0))
             continue;
         if (strcmp(name, import->vectors->field) == 0 && vector != NULL)
             return cli_import_fail(import, import->line, err,
@@ -237,6 +239,8 @@ static enum poly_status add_field(struct cli_import *import, struct poly_text na
         cli_put_vector(&import->row, options, numbers, count);
         return POLY_OK;
     }
+    if (options->as != NULL)
+        return POLY_OK;
     put_name(&import->row, name.data, name.size);
     if (null)
         poly_buffer_text(&import->row, "null");

@@ -24,6 +24,8 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
     json_t *last = NULL;
     enum poly_status status;
 
+    if (cli->argument_count > 1)
+        return cli_rebuild_model(cli, err);
     if (cli_option(cli, "back") != NULL)
         return back(cli, err);
     cli_parameter(&request, "store", cli->arguments[0]);
@@ -39,15 +41,38 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
 
 const struct cli_verb cli_verb_rebuild = {
     .name = "rebuild",
-    .arguments = "STORE",
+    .arguments = "STORE [DOMAIN]",
     .summary = "Build a store again from the log, beside the one that serves",
-    .text = "The new generation is swapped in when it has applied everything; the one before is "
-            "kept up to\n"
-            "date, so that --back can take it. A rebuild that was interrupted goes on.",
+    .text =
+        "The new generation is swapped in when it has applied everything; the one before is "
+        "kept up to\n"
+        "date, so that --back can take it. A rebuild that was interrupted goes on.\n"
+        "\n"
+        "With a domain it is a change of the model that makes its vectors: those of the new one "
+        "come\n"
+        "from a file, as 'polystore vector import' reads it (its columns but key, vector, "
+        "version and\n"
+        "tenant are left out), are kept beside those that serve, and swapped in, in one "
+        "transaction,\n"
+        "when every record has one. What broke off is run again.",
     .options =
         (const struct cli_option[]){
             {"back", 'b', NULL, NULL, "swap back to the generation before"},
             {"no-wait", 0, NULL, NULL, "only start it; it goes on inside of the daemon"},
+            {"model", 'm', "NAME", NULL, "vector: the model whose vectors are to serve"},
+            {"dimensions", 'd', "N", NULL, "… and how many numbers they have"},
+            {"name", 0, "NAME", NULL, "which of the domain's vectors; default: its only one"},
+            {"from", 'f', "FILE|-", NULL, "give vectors of the model"},
+            {"no-swap", 0, NULL, NULL, "only keep them"},
+            {"drop-missing", 0, NULL, NULL, "swap: what has no new vector has none then"},
+            {"abandon", 0, NULL, NULL, "throw away what is kept beside the domain's vectors"},
+            {"format", 'F', "FORMAT", "fvecs|npy|jsonl|copy", "default: by the file's name"},
+            {"keys", 'k', "FILE", NULL, "fvecs, npy: a key a line"},
+            {"key-prefix", 0, "TEXT", NULL, "fvecs, npy: put before each key"},
+            {"columns", 0, "NAMES", NULL, "copy: id,content,embedding"},
+            {"key", 0, "COLUMN", NULL, "copy: which of them is the record's key"},
+            {"field", 0, "COLUMN", NULL, "copy: column of the vectors; default: embedding"},
+            {"batch", 0, "ROWS", NULL, "vectors in a transaction, 1 to 1000; default: 1000"},
             {NULL, 0, NULL, NULL, NULL},
         },
     .examples =
@@ -56,6 +81,6 @@ const struct cli_verb cli_verb_rebuild = {
             {NULL, NULL},
         },
     .min = 1,
-    .max = 1,
+    .max = 2,
     .run = run,
 };

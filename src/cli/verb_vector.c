@@ -512,6 +512,7 @@ static const struct cli_verb verb_import = {
             {"format", 'F', "FORMAT", "fvecs|npy|jsonl|copy", "default: by the file's name"},
             FIELD,
             {"patch", 'p', NULL, NULL, "the records are there: change their vectors only"},
+            {"model", 0, "NAME", NULL, "that made the vectors; checked"},
             {"keys", 'k', "FILE", NULL, "fvecs, npy: a key a line"},
             {"key-prefix", 0, "TEXT", NULL, "fvecs, npy: put before each key"},
             {"columns", 0, "NAMES", NULL, "copy: id,content,embedding"},

@@ -38,6 +38,7 @@ static enum poly_status load(struct cli *cli, const struct cli_format *format,
     enum poly_status status = cli_load_open(&load, cli, cli->arguments[1], format, err);
 
     load.patch = cli_option(cli, "patch") != NULL;
+    load.model = cli_option(cli, "model");
     load.import.vectors = options;
     if (status == POLY_OK)
         status = cli_load_run(&load, err);

@@ -65,6 +65,11 @@ void cli_repeat(const struct cli *cli, const char *option, struct cli_request *r
 
 enum poly_status cli_vector_import(struct cli *cli, struct poly_error *err);
 
+/* --- verb_rebuild_model.c --- */
+
+/* With a domain beside the store: a change of model. */
+enum poly_status cli_rebuild_model(struct cli *cli, struct poly_error *err);
+
 /* --- records.c: what several verbs print --- */
 
 /* "put packages bash: version 17", or the answer as JSON. */

@@ -3,7 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/status.h"
 #include "core/config_options.h"
+#include "core/model.h"
 
 static enum poly_status check_metric(struct poly_config_reader *reader, int line)
 {
@@ -44,6 +46,9 @@ enum poly_status poly_config_add_vector(struct poly_config_reader *reader, const
                 reader->vectors[i].dimensions, reader->vectors[i].name);
     if (status != POLY_OK)
         return status;
+    vector->family = poly_arena_alloc(reader->arena, sizeof(*vector->family));
+    if (vector->family == NULL)
+        return poly_no_memory(reader->err);
     vector->name = name;
     reader->vectors[count] = *vector;
     reader->domain.vector_count = count + 1;

@@ -33,6 +33,11 @@ struct poly_domain_vector {
     const char *model;          /* that makes the vectors; NULL: not said */
     const char *const *filters; /* columns that a search may filter by */
     size_t filter_count;
+    /* What it is after changes of its model is another one of these: core/model.h. */
+    uint32_t change;                   /* 0: as the configuration has it; then 1, 2 … */
+    uint64_t since, upto;              /* positions: the log's vectors from there on are of it; the
+                                        * last record that the change itself wrote */
+    struct poly_vector_family *family; /* NULL: of no configuration, it never changes */
 };
 
 /* Exactly one of table and stream is set: it is the owner. */

@@ -60,6 +60,7 @@ struct poly_driver {
     const char *name;  /* as in the configuration: "embedded" */
     const struct poly_capability *capabilities;
     bool can_colocate;
+    bool models; /* what it holds depends on core/model.h */
 
     enum poly_status (*open)(const struct poly_store_open *how, struct poly_store **store,
                              struct poly_error *err);

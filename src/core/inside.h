@@ -8,6 +8,7 @@
 #include "core/driver.h"
 #include "core/instance.h"
 #include "core/log.h"
+#include "core/model.h"
 #include "core/operation.h"
 #include "core/owner.h"
 #include "core/projection.h"
@@ -23,6 +24,7 @@ struct poly_instance {
     struct poly_owner *owner;
     struct poly_signal head; /* last durable position */
     struct poly_relational *relational;
+    struct poly_models *models;
     struct poly_projection **projections;
     size_t projection_count;
     int64_t started;
@@ -97,6 +99,9 @@ void poly_projections_free(struct poly_instance *instance);
 enum poly_status poly_projections_apply(struct poly_instance *instance, struct poly_db *db,
                                         uint64_t head, bool *behind, struct poly_error *err);
 void poly_projections_published(struct poly_instance *instance, bool committed);
+/* What models a vector has comes with the log: a store that depends on it answers from now on only
+ * when it has applied up to that position. */
+void poly_projections_reach(struct poly_instance *instance, uint64_t position);
 /* Position that every generation of every projection has applied. */
 uint64_t poly_projections_floor(struct poly_instance *instance);
 

@@ -69,8 +69,10 @@ static enum poly_status open_rest(struct poly_instance *self, struct poly_error 
         status = driver->open(self, &self->owner, err);
     if (status == POLY_OK) {
         atomic_store(&self->head.value, atomic_load(&self->owner->durable));
-        status = poly_stores_start(self, err);
+        status = poly_models_open(self, err);
     }
+    if (status == POLY_OK)
+        status = poly_stores_start(self, err);
     if (status == POLY_OK)
         status = poly_projections_open(self, err);
     if (status == POLY_OK)
@@ -140,6 +142,7 @@ void poly_close(struct poly_instance *instance)
     poly_stores_stop(instance);
     if (instance->owner != NULL)
         instance->owner->driver->close(instance->owner);
+    poly_models_close(instance);
     poly_lock_give(instance->lock_fd);
     poly_config_free(instance->config);
     poly_signal_destroy(&instance->head);

@@ -50,6 +50,8 @@ struct poly_operation {
 /* The arena in which an operation for this transaction is to be built. */
 struct poly_arena *poly_txn_arena(struct poly_txn *txn);
 struct poly_session *poly_txn_session(struct poly_txn *txn);
+/* That its vectors are of; NULL: not said. */
+const char *poly_txn_model(const struct poly_txn *txn);
 bool poly_txn_interactive(const struct poly_txn *txn);
 /*
  * Interactive transactions only: runs fn on the writer's connection now. Use

@@ -342,7 +342,7 @@ static enum poly_status projection_open(struct poly_instance *instance,
     }
     self->live = self->work;
     if (driver->saved != NULL)
-        self->opened = atomic_load(&instance->owner->durable);
+        atomic_store(&self->least, atomic_load(&instance->owner->durable));
     atomic_store(&self->applied.value, self->work.active.applied);
     instance->projections[instance->projection_count++] = self;
     if (self->follower) {
@@ -378,6 +378,7 @@ enum poly_status poly_projections_open(struct poly_instance *instance, struct po
             poly_drivers[i]->shape(instance->config, add_nothing, NULL))
             status = projection_open(instance, poly_drivers[i], config, err);
     }
+    poly_models_reach(instance);
     instance->owner->driver->kick(instance->owner);
     return status;
 }
@@ -432,6 +433,7 @@ enum poly_status poly_projections_apply(struct poly_instance *instance, struct p
 
 void poly_projections_published(struct poly_instance *instance, bool committed)
 {
+    poly_models_settle(instance);
     for (size_t i = 0; i < instance->projection_count; i++) {
         if (!instance->projections[i]->follower)
             poly_projector_publish(instance->projections[i], committed);
@@ -521,10 +523,24 @@ void poly_projector_leave(struct poly_projection *projection, uint64_t number)
     }
 }
 
+void poly_projections_reach(struct poly_instance *instance, uint64_t position)
+{
+    for (size_t i = 0; i < instance->projection_count; i++) {
+        struct poly_projection *projection = instance->projections[i];
+        uint64_t known = atomic_load(&projection->least);
+
+        while (projection->driver->models && known < position &&
+               !atomic_compare_exchange_weak(&projection->least, &known, position)) {
+        }
+    }
+}
+
 /* What the session's token asks for, and what could be seen before the last start. */
 static uint64_t wanted(const struct poly_projection *projection, const struct poly_session *session)
 {
-    return session->after > projection->opened ? session->after : projection->opened;
+    uint64_t least = atomic_load(&projection->least);
+
+    return session->after > least ? session->after : least;
 }
 
 /* May this generation answer what the session asks? POLY_TIMEOUT stands for "not yet". */
@@ -549,9 +565,11 @@ static enum poly_status may_answer(struct poly_projection *projection,
     if (live->active.applied >= wanted(projection, session))
         return POLY_OK;
     if (live->active.applied >= session->after)
-        return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, it had %llu before the start",
+        return poly_fail(err, POLY_TIMEOUT,
+                         "%s: applied up to %llu, and has to reach %llu after a start or a change "
+                         "of model",
                          store, (unsigned long long)live->active.applied,
-                         (unsigned long long)projection->opened);
+                         (unsigned long long)atomic_load(&projection->least));
     return poly_fail(err, POLY_TIMEOUT, "%s: applied up to %llu, the token asks for %llu", store,
                      (unsigned long long)live->active.applied, (unsigned long long)session->after);
 }

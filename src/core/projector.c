@@ -489,8 +489,14 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
                                       uint64_t sealed, bool *behind, struct poly_error *err)
 {
     struct poly_progress before = projection->work;
-    enum poly_status status = group_command(projection, db, err);
     bool moved = true;
+    enum poly_status status;
+
+    if (projection->driver->models && poly_models_pending(projection->instance)) {
+        *behind = true;
+        return POLY_OK;
+    }
+    status = group_command(projection, db, err);
 
     for (int i = 0; status == POLY_OK && moved && i < GROUP_BATCHES; i++) {
         status = step_all(projection, db, sealed, &moved, err);
@@ -639,11 +645,21 @@ static void rest(struct poly_projection *projection, uint64_t head, unsigned see
                      shared ? poly_clock_monotonic() + LEAD_EVERY : -1, seen);
 }
 
+/* Another daemon may have changed one, before what head says. */
+static enum poly_status look_at_models(struct poly_projection *projection, struct poly_error *err)
+{
+    bool others = projection->instance->node[0] != '\0';
+
+    return projection->driver->models && others ? poly_models_look(projection->instance, err)
+                                                : POLY_OK;
+}
+
 void *poly_projector_thread(void *arg)
 {
     struct poly_projection *projection = arg;
     struct poly_instance *instance = projection->instance;
     int64_t backoff = 0;
+    uint64_t looked = 0;
 
     for (;;) {
         unsigned seen = poly_signal_seen(&instance->head);
@@ -660,10 +676,14 @@ void *poly_projector_thread(void *arg)
         }
         follow_command(projection);
         status = poly_projector_history(projection, &err);
+        if (status == POLY_OK && head != looked)
+            status = look_at_models(projection, &err);
+        looked = status == POLY_OK ? head : looked;
         if (status == POLY_OK)
             status = follow_step(projection, head, &moved, &err);
         poly_projector_follow(projection, status, &err);
         projection->reload = status != POLY_OK;
+        looked = status == POLY_OK ? looked : 0;
         if (status != POLY_OK) {
             poly_collect_forget(projection);
             backoff = backoff == 0 ? BACKOFF_FIRST : backoff * 2;

@@ -62,7 +62,8 @@ struct poly_projection {
     int64_t asked;     /* since when a command waits for that; monotonic, 0: none does */
     uint64_t era;      /* of the log, for which what we hold was looked at */
     uint64_t lost;     /* … and this record is in the log no more: all is built anew; 0: none */
-    uint64_t opened;   /* end of the log at the start, where the store has to catch up; else 0 */
+    _Atomic uint64_t least; /* no read before it is applied: the end of the log at the start, where
+                             * the store has to catch up; a change of model */
     uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
 
     struct poly_progress work;  /* the projector's own */

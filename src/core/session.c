@@ -143,6 +143,11 @@ enum poly_status poly_session_require(struct poly_session *session, unsigned rig
     return poly_fail(err, POLY_DENIED, "%s needs the right '%s'", what, right_name(right));
 }
 
+uint64_t poly_session_wanted(const struct poly_session *session)
+{
+    return session->after;
+}
+
 enum poly_status poly_session_wall(struct poly_session *session, const struct poly_domain *domain,
                                    struct poly_text *tenant, struct poly_error *err)
 {

@@ -34,6 +34,8 @@ enum poly_status poly_session_read(struct poly_session *session, struct poly_db 
 enum poly_status poly_session_read_log(struct poly_session *session, struct poly_db **db,
                                        struct poly_error *err);
 void poly_session_read_end(struct poly_session *session);
+/* The position that its token asks for; 0: none. */
+uint64_t poly_session_wanted(const struct poly_session *session);
 /*
  * The same for a read that is one statement: that statement is its own snapshot,
  * and nothing has to be opened and closed around it.

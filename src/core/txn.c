@@ -21,6 +21,7 @@ struct poly_txn {
     struct poly_session *session;
     struct poly_write write;
     const char *idempotency_key;
+    const char *model; /* NULL: not said */
     struct poly_operation *first, **end;
     size_t count;
     size_t bytes;                     /* arena use at begin, for the limit */
@@ -168,6 +169,11 @@ enum poly_status poly_txn_begin(struct poly_session *session,
         if (self->idempotency_key == NULL || self->digest == NULL)
             return poly_no_memory(err);
     }
+    if (options->model != NULL) {
+        self->model = poly_arena_copy(session->arena, options->model, strlen(options->model));
+        if (self->model == NULL)
+            return poly_no_memory(err);
+    }
     status = meta_build(self, options, err);
     if (status == POLY_OK && self->interactive) {
         pthread_mutex_init(&self->lock, NULL);
@@ -190,6 +196,11 @@ struct poly_arena *poly_txn_arena(struct poly_txn *txn)
 struct poly_session *poly_txn_session(struct poly_txn *txn)
 {
     return txn->session;
+}
+
+const char *poly_txn_model(const struct poly_txn *txn)
+{
+    return txn->model;
 }
 
 bool poly_txn_interactive(const struct poly_txn *txn)

@@ -8,12 +8,13 @@
 
 #include "base/json_floats.h"
 #include "base/status.h"
+#include "core/model.h"
 
 const struct poly_domain_vector *poly_vector_of(const struct poly_domain *domain, const char *field)
 {
     for (size_t i = 0; i < domain->vector_count; i++)
         if (strcasecmp(domain->vectors[i].field, field) == 0)
-            return &domain->vectors[i];
+            return poly_vector_now(&domain->vectors[i]);
     return NULL;
 }
 
@@ -177,7 +178,7 @@ enum poly_status poly_vector_check_all(const struct poly_domain *domain, const c
 
     for (size_t i = 0; i < domain->vector_count && status == POLY_OK; i++)
         if (strcasecmp(domain->vectors[i].field, field) == 0)
-            status = poly_vector_check(&domain->vectors[i], numbers, count, err);
+            status = poly_vector_check(poly_vector_now(&domain->vectors[i]), numbers, count, err);
     return status;
 }
 

@@ -7,7 +7,7 @@
 #include "core/domain.h"
 #include "polystore/value.h"
 
-/* The domain's vector of that field, the first one of several; NULL: it holds none. */
+/* The domain's vector of that field as it is now, the first one of several; NULL: it holds none. */
 const struct poly_domain_vector *poly_vector_of(const struct poly_domain *domain,
                                                 const char *field);
 

@@ -180,6 +180,8 @@ enum poly_status poly_follower_remove(struct poly_follower *self, struct poly_pg
 enum poly_status poly_follower_find(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
                                     const struct poly_follower_generation **generation,
                                     struct poly_error *err);
+/* Forgets what is known of a generation, without giving its texts back: it is read anew. */
+void poly_follower_forget(struct poly_follower *self, uint64_t number);
 /* The status of what was done with a generation; POLY_NOT_FOUND when its tables are not there. */
 enum poly_status poly_follower_gone(const struct poly_follower *self, const struct poly_pg *pg,
                                     uint64_t number, enum poly_status status,

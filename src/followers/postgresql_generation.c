@@ -223,8 +223,7 @@ enum poly_status poly_follower_make(struct poly_follower *self, struct poly_pg *
     return status == POLY_OK ? self->kind->describe(self, pg, number, err) : status;
 }
 
-/* Forgets what is known of a generation, without giving its texts back. */
-static void retire(struct poly_follower *self, uint64_t number)
+void poly_follower_forget(struct poly_follower *self, uint64_t number)
 {
     pthread_mutex_lock(&self->lock);
     for (struct poly_follower_generation *g = self->generations; g != NULL; g = g->next)
@@ -257,7 +256,7 @@ enum poly_status poly_follower_remove(struct poly_follower *self, struct poly_pg
     if (status == POLY_OK)
         status = on_number(pg, self->sql[POLY_FOLLOWER_REMOVE], number, err);
     if (status == POLY_OK)
-        retire(self, number);
+        poly_follower_forget(self, number);
     return status;
 }
 

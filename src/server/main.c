@@ -217,6 +217,34 @@ static void warn(struct server *server)
     poly_session_close(session);
 }
 
+/* What the configuration says, and is so no more: core/model.h. */
+static void tell_models(struct server *server)
+{
+    struct poly_session_options options = {.rights = POLY_RIGHTS_ALL};
+    const struct poly_model_status *list;
+    struct poly_session *session;
+    struct poly_error ignored;
+    size_t count = 0;
+
+    if (poly_session_open(server->instance, &options, &session, &ignored) != POLY_OK)
+        return;
+    if (poly_model_status(session, NULL, &list, &count, &ignored) != POLY_OK)
+        count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct poly_model_status *one = &list[i];
+
+        if (one->changes == 0 || (strcmp(one->model.data, one->named.data) == 0 &&
+                                  one->dimensions == one->named_dimensions))
+            continue;
+        server_log_say(server->log, SERVER_WARN, "model",
+                       "domain '%s': its vectors are of the model '%s' with %zu dimensions; the "
+                       "configuration names '%s' with %zu",
+                       one->domain.data, one->model.data, one->dimensions, one->named.data,
+                       one->named_dimensions);
+    }
+    poly_session_close(session);
+}
+
 static enum poly_status start(struct daemon *daemon, struct poly_error *err)
 {
     struct server *server = &daemon->server;
@@ -238,6 +266,7 @@ static enum poly_status start(struct daemon *daemon, struct poly_error *err)
                    poly_version(), server->tls == NULL ? "http" : "https",
                    daemon->address.text);
     warn(server);
+    tell_models(server);
     server_notify("READY=1");
     return POLY_OK;
 }

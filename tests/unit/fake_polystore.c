@@ -120,6 +120,8 @@ enum poly_status poly_txn_begin(struct poly_session *session,
         note(" key=%s", options->idempotency_key);
     if (options->correlation != NULL)
         note(" correlation=%s", options->correlation);
+    if (options->model != NULL)
+        note(" model=%s", options->model);
     note(";");
     fake.open_transactions++;
     *txn = (struct poly_txn *)(void *)session;
@@ -468,6 +470,83 @@ enum poly_status poly_vector_stats(struct poly_session *session,
     *stats = some;
     *count = 2;
     return answer("vector_stats", err);
+}
+
+/* --- models --- */
+
+enum poly_status poly_model_status(struct poly_session *session, const char *domain,
+                                   const struct poly_model_status **list, size_t *count,
+                                   struct poly_error *err)
+{
+    static const struct poly_model_status some[] = {{.domain = {"d", 1},
+                                                     .name = {"", 0},
+                                                     .model = {"old", 3},
+                                                     .dimensions = 2,
+                                                     .changes = 1,
+                                                     .named = {"old", 3},
+                                                     .named_dimensions = 2,
+                                                     .next = {"new", 3},
+                                                     .next_dimensions = 3,
+                                                     .filled = 4,
+                                                     .missing = 5,
+                                                     .stale = 6},
+                                                    {.domain = {"e", 1},
+                                                     .name = {"v", 1},
+                                                     .model = {"", 0},
+                                                     .named = {"", 0},
+                                                     .next = {"", 0}}};
+
+    (void)session;
+    note("models %s;", domain == NULL ? "" : domain);
+    *list = some;
+    *count = 2;
+    return answer("model_status", err);
+}
+
+enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
+                                  const char *name, const char *model, size_t dimensions,
+                                  struct poly_error *err)
+{
+    (void)session;
+    note("model_begin %s %s %s %zu;", domain, name == NULL ? "" : name, model, dimensions);
+    return answer("model_begin", err);
+}
+
+enum poly_status poly_model_add(struct poly_session *session, const char *domain, const char *name,
+                                const struct poly_model_batch *batch,
+                                struct poly_model_added *added, struct poly_error *err)
+{
+    (void)session;
+    note("model_add %s %s %s", domain, name == NULL ? "" : name,
+         batch->model == NULL ? "" : batch->model);
+    for (size_t i = 0; i < batch->count; i++)
+        note(" %s/%s@%llu#%zu[%.9g]",
+             batch->vectors[i].tenant == NULL ? "" : batch->vectors[i].tenant,
+             batch->vectors[i].key, (unsigned long long)batch->vectors[i].version,
+             batch->vectors[i].dimensions, (double)batch->vectors[i].vector[0]);
+    note(";");
+    *added = (struct poly_model_added){batch->count, 1, 2};
+    return answer("model_add", err);
+}
+
+enum poly_status poly_model_swap(struct poly_session *session, const char *domain, const char *name,
+                                 const struct poly_model_swap *how,
+                                 struct poly_model_swapped *swapped, struct poly_error *err)
+{
+    (void)session;
+    note("model_swap %s %s%s%s;", domain, name == NULL ? "" : name, how->back ? " back" : "",
+         how->drop_missing ? " drop" : "");
+    *swapped = (struct poly_model_swapped){
+        .model = {"new", 3}, .dimensions = 3, .changed = 4, .dropped = 1, .position = 17};
+    return answer("model_swap", err);
+}
+
+enum poly_status poly_model_abandon(struct poly_session *session, const char *domain,
+                                    const char *name, struct poly_error *err)
+{
+    (void)session;
+    note("model_abandon %s %s;", domain, name == NULL ? "" : name);
+    return answer("model_abandon", err);
 }
 
 /* --- subscriptions --- */

@@ -181,6 +181,41 @@ static void stats(void **state)
     assert_fails(run("GET", "/v1/vectors", NULL), POLY_DENIED);
 }
 
+/* Change of model: bodies become calls, and answers have what came of them. */
+static void models(void **state)
+{
+    (void)state;
+    assert_ok(run("GET", "/v1/vectors/models", NULL));
+    assert_string_equal(
+        sink.out.data,
+        "{\"models\":[{\"domain\":\"d\",\"name\":\"\",\"model\":\"old\",\"dimensions\":2,"
+        "\"changes\":1,\"named\":\"old\",\"named_dimensions\":2,\"next\":\"new\","
+        "\"next_dimensions\":3,\"back\":false,\"filled\":4,\"missing\":5,\"stale\":6},"
+        "{\"domain\":\"e\",\"name\":\"v\",\"dimensions\":0,\"changes\":0,"
+        "\"named_dimensions\":0}]}\n");
+    assert_ok(run("POST", "/v1/vectors/models/d", "{\"model\":\"new\",\"dimensions\":3}"));
+    assert_non_null(strstr(fake.calls, "model_begin d  new 3;"));
+    assert_ok(run("POST", "/v1/vectors/models/d/vectors",
+                  "{\"model\":\"new\",\"vectors\":[{\"key\":\"a\",\"vector\":[0.5,1,2]},"
+                  "{\"key\":\"b\",\"version\":7,\"tenant\":\"t\","
+                  "\"vector_base64\":\"AACAPw==\"}]}"));
+    assert_non_null(strstr(fake.calls, "model_add d  new /a@0#3[0.5] t/b@7#1[1];"));
+    assert_string_equal(sink.out.data, "{\"taken\":2,\"unknown\":1,\"stale\":2}\n");
+    assert_fails(run("POST", "/v1/vectors/models/d/vectors", "{\"vectors\":[{\"key\":\"a\"}]}"),
+                 POLY_INVALID);
+    assert_message("vectors[0]: exactly one of 'vector' and 'vector_base64' is wanted");
+    assert_ok(run("POST", "/v1/vectors/models/d/swap", "{\"name\":\"v\",\"drop_missing\":true}"));
+    assert_non_null(strstr(fake.calls, "model_swap d v drop;"));
+    assert_string_equal(sink.out.data, "{\"model\":\"new\",\"dimensions\":3,\"changed\":4,"
+                                       "\"dropped\":1,\"position\":17}\n");
+    assert_ok(run("POST", "/v1/vectors/models/d/swap", "{\"back\":true}"));
+    assert_non_null(strstr(fake.calls, "model_swap d  back;"));
+    assert_ok(run("DELETE", "/v1/vectors/models/d", NULL));
+    assert_non_null(strstr(fake.calls, "model_abandon d ;"));
+    fake.rights = POLY_RIGHT_READ | POLY_RIGHT_WRITE;
+    assert_fails(run("POST", "/v1/vectors/models/d/swap", "{}"), POLY_DENIED);
+}
+
 static void metrics(void **state)
 {
     (void)state;
@@ -213,6 +248,7 @@ int main(void)
         TEST(batches),
         TEST(too_many_searches),
         TEST(stats),
+        TEST(models),
         TEST(metrics),
     };
 

@@ -240,6 +240,56 @@ def test_stats(items):
 
 # --- docs/vectors.md ---
 
+NEXT = '{"key":"a","vector":[1,0,0],"title":"left out"}\n{"key":"b","vector":[0,0,1]}\n' \
+       '{"key":"nobody","vector":[0,1,1]}\n'
+
+
+def test_change_of_model(items):
+    """S0-49: filled in parts, swapped, refused, and back; what is said, and the exit codes."""
+    words = ('rebuild', 'vector', 'items', '--model', 'new', '--dimensions', '3')
+    text = items.good(*words, '--from', items.file('next.jsonl', NEXT), '--no-swap')
+    assert text == 'items: 2 vectors kept; 1 of no record, 0 of another version, left out\n'
+    assert found(items, '--vector', '[0, 1]') == ['c', 'b', 'a']
+    items.bad(5, *words, says="1 records have no vector of the model 'new', and 0 were changed "
+                              "since theirs was given: 'c'")
+    items.bad(2, *words, '--from', '-', '--format', 'jsonl', input='{"key":"c","vector":[1,2]}',
+              says="lines 1 to 1: key 'c': vector 'embedding': 2 dimensions were given, it has 3")
+    items.bad(2, 'rebuild', 'vector', 'items', '--model', 'new', says='--model needs --dimensions')
+    items.bad(2, 'rebuild', 'search', 'items', '--back', says="only 'vector'")
+    answer = items.json(*words, '--from', '-', '--format', 'jsonl',
+                        input='{"key":"c","vector":[0,1,0],"version":3}')
+    assert answer['taken'] == 1 and answer['swapped']['changed'] == 3
+    assert answer['swapped']['model'] == 'new' and answer['swapped']['dropped'] == 0
+    assert found(items, '--vector', '[0, 1, 0]') == ['c', 'a', 'b']
+    items.bad(2, 'vector', 'search', 'items', '--vector', '[0, 1]', says='it has 3')
+    items.bad(2, 'vector', 'search', 'items', '--vector', '[0, 1, 0]', '--model', 'old',
+              says="its vectors are of the model 'new', the query's is of 'old'")
+    items.bad(2, 'vector', 'import', 'items', items.file('more.jsonl', '{"key":"d","vector":[1,1,1]}'),
+              '--model', 'old', says="those that are written of 'old'")
+    items.good('vector', 'import', 'items', 'more.jsonl', '--model', 'new')
+    items.bad(5, 'rebuild', 'vector', 'items', '--back', says="'d'")
+    items.good('delete', 'items', 'd')
+    assert 'of 2 dimensions' in items.good('rebuild', 'vector', 'items', '--back')
+    assert found(items, '--vector', '[0, 1]') == ['c', 'b', 'a']
+    items.good('rebuild', 'vector', 'items', '--abandon')
+    items.bad(3, 'rebuild', 'vector', 'items', '--back', says='there is no model to go back to')
+
+
+def test_change_of_model_from_other_files(items):
+    """Vectors only, with their keys, and what COPY writes."""
+    words = ('rebuild', 'vector', 'items', '--model', 'new', '--dimensions', '2', '--no-swap')
+    binary(items, 'v.fvecs', fvecs([1, 0], [0, 1], [1, 1]))
+    items.file('keys', 'a\nb\nc\n')
+    assert '3 vectors kept' in items.good(*words, '--from', 'v.fvecs', '--keys', 'keys')
+    items.file('t.copy', 'a\ttext\t[0,1]\n')
+    items.bad(2, *words, '--from', 't.copy', says='copy needs --columns')
+    assert '1 vectors kept' in items.good(*words, '--from', 't.copy', '--columns', 'id,title,embedding',
+                                          '--key', 'id')
+    items.good('rebuild', 'vector', 'items', '--model', 'new', '--dimensions', '2')
+    assert vector_of(items, 'a') == [0, 1] and vector_of(items, 'b') == [0, 1]
+    assert vector_of(items, 'c') == [1, 1]
+
+
 def page():
     """{language: [blocks]} in their order, and [(command, answer)] of its consoles."""
     with open(os.path.join(ROOT, 'docs/vectors.md')) as file:
@@ -264,7 +314,7 @@ def test_the_page_word_for_word(tmp_path):
     folder.file('polystore.yaml', blocks['yaml'].replace('7430', str(port)))
     folder.file('migrations/0001_dishes.sql', blocks['sql'])
     folder.file('dishes.jsonl', blocks['json'])
-    assert len(commands) == 6
+    assert len(commands) == 10
     for command, answer in commands:
         if command.startswith('curl') and folder.daemon is None:
             folder.start(listen='127.0.0.1:%d' % port)

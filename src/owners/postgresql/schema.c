@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 9 };
+enum { FORMAT = 10 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -353,10 +353,37 @@ static const char nobody[] =
     " RETURN NULL;"
     " END$$;";
 
+/*
+ * core/model.h; what a change of model is filled with (stores/relational/model.c), each vector as
+ * text of its column's type; and the question of whoever has written a vector that it took for one
+ * of the present model: an error where another daemon has changed that since.
+ */
+static const char models[] =
+    "CREATE TABLE poly.model("
+    " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, change bigint NOT NULL,"
+    " model text NOT NULL, dimensions bigint NOT NULL, since bigint NOT NULL, upto bigint NOT NULL,"
+    " PRIMARY KEY (domain, name, change));"
+    "CREATE TABLE poly.model_next("
+    " domain text COLLATE \"C\" NOT NULL, field text COLLATE \"C\" NOT NULL, model text NOT NULL,"
+    " dimensions bigint NOT NULL, back bigint NOT NULL, time bigint NOT NULL,"
+    " PRIMARY KEY (domain, field));"
+    "CREATE TABLE poly.model_vector("
+    " domain text COLLATE \"C\" NOT NULL, field text COLLATE \"C\" NOT NULL, old bigint NOT NULL,"
+    " tenant text COLLATE \"C\" NOT NULL, key text COLLATE \"C\" NOT NULL, of bigint NOT NULL,"
+    " vector text, PRIMARY KEY (domain, field, old, tenant, key));"
+    "CREATE FUNCTION poly.models(a_domain text, a_expected bigint) RETURNS boolean"
+    " LANGUAGE plpgsql AS $$BEGIN"
+    " IF a_expected >= 0 AND a_expected <> coalesce((SELECT sum(c) FROM (SELECT max(change) AS c"
+    "  FROM poly.model WHERE domain = a_domain GROUP BY name) AS n), 0) THEN"
+    "  RAISE EXCEPTION 'model' USING ERRCODE = 'PL004';"
+    " END IF;"
+    " RETURN true;"
+    " END$$;";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin},
-    {eras},              {views},   {whole, nobody}, {usages}};
+    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views},
+    {whole, nobody},     {usages},  {models}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =

@@ -286,6 +286,20 @@ static enum poly_status store_vector(const struct storing *s)
     return store_numbers(s, numbers, shape->dimensions);
 }
 
+enum poly_status poly_column_store_numbers(const struct poly_table *table,
+                                           const struct poly_column *column, const float *numbers,
+                                           size_t count, struct poly_arena *arena,
+                                           struct poly_value *stored, struct poly_error *err)
+{
+    const struct storing s = {table, column, NULL, arena, stored, err};
+    enum poly_type type = column->type;
+
+    if (type != POLY_NULL && type != POLY_BYTES && type != POLY_JSON && type != POLY_TEXT)
+        return poly_fail(err, POLY_INVALID, "domain '%s': column '%s' holds %s, and no vector",
+                         table->domain->name, column->name, poly_type_name(type));
+    return store_numbers(&s, numbers, count);
+}
+
 enum poly_status poly_column_show(const struct poly_table *table, size_t column,
                                   struct poly_arena *arena, struct poly_value *value,
                                   struct poly_error *err)

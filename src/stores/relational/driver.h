@@ -89,6 +89,11 @@ struct poly_relational_driver {
     /* Somebody else may have changed a table: looks, and publishes what it is now; soon, or not at
      * all. NULL: whoever else changes a table is noticed otherwise. */
     void (*refresh)(struct poly_relational *relational);
+    /* The table, and the type of one of its columns, as SQL names them; in the arena, NULL: no
+     * memory. NULL: the table is as the configuration names it, and columns have no types. */
+    const char *(*sql_name)(const struct poly_table *table, struct poly_arena *arena);
+    const char *(*sql_type)(const struct poly_table *table, size_t column,
+                            struct poly_arena *arena);
     /* A number that changes with the schema; 0: there is none. */
     enum poly_status (*version)(struct poly_db *db, int *version, struct poly_error *err);
 
@@ -143,6 +148,7 @@ struct poly_relational {
     _Atomic uint64_t read;       /* how often the schema was read */
     pthread_mutex_t lock;        /* of the two lists above, and of publishing */
     struct poly_views *views;    /* NULL: none has ever been declared */
+    struct poly_model_sql *changes; /* of model; under lock, freed at close */
 };
 
 /* Reads the schema, makes the triggers. Close also after a failure. NULL is accepted. */
@@ -211,6 +217,11 @@ static inline enum poly_status poly_failed(const struct poly_error *err)
 enum poly_status poly_column_store(const struct poly_table *table, const struct poly_column *column,
                                    const struct poly_value *value, struct poly_arena *arena,
                                    struct poly_value *stored, struct poly_error *err);
+/* A vector for that column, of another shape than the domain's is now: checked already. */
+enum poly_status poly_column_store_numbers(const struct poly_table *table,
+                                           const struct poly_column *column, const float *numbers,
+                                           size_t count, struct poly_arena *arena,
+                                           struct poly_value *stored, struct poly_error *err);
 /* A column that holds one of the domain's vectors is read as JSON, an array of numbers; what is no
  * vector there, and any other column, is left as it is. */
 enum poly_status poly_column_show(const struct poly_table *table, size_t column,
@@ -245,6 +256,8 @@ struct poly_record_operation {
     struct poly_value *values; /* column_count, as stored; NULL for DELETE and CHECK */
     bool *given;
     bool all; /* every column is given */
+    bool vectors;    /* one of them is a vector … */
+    uint64_t models; /* … of what poly_models_of() said then */
 };
 
 /* Where the table was changed since the operation was staged, it is one on the new table, as it
@@ -254,6 +267,12 @@ enum poly_status poly_record_table(struct poly_record_operation *operation,
 /* Does it have the version that the operation expects? */
 enum poly_status poly_record_expect(const struct poly_record_operation *operation, bool exists,
                                     uint64_t version, struct poly_error *err);
+/* Are its vectors still of the models that it took them for? Another daemon's change of one is
+ * found by the database. */
+enum poly_status poly_record_models(const struct poly_record_operation *operation,
+                                    const struct poly_instance *instance, struct poly_error *err);
+enum poly_status poly_record_other_model(const struct poly_record_operation *operation,
+                                         struct poly_error *err);
 /* POLY_NOT_FOUND, in words. */
 enum poly_status poly_record_none(const struct poly_table *table, const struct poly_record_key *key,
                                   struct poly_error *err);

@@ -310,6 +310,8 @@ static enum poly_status run(struct poly_operation *operation, struct poly_write 
     bool exists;
     enum poly_status status = poly_record_table(op, write, err);
 
+    if (status == POLY_OK)
+        status = poly_record_models(op, write->instance, err);
     if (status != POLY_OK)
         return status;
     status = check_version(write, op, err);

@@ -11,6 +11,7 @@
 #include "core/config.h"
 #include "owners/embedded/embedded.h"
 #include "stores/relational/driver.h"
+#include "stores/relational/model_sql.h"
 #include "stores/relational/view.h"
 
 const struct poly_table *poly_relational_table(struct poly_relational *relational,
@@ -273,6 +274,7 @@ void poly_relational_close(struct poly_relational *relational)
     if (relational == NULL)
         return;
     poly_views_free(relational);
+    poly_model_sql_free(relational);
     relational->driver->close(relational);
     while (relational->schemas != NULL) {
         struct poly_schema *next = relational->schemas->next;

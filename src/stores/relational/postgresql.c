@@ -27,6 +27,16 @@ static const char sql_version[] =
     " (SELECT position, coalesce(txn = pg_current_xact_id_if_assigned()::text::bigint, false)"
     "  AS mine FROM poly.log WHERE domain = $1 AND tenant = $2 AND key = $3 AND version IS NULL"
     "  ORDER BY position DESC LIMIT 1) AS l";
+/* The same where a vector was written: an error, when its model is another one by now. It is asked
+ * after the write, which a change of model waits for or makes wait. */
+static const char sql_version_model[] =
+    "SELECT position, mine, CASE WHEN mine THEN currval('poly.log_position') END,"
+    " poly.models($1, $4) FROM"
+    " (SELECT position, coalesce(txn = pg_current_xact_id_if_assigned()::text::bigint, false)"
+    "  AS mine FROM poly.log WHERE domain = $1 AND tenant = $2 AND key = $3 AND version IS NULL"
+    "  ORDER BY position DESC LIMIT 1) AS l";
+static const char sql_made_model[] = "SELECT currval('poly.log_position'), true,"
+                                     " currval('poly.log_position'), poly.models($1, $2)";
 /* Of a row whose key the server has made. */
 static const char sql_made[] = "SELECT currval('poly.log_position'), true,"
                                " currval('poly.log_position')";
@@ -182,6 +192,8 @@ static enum poly_status explain(const struct poly_record_operation *op, const st
         return explain_version(op, pg, err);
     if (strcmp(state, "PL003") == 0)
         return explain_none(op, err);
+    if (strcmp(state, "PL004") == 0)
+        return poly_record_other_model(op, err);
     if (poly_pg_unfit(pg))
         return altered(op->table, pg, status, err);
     return explain_constraint(op, pg, status, err);
@@ -282,14 +294,22 @@ static enum poly_status queue_version(const struct poly_record_operation *op, st
                                       struct poly_error *err)
 {
     struct poly_pg_params params;
+    const char *sql = sql_version;
 
-    if (op->key_made)
+    if (op->key_made && !op->vectors)
         return poly_pg_queue(pg, sql_made, NULL, err);
     poly_pg_params(&params);
     poly_pg_add_text(&params, poly_text(op->table->domain->name));
-    poly_pg_add_text(&params, tenant_of(op));
-    poly_pg_add_text(&params, op->key.text);
-    return poly_pg_queue(pg, sql_version, &params, err);
+    if (op->key_made) {
+        sql = sql_made_model;
+    } else {
+        poly_pg_add_text(&params, tenant_of(op));
+        poly_pg_add_text(&params, op->key.text);
+        sql = op->vectors ? sql_version_model : sql_version;
+    }
+    if (op->vectors)
+        poly_pg_add_int(&params, (int64_t)op->models);
+    return poly_pg_queue(pg, sql, &params, err);
 }
 
 static enum poly_status queue(struct poly_operation *operation, struct poly_write *write,
@@ -483,6 +503,18 @@ static const struct poly_capability capabilities[] = {
     {NULL, false, NULL},
 };
 
+static const char *sql_name(const struct poly_table *table, struct poly_arena *arena)
+{
+    (void)arena;
+    return poly_postgresql_table(table)->name;
+}
+
+static const char *sql_type(const struct poly_table *table, size_t column, struct poly_arena *arena)
+{
+    (void)arena;
+    return poly_postgresql_table(table)->columns[column].type;
+}
+
 const struct poly_relational_driver poly_relational_postgresql = {
     .name = "postgresql",
     .capabilities = capabilities,
@@ -496,6 +528,8 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .gone = poly_postgresql_gone,
     .tidy = poly_postgresql_tidy,
     .refresh = poly_postgresql_refresh,
+    .sql_name = sql_name,
+    .sql_type = sql_type,
     .version = postgresql_version,
     .get = postgresql_get,
     .list = poly_postgresql_list,

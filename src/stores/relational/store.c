@@ -8,6 +8,8 @@
 #include <strings.h>
 
 #include "base/limits.h"
+#include "core/model.h"
+#include "core/vector.h"
 #include "polystore/events.h"
 #include "stores/relational/driver.h"
 
@@ -190,6 +192,24 @@ enum poly_status poly_record_expect(const struct poly_record_operation *op, bool
                      "domain '%s': record '%.*s' has version %llu, %lld was "
                      "expected",
                      domain, size, key, (unsigned long long)version, (long long)op->if_version);
+}
+
+enum poly_status poly_record_other_model(const struct poly_record_operation *op,
+                                         struct poly_error *err)
+{
+    return poly_fail(err, POLY_CONFLICT,
+                     "domain '%s': the model of its vectors was changed meanwhile; write those of "
+                     "the new one",
+                     op->table->domain->name);
+}
+
+enum poly_status poly_record_models(const struct poly_record_operation *op,
+                                    const struct poly_instance *instance, struct poly_error *err)
+{
+    if (!op->vectors ||
+        (op->models == poly_models_of(op->table->domain) && !poly_models_pending(instance)))
+        return POLY_OK;
+    return poly_record_other_model(op, err);
 }
 
 /* --- writes --- */
@@ -377,6 +397,30 @@ static void digest(const struct writing *w)
     }
 }
 
+/* Of which model a vector is that somebody writes, only he can say. */
+static enum poly_status check_models(const struct writing *w, struct poly_error *err)
+{
+    const struct poly_domain *domain = w->op->table->domain;
+    const char *model = poly_txn_model(w->txn);
+
+    for (size_t i = 0; i < w->op->table->column_count && domain->vector_count > 0; i++) {
+        const struct poly_domain_vector *vector;
+
+        if (!w->op->given[i] || w->op->values[i].type == POLY_NULL)
+            continue;
+        vector = poly_vector_of(domain, w->op->table->columns[i].name);
+        if (vector == NULL)
+            continue;
+        w->op->vectors = true;
+        if (model != NULL && vector->model != NULL && strcmp(model, vector->model) != 0)
+            return poly_fail(err, POLY_INVALID,
+                             "domain '%s': its vectors are of the model '%.100s', those that are "
+                             "written of '%.100s'",
+                             domain->name, vector->model, model);
+    }
+    return POLY_OK;
+}
+
 static enum poly_status stage_once(struct writing *w, enum poly_record_verb verb,
                                    struct poly_error *err)
 {
@@ -397,8 +441,12 @@ static enum poly_status stage_once(struct writing *w, enum poly_record_verb verb
     status = poly_session_require(session, POLY_RIGHT_WRITE, op->base.type->name, err);
     if (status == POLY_OK)
         status = poly_relational_find(session, w->domain, &op->table, &op->tenant, err);
-    if (status == POLY_OK && w->row != NULL)
+    if (status == POLY_OK && w->row != NULL) {
+        op->models = poly_models_of(op->table->domain); /* before they are looked at */
         status = take_row(op, w->row, arena, err);
+        if (status == POLY_OK)
+            status = check_models(w, err);
+    }
     if (status == POLY_OK)
         status = take_key(w, arena, err);
     if (status != POLY_OK)

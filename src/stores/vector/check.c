@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
+#include "core/model.h"
 #include "core/vector.h"
 #include "followers/where.h"
 #include "stores/vector/store.h"
@@ -80,10 +81,10 @@ static const struct poly_domain_vector *vector_of(const struct poly_vector_looku
                                                   const struct poly_domain *domain)
 {
     if (l->query->name == NULL)
-        return domain->vector_count == 1 ? &domain->vectors[0] : NULL;
+        return domain->vector_count == 1 ? poly_vector_now(&domain->vectors[0]) : NULL;
     for (size_t i = 0; i < domain->vector_count; i++)
         if (*l->query->name != '\0' && strcmp(domain->vectors[i].name, l->query->name) == 0)
-            return &domain->vectors[i];
+            return poly_vector_now(&domain->vectors[i]);
     return NULL;
 }
 

@@ -208,7 +208,7 @@ static uint64_t saved(struct poly_store *store, uint64_t number)
         if (generation->number != number || generation->dropping || !generation->loaded)
             continue;
         for (size_t i = 0; i < generation->set_count; i++) {
-            uint64_t one = poly_vectors_saved(generation, &generation->sets[i]);
+            uint64_t one = poly_vectors_saved(self, generation, &generation->sets[i]);
 
             least = one < least ? one : least;
         }
@@ -232,7 +232,8 @@ static void trouble(struct poly_store *store, char text[256], int64_t *since)
 static enum poly_status count(struct poly_store *store, struct poly_db *db, uint64_t number,
                               uint64_t *vectors, struct poly_error *err)
 {
-    struct poly_vector_generation *generation = poly_vectors_find(poly_vectors_of(store), number);
+    struct poly_vectors *self = poly_vectors_of(store);
+    struct poly_vector_generation *generation = poly_vectors_find(self, number);
 
     (void)db;
     if (generation == NULL || !generation->loaded)
@@ -240,8 +241,11 @@ static enum poly_status count(struct poly_store *store, struct poly_db *db, uint
     *vectors = 0;
     for (size_t i = 0; i < generation->set_count; i++) {
         struct poly_collection_numbers numbers;
+        const struct poly_domain_vector *ignored;
+        struct poly_vector_body *body = poly_vectors_hold(self, &generation->sets[i], &ignored);
 
-        poly_collection_measure(generation->sets[i].collection, &numbers);
+        poly_collection_measure(body->collection, &numbers);
+        poly_vectors_let(body);
         *vectors += numbers.live;
     }
     return POLY_OK;
@@ -253,7 +257,7 @@ static struct poly_vector_set *set_of(struct poly_vector_generation *generation,
                                       const struct poly_vector_scope *scope)
 {
     for (size_t i = 0; i < generation->set_count; i++)
-        if (generation->sets[i].vector == scope->vector)
+        if (generation->sets[i].declared->family == scope->vector->family)
             return &generation->sets[i];
     return NULL;
 }
@@ -299,31 +303,64 @@ static enum poly_status fill(const struct poly_finding *finding, struct poly_are
 struct asked {
     struct poly_vector_generation *generation;
     struct poly_vector_set *set;
+    const struct poly_domain_vector *vector; /* that the request means */
+    struct poly_vector_body *body;
     struct poly_collection_state state;
     size_t first; /* the request that has taken hold of it */
 };
 
-/* One state of all sets that are asked. */
-static void take_hold(struct poly_vectors *self, struct asked *asked, size_t count)
+/* Is what the set holds of the model that is asked for, and all of it there? */
+static enum poly_status fits(const struct asked *asked, struct poly_error *err)
 {
+    const struct poly_domain_vector *now = asked->set->vector;
+
+    if (now == asked->vector && atomic_load(&asked->generation->published) >= now->upto)
+        return POLY_OK;
+    if (asked->vector->change < now->change)
+        return poly_fail(err, POLY_INVALID,
+                         "the model of its vectors has just been changed to '%.100s' with %u "
+                         "dimensions",
+                         now->model == NULL ? "" : now->model, now->dimensions);
+    return poly_fail(
+        err, POLY_UNAVAILABLE, "domain '%s': its vectors of the model '%.100s' are being taken in",
+        asked->set->domain->name, asked->vector->model == NULL ? "" : asked->vector->model);
+}
+
+/* One state of all sets that are asked. */
+static enum poly_status take_hold(struct poly_vectors *self, struct asked *asked, size_t count,
+                                  size_t *failed, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
     pthread_rwlock_rdlock(&self->turn);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
+        *failed = i;
+        status = fits(&asked[i], err);
+    }
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
         asked[i].first = 0;
         while (asked[asked[i].first].set != asked[i].set)
             asked[i].first++;
-        if (asked[i].first == i)
-            poly_collection_hold(asked[i].set->collection, &asked[i].state);
-        else
+        asked[i].body = asked[i].set->body;
+        if (asked[i].first == i) {
+            atomic_fetch_add(&asked[i].body->users, 1);
+            poly_collection_hold(asked[i].body->collection, &asked[i].state);
+        } else {
             asked[i].state = asked[asked[i].first].state;
+        }
     }
     pthread_rwlock_unlock(&self->turn);
+    return status;
 }
 
 static void let_go(struct asked *asked, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (asked[i].first == i)
-            poly_collection_release(asked[i].set->collection, &asked[i].state);
+    for (size_t i = 0; i < count; i++) {
+        if (asked[i].first != i)
+            continue;
+        poly_collection_release(asked[i].body->collection, &asked[i].state);
+        poly_vectors_let(asked[i].body);
+    }
 }
 
 static enum poly_status search_one(struct poly_vectors *self, const struct asked *asked,
@@ -348,7 +385,7 @@ static enum poly_status search_one(struct poly_vectors *self, const struct asked
                                    .deadline = request->deadline};
     struct poly_finding finding;
     enum poly_status status =
-        poly_collection_find(asked->set->collection, &find, arena, &finding, err);
+        poly_collection_find(asked->body->collection, &find, arena, &finding, err);
 
     if (status == POLY_OK)
         status = fill(&finding, arena, matches, err);
@@ -356,7 +393,7 @@ static enum poly_status search_one(struct poly_vectors *self, const struct asked
         return status;
     atomic_fetch_add(&asked->set->searches, 1);
     atomic_fetch_add(&asked->set->visited, finding.visited);
-    poly_vectors_sample(self, asked->generation, asked->set, &find, &finding);
+    poly_vectors_sample(self, asked->generation, asked->set, asked->vector, &find, &finding);
     return POLY_OK;
 }
 
@@ -370,11 +407,14 @@ static enum poly_status search_all(const struct poly_projected *projected,
     enum poly_status status = asked == NULL ? poly_no_memory(err) : POLY_OK;
 
     *failed = 0;
-    for (size_t i = 0; i < count && status == POLY_OK; i++)
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
         status = find_set(projected, &requests[i].scope, &asked[i].generation, &asked[i].set, err);
+        asked[i].vector = requests[i].scope.vector;
+    }
+    if (status == POLY_OK)
+        status = take_hold(self, asked, count, failed, err);
     if (status != POLY_OK)
         return status;
-    take_hold(self, asked, count);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
         *failed = i;
         status = search_one(self, &asked[i], &requests[i], arena, &matches[i], err);
@@ -399,18 +439,22 @@ static enum poly_status stats(const struct poly_projected *projected,
     struct poly_vectors *self = poly_vectors_of(projected->store);
     struct poly_collection_numbers numbers;
     struct poly_vector_generation *generation;
+    const struct poly_domain_vector *ignored;
+    struct poly_vector_body *body;
     struct poly_vector_set *set;
     enum poly_status status = find_set(projected, scope, &generation, &set, err);
 
     if (status != POLY_OK)
         return status;
-    poly_collection_measure(set->collection, &numbers);
+    body = poly_vectors_hold(self, set, &ignored);
+    poly_collection_measure(body->collection, &numbers);
     stats->vectors = numbers.live;
     stats->dead = numbers.index.dead;
     stats->linked = numbers.index.linked;
     stats->memory_bytes = numbers.index.memory_bytes + numbers.catalog_bytes;
     stats->file_bytes = numbers.file_bytes;
-    stats->saved_position = poly_collection_saved(set->collection);
+    stats->saved_position = poly_collection_saved(body->collection);
+    poly_vectors_let(body);
     stats->searches = atomic_load(&set->searches);
     stats->visited = atomic_load(&set->visited);
     pthread_mutex_lock(&self->lock);
@@ -432,6 +476,7 @@ const struct poly_vector_driver poly_vector_embedded = {
              .name = "embedded",
              .capabilities = capabilities,
              .can_colocate = true,
+             .models = true,
              .open = open_store,
              .close = close_store,
              .shape = poly_vector_shape,

@@ -5,7 +5,8 @@
  * <data>/vector/N-MADE/             generation N; MADE tells it from an earlier one of that number
  * <data>/vector/N-MADE/dropped      it is about to go
  * <data>/vector/N-MADE/positions    how far what its collections have saved reaches
- * <data>/vector/N-MADE/DOMAIN[.NAME]/  a collection (engine/collection.h)
+ * <data>/vector/N-MADE/DOMAIN[.NAME][@CHANGE]/  a collection (engine/collection.h); CHANGE: after
+ *                                   so many changes of its model
  */
 #ifndef POLY_STORES_VECTOR_EMBEDDED_H
 #define POLY_STORES_VECTOR_EMBEDDED_H
@@ -16,12 +17,25 @@
 #include "stores/vector/driver.h"
 #include "stores/vector/engine/collection.h"
 
-/* One vector of one domain, in one generation. */
+/* A collection that whoever uses it keeps: another one may take its place meanwhile. */
+struct poly_vector_body {
+    struct poly_collection *collection;
+    char *folder;
+    _Atomic unsigned users; /* the set, and whoever holds it */
+    bool destroy;           /* the last user removes its folder; set while it is the set's */
+};
+
+/*
+ * One vector of one domain, in one generation. A change of its model gives it another body and
+ * shape, both at a time: under turn of the store, by whoever applies, who alone may look at them
+ * without holding it.
+ */
 struct poly_vector_set {
     const struct poly_domain *domain;
-    const struct poly_domain_vector *vector;
+    const struct poly_domain_vector *declared; /* by the configuration */
+    const struct poly_domain_vector *vector;   /* of the body */
     const char **names; /* the vector's filters, then its field */
-    struct poly_collection *collection;
+    struct poly_vector_body *body;
     uint64_t position;          /* everything up to there is published; the writer's */
     uint64_t pending;           /* changes that are not; the writer's */
     _Atomic uint64_t changes;   /* published, and not saved */
@@ -55,6 +69,7 @@ struct poly_vector_sample {
     atomic_bool ready;
     uint64_t generation;
     size_t set;
+    const struct poly_domain_vector *vector; /* the set's, then */
     struct poly_arena *arena;
     struct poly_find find;
     struct poly_text owner;
@@ -117,10 +132,20 @@ void poly_vectors_forget(struct poly_vectors *self, struct poly_vector_generatio
 /* Down by one user; the last one closes and frees it. */
 void poly_vectors_leave(struct poly_vectors *self, struct poly_vector_generation *generation);
 /* Writes down up to where the log has nothing that is not in what was saved. */
-void poly_vectors_note(struct poly_vector_generation *generation);
+void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation *generation);
 /* Position up to which a set is on disk. */
-uint64_t poly_vectors_saved(const struct poly_vector_generation *generation,
-                            const struct poly_vector_set *set);
+uint64_t poly_vectors_saved(struct poly_vectors *self,
+                            const struct poly_vector_generation *generation,
+                            struct poly_vector_set *set);
+/* The set's body, until it is let go; and its shape. Any thread. */
+struct poly_vector_body *poly_vectors_hold(struct poly_vectors *self, struct poly_vector_set *set,
+                                           const struct poly_domain_vector **shape);
+void poly_vectors_let(struct poly_vector_body *body);
+/* For who applies: where the model was changed, the set begins anew, with what the log has of it
+ * since then. */
+enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
+                                           struct poly_vector_generation *generation,
+                                           struct poly_vector_set *set, struct poly_error *err);
 
 /* --- embedded_apply.c --- */
 
@@ -144,8 +169,8 @@ void poly_vectors_stir(struct poly_vectors *self);
 /* Keeps one search in POLY_SAMPLE_EVERY for the worker. */
 enum { POLY_SAMPLE_EVERY = 1000 };
 void poly_vectors_sample(struct poly_vectors *self, const struct poly_vector_generation *generation,
-                         const struct poly_vector_set *set, const struct poly_find *find,
-                         const struct poly_finding *finding);
+                         const struct poly_vector_set *set, const struct poly_domain_vector *vector,
+                         const struct poly_find *find, const struct poly_finding *finding);
 /* Repeats the one that was kept. */
 void poly_vectors_compare(struct poly_vectors *self);
 

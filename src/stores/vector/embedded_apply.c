@@ -33,7 +33,7 @@ static bool concerns(const struct poly_vector_set *set, const struct poly_record
     const struct poly_domain *domain = set->domain;
     bool stream = domain->stream != NULL;
 
-    return record->position > set->position &&
+    return record->position > set->position && record->position >= set->vector->since &&
            poly_document_concerns(stream ? domain->stream : domain->name, stream, record);
 }
 
@@ -104,8 +104,8 @@ static enum poly_status take_in(struct work *w, const struct change *change)
 
     set->pending++;
     if (change->numbers == NULL)
-        return poly_collection_remove(set->collection, entry.owner, entry.key, w->err);
-    return poly_collection_put(set->collection, &entry, change->numbers, w->err);
+        return poly_collection_remove(set->body->collection, entry.owner, entry.key, w->err);
+    return poly_collection_put(set->body->collection, &entry, change->numbers, w->err);
 }
 
 static enum poly_status take_in_all(struct work *w)
@@ -133,7 +133,10 @@ enum poly_status poly_vectors_apply(struct poly_vectors *self,
     batch->failed = 0;
     if (batch->last <= generation->applied)
         return POLY_OK;
-    status = collect(&w, generation);
+    for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++)
+        status = poly_vectors_follow_model(self, generation, &generation->sets[i], w.err);
+    if (status == POLY_OK)
+        status = collect(&w, generation);
     if (status == POLY_OK)
         status = take_in_all(&w);
     poly_arena_reset(self->arena);
@@ -160,7 +163,7 @@ void poly_vectors_publish(struct poly_vectors *self, struct poly_vector_generati
             set->position = generation->applied;
         if (set->pending == 0)
             continue;
-        poly_collection_publish(set->collection, set->position);
+        poly_collection_publish(set->body->collection, set->position);
         atomic_store(&set->changed_at, now);
         atomic_fetch_add(&set->changes, set->pending);
         set->pending = 0;
@@ -179,7 +182,7 @@ void poly_vectors_revert(struct poly_vector_generation *generation)
         struct poly_vector_set *set = &generation->sets[i];
 
         if (set->pending > 0)
-            poly_collection_revert(set->collection);
+            poly_collection_revert(set->body->collection);
         set->pending = 0;
     }
 }

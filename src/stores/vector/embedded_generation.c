@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "core/model.h"
 #include "stores/vector/embedded.h"
 
 enum { PATH = 4096, NAME = 256 };
@@ -38,8 +39,12 @@ static bool make_path(char path[PATH], const char *folder, const char *name)
 /* The folder of a collection: the domain's name, and the vector's where there are several. */
 static bool set_path(char path[PATH], const char *folder, const struct poly_vector_set *set)
 {
-    return snprintf(path, PATH, "%s/%s%s%s", folder, set->domain->name,
-                    *set->vector->name == '\0' ? "" : ".", set->vector->name) < PATH;
+    char change[16] = "";
+
+    if (set->vector->change > 0)
+        snprintf(change, sizeof(change), "@%u", set->vector->change);
+    return snprintf(path, PATH, "%s/%s%s%s%s", folder, set->domain->name,
+                    *set->vector->name == '\0' ? "" : ".", set->vector->name, change) < PATH;
 }
 
 static bool exists(const char *folder, const char *name)
@@ -79,12 +84,38 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
+struct poly_vector_body *poly_vectors_hold(struct poly_vectors *self, struct poly_vector_set *set,
+                                           const struct poly_domain_vector **shape)
+{
+    struct poly_vector_body *body;
+
+    pthread_rwlock_rdlock(&self->turn);
+    body = set->body;
+    *shape = set->vector;
+    atomic_fetch_add(&body->users, 1);
+    pthread_rwlock_unlock(&self->turn);
+    return body;
+}
+
+void poly_vectors_let(struct poly_vector_body *body)
+{
+    struct poly_error ignored;
+
+    if (body == NULL || atomic_fetch_sub(&body->users, 1) > 1)
+        return;
+    poly_collection_close(body->collection);
+    if (body->destroy)
+        (void)poly_collection_destroy(body->folder, &ignored);
+    free(body->folder);
+    free(body);
+}
+
 static void generation_free(struct poly_vector_generation *generation)
 {
     if (generation == NULL)
         return;
     for (size_t i = 0; i < generation->set_count; i++) {
-        poly_collection_close(generation->sets[i].collection);
+        poly_vectors_let(generation->sets[i].body);
         free(generation->sets[i].names);
     }
     if (generation->destroy)
@@ -154,7 +185,8 @@ static bool fill_set(struct poly_vector_set *set, const struct poly_domain *doma
                      const struct poly_domain_vector *vector)
 {
     set->domain = domain;
-    set->vector = vector;
+    set->declared = vector;
+    set->vector = poly_vector_now(vector);
     set->saved_at = poly_clock_monotonic();
     set->names = calloc(vector->filter_count + 1, sizeof(*set->names));
     if (set->names == NULL)
@@ -211,15 +243,29 @@ struct poly_vector_generation *poly_vectors_find(struct poly_vectors *self, uint
 
 /* --- how far it reaches --- */
 
-uint64_t poly_vectors_saved(const struct poly_vector_generation *generation,
-                            const struct poly_vector_set *set)
+/* Of what was before its model was changed it needs nothing. */
+static uint64_t begins(const struct poly_domain_vector *shape)
 {
-    uint64_t published = atomic_load(&generation->published);
-
-    return atomic_load(&set->changes) == 0 ? published : poly_collection_saved(set->collection);
+    return shape->since == 0 ? 0 : shape->since - 1;
 }
 
-void poly_vectors_note(struct poly_vector_generation *generation)
+uint64_t poly_vectors_saved(struct poly_vectors *self,
+                            const struct poly_vector_generation *generation,
+                            struct poly_vector_set *set)
+{
+    uint64_t published = atomic_load(&generation->published), saved;
+    const struct poly_domain_vector *shape;
+    struct poly_vector_body *body;
+
+    if (atomic_load(&set->changes) == 0)
+        return published;
+    body = poly_vectors_hold(self, set, &shape);
+    saved = poly_collection_saved(body->collection);
+    poly_vectors_let(body);
+    return saved > begins(shape) ? saved : begins(shape);
+}
+
+void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation *generation)
 {
     char path[PATH], fresh[PATH];
     uint64_t reaches = atomic_load(&generation->published);
@@ -233,12 +279,15 @@ void poly_vectors_note(struct poly_vector_generation *generation)
     if (file == NULL)
         return;
     for (size_t i = 0; i < generation->set_count && written; i++) {
-        const struct poly_vector_set *set = &generation->sets[i];
+        struct poly_vector_set *set = &generation->sets[i];
+        const struct poly_domain_vector *shape;
+        struct poly_vector_body *body = poly_vectors_hold(self, set, &shape);
 
         if (atomic_load(&set->changes) == 0)
             written =
-                fprintf(file, "%s.%s %" PRIu64 " %" PRIu64 "\n", set->domain->name,
-                        set->vector->name, poly_collection_saved(set->collection), reaches) > 0;
+                fprintf(file, "%s.%s@%u %" PRIu64 " %" PRIu64 "\n", set->domain->name, shape->name,
+                        shape->change, poly_collection_saved(body->collection), reaches) > 0;
+        poly_vectors_let(body);
     }
     written = fclose(file) == 0 && written;
     if (written && rename(fresh, path) == 0)
@@ -253,7 +302,8 @@ static uint64_t noted_position(const struct poly_vector_generation *generation,
 {
     char path[PATH], line[2 * NAME], wanted[2 * NAME];
     uint64_t reaches = saved, of, upto;
-    int size = snprintf(wanted, sizeof(wanted), "%s.%s ", set->domain->name, set->vector->name);
+    int size = snprintf(wanted, sizeof(wanted), "%s.%s@%u ", set->domain->name, set->vector->name,
+                        set->vector->change);
     FILE *file = make_path(path, generation->folder, "positions") ? fopen(path, "re") : NULL;
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
@@ -297,15 +347,82 @@ static enum poly_status open_set(struct poly_vector_generation *generation,
                                               .columns = vector->filters,
                                               .column_count = vector->filter_count,
                                               .folder = path};
+    struct poly_vector_body *body = calloc(1, sizeof(*body));
     uint64_t saved = 0;
     enum poly_status status;
 
+    if (body == NULL)
+        return poly_no_memory(err);
+    atomic_store(&body->users, 1);
     if (!set_path(path, generation->folder, set))
-        return poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
-    status = poly_collection_open(&options, &set->collection, &saved, damaged, err);
-    if (status == POLY_OK)
-        set->position = noted_position(generation, set, saved);
-    return status;
+        status = poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
+    else if ((body->folder = strdup(path)) == NULL)
+        status = poly_no_memory(err);
+    else
+        status = poly_collection_open(&options, &body->collection, &saved, damaged, err);
+    if (status != POLY_OK) {
+        poly_vectors_let(body);
+        return status;
+    }
+    set->body = body;
+    set->position = noted_position(generation, set, saved);
+    if (set->position < begins(vector))
+        set->position = begins(vector);
+    return POLY_OK;
+}
+
+/* A folder of that name may be there from a log that has been put back. */
+enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
+                                           struct poly_vector_generation *generation,
+                                           struct poly_vector_set *set, struct poly_error *err)
+{
+    struct poly_vector_set next = {.domain = set->domain, .vector = poly_vector_now(set->declared)};
+    struct poly_vector_body *last = set->body;
+    char path[PATH];
+    bool damaged;
+    enum poly_status status;
+
+    if (next.vector == set->vector)
+        return POLY_OK;
+    if (set_path(path, generation->folder, &next))
+        (void)poly_collection_destroy(path, err);
+    status = open_set(generation, &next, &damaged, err);
+    if (status != POLY_OK)
+        return status;
+    pthread_rwlock_wrlock(&self->turn);
+    set->body = next.body;
+    set->vector = next.vector;
+    set->position = next.position;
+    set->pending = 0;
+    atomic_store(&set->changes, 0);
+    pthread_rwlock_unlock(&self->turn);
+    last->destroy = true;
+    poly_vectors_let(last);
+    poly_vectors_stir(self);
+    return POLY_OK;
+}
+
+/* What a change of model has left when nobody could remove it any more. */
+static void sweep(const struct poly_vector_generation *generation)
+{
+    DIR *directory = opendir(generation->folder);
+    const struct dirent *entry;
+    struct poly_error ignored;
+    char path[PATH], own[PATH];
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        bool ours = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                    !make_path(path, generation->folder, entry->d_name);
+        struct stat what;
+
+        for (size_t i = 0; i < generation->set_count && !ours; i++)
+            ours =
+                set_path(own, generation->folder, &generation->sets[i]) && strcmp(own, path) == 0;
+        if (!ours && lstat(path, &what) == 0 && S_ISDIR(what.st_mode))
+            (void)poly_collection_destroy(path, &ignored);
+    }
+    if (directory != NULL)
+        closedir(directory);
 }
 
 enum poly_status poly_vectors_load(struct poly_vectors *self,
@@ -322,9 +439,11 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
         struct poly_vector_set *set = &generation->sets[i];
         bool damaged = false;
 
-        if (!set_path(path, generation->folder, set) || access(path, F_OK) != 0)
+        /* That of a changed model begins with the log from there on. */
+        if (!set_path(path, generation->folder, set) ||
+            (set->vector->change == 0 && access(path, F_OK) != 0))
             return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' is missing", path);
-        if (set->collection == NULL)
+        if (set->body == NULL)
             status = open_set(generation, set, &damaged, err);
         if (status == POLY_OK && damaged)
             return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' was damaged", path);
@@ -335,6 +454,7 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
     generation->applied = least;
     atomic_store(&generation->published, least);
     generation->noted = least;
+    sweep(generation);
     atomic_store(&generation->loaded, true);
     poly_vectors_stir(self); /* there may be much that was saved before it was linked */
     return POLY_OK;

@@ -113,8 +113,8 @@ static bool copy_distances(struct poly_vector_sample *sample, const struct poly_
 }
 
 void poly_vectors_sample(struct poly_vectors *self, const struct poly_vector_generation *generation,
-                         const struct poly_vector_set *set, const struct poly_find *find,
-                         const struct poly_finding *finding)
+                         const struct poly_vector_set *set, const struct poly_domain_vector *vector,
+                         const struct poly_find *find, const struct poly_finding *finding)
 {
     struct poly_vector_sample *sample = &self->sample;
     uint64_t number = atomic_fetch_add(&self->searches, 1) + 1;
@@ -127,7 +127,8 @@ void poly_vectors_sample(struct poly_vectors *self, const struct poly_vector_gen
         sample->arena = poly_arena_new(MEMORY);
     sample->generation = generation->number;
     sample->set = (size_t)(set - generation->sets);
-    if (sample->arena == NULL || !copy_find(sample, find, set->vector->dimensions) ||
+    sample->vector = vector;
+    if (sample->arena == NULL || !copy_find(sample, find, vector->dimensions) ||
         !copy_distances(sample, finding)) {
         if (sample->arena != NULL)
             poly_arena_reset(sample->arena);
@@ -188,13 +189,17 @@ void poly_vectors_compare(struct poly_vectors *self)
     generation = enter(self, sample->generation);
     if (generation != NULL) {
         struct poly_vector_set *set = &generation->sets[sample->set];
+        const struct poly_domain_vector *vector;
+        struct poly_vector_body *body = poly_vectors_hold(self, set, &vector);
 
         sample->find.state = NULL;
         sample->find.deadline = poly_clock_monotonic() + patience;
-        if (poly_collection_find(set->collection, &sample->find, sample->arena, &exact, &ignored) ==
-                POLY_OK &&
+        if (vector == sample->vector &&
+            poly_collection_find(body->collection, &sample->find, sample->arena, &exact,
+                                 &ignored) == POLY_OK &&
             exact.count > 0)
             add_sample(self, set, recall(sample, &exact));
+        poly_vectors_let(body);
         poly_vectors_leave(self, generation);
     }
     poly_arena_reset(sample->arena);

@@ -94,18 +94,18 @@ static void remember(struct poly_vectors *self, struct poly_vector_set *set,
 }
 
 static void save(struct poly_vectors *self, struct poly_vector_generation *generation,
-                 struct poly_vector_set *set)
+                 struct poly_vector_set *set, struct poly_collection *collection)
 {
     uint64_t changes = atomic_load(&set->changes);
     struct poly_error err;
 
-    if (poly_collection_save(set->collection, &err) != POLY_OK) {
+    if (poly_collection_save(collection, &err) != POLY_OK) {
         remember(self, set, &err);
         return;
     }
     atomic_fetch_sub(&set->changes, changes);
     set->saved_at = poly_clock_monotonic();
-    poly_vectors_note(generation);
+    poly_vectors_note(self, generation);
 }
 
 /* How long ago must the last save be, that another one is no burden? */
@@ -117,14 +117,14 @@ static bool is_time(const struct poly_vector_set *set, uint64_t bytes, int64_t n
     return since > (int64_t)bytes / save_speed && (now - changed >= quiet || since >= longest);
 }
 
-static bool is_due(struct poly_vector_set *set)
+static bool is_due(struct poly_vector_set *set, struct poly_collection *collection)
 {
     uint64_t changes = atomic_load(&set->changes);
     struct poly_collection_numbers numbers;
 
-    if (changes == 0 && !poly_collection_unsaved(set->collection))
+    if (changes == 0 && !poly_collection_unsaved(collection))
         return false;
-    poly_collection_measure(set->collection, &numbers);
+    poly_collection_measure(collection, &numbers);
     if ((changes >= MANY && changes >= numbers.live / SHARE) || poly_control_hurry)
         return true;
     return is_time(set, numbers.index.memory_bytes + numbers.catalog_bytes, poly_clock_monotonic());
@@ -132,7 +132,8 @@ static bool is_due(struct poly_vector_set *set)
 
 /* *soon: there is more to do; *later: only time has to pass. */
 static void tend(struct poly_vectors *self, struct poly_vector_generation *generation,
-                 struct poly_vector_set *set, bool *soon, bool *later)
+                 struct poly_vector_set *set, struct poly_collection *collection, bool *soon,
+                 bool *later)
 {
     struct poly_error err;
     bool more = false;
@@ -141,17 +142,17 @@ static void tend(struct poly_vectors *self, struct poly_vector_generation *gener
         *later = true;
         return;
     }
-    if (poly_collection_work(set->collection, threads(), &self->stop, &more, &err) != POLY_OK) {
+    if (poly_collection_work(collection, threads(), &self->stop, &more, &err) != POLY_OK) {
         remember(self, set, &err);
         *later = true;
         return;
     }
     if (set->again_at != 0)
         remember(self, set, NULL);
-    if (is_due(set) && !atomic_load(&self->stop))
-        save(self, generation, set);
+    if (is_due(set, collection) && !atomic_load(&self->stop))
+        save(self, generation, set, collection);
     *soon |= more;
-    *later |= atomic_load(&set->changes) > 0 || poly_collection_unsaved(set->collection);
+    *later |= atomic_load(&set->changes) > 0 || poly_collection_unsaved(collection);
 }
 
 /* --- all of them --- */
@@ -198,10 +199,15 @@ static void tend_all(struct poly_vectors *self, bool *soon, bool *later)
     struct poly_vector_generation *generation = next_one(self, NULL);
 
     for (; generation != NULL; generation = next_one(self, generation)) {
-        for (size_t i = 0; i < generation->set_count && !atomic_load(&self->stop); i++)
-            tend(self, generation, &generation->sets[i], soon, later);
+        for (size_t i = 0; i < generation->set_count && !atomic_load(&self->stop); i++) {
+            const struct poly_domain_vector *ignored;
+            struct poly_vector_body *body = poly_vectors_hold(self, &generation->sets[i], &ignored);
+
+            tend(self, generation, &generation->sets[i], body->collection, soon, later);
+            poly_vectors_let(body);
+        }
         if (atomic_load(&generation->published) - generation->noted >= note_every)
-            poly_vectors_note(generation);
+            poly_vectors_note(self, generation);
     }
 }
 
@@ -254,14 +260,14 @@ static void save_last(struct poly_vectors *self, struct poly_vector_generation *
         struct poly_collection_numbers numbers;
         uint64_t changes = atomic_load(&set->changes);
 
-        if (changes == 0 && !poly_collection_unsaved(set->collection))
+        if (changes == 0 && !poly_collection_unsaved(set->body->collection))
             continue;
-        poly_collection_measure(set->collection, &numbers);
+        poly_collection_measure(set->body->collection, &numbers);
         if (numbers.index.memory_bytes + numbers.catalog_bytes <= CLOSE_BYTES ||
             changes >= numbers.live / SHARE)
-            save(self, generation, set);
+            save(self, generation, set, set->body->collection);
     }
-    poly_vectors_note(generation);
+    poly_vectors_note(self, generation);
 }
 
 void poly_vectors_stop(struct poly_vectors *self)

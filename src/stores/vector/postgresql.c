@@ -88,49 +88,107 @@ static enum poly_status take(const struct poly_projected *projected, int64_t dea
     return explain(status, deadline, err);
 }
 
+/* What is known of the generation was read before a model was changed, by whoever applies. */
+static bool outdated(const struct poly_follower_generation *g, const struct poly_pg *pg,
+                     const struct poly_vector_request *requests, size_t count)
+{
+    bool old = strcmp(poly_pg_state(pg), "42P01") == 0;
+
+    for (size_t i = 0; i < count && !old; i++) {
+        const struct poly_pgv_collection *c =
+            poly_pgv_collection(g, requests[i].scope.domain, requests[i].scope.vector);
+
+        old = c != NULL && c->shape.change < requests[i].scope.vector->change;
+    }
+    return old;
+}
+
+/* What is asked together. */
+struct asked {
+    const struct poly_projected *projected;
+    const struct poly_vector_request *requests;
+    size_t count;
+    struct poly_arena *arena;
+    struct poly_matches *matches;
+    size_t *failed;
+};
+
+static enum poly_status find_all(const struct asked *a, const struct poly_follower_generation *g,
+                                 struct poly_pg *pg, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < a->count && status == POLY_OK; i++) {
+        *a->failed = i;
+        status = poly_pgv_find(of(a->projected->store), g, pg, &a->requests[i], a->arena,
+                               &a->matches[i], err);
+    }
+    return status;
+}
+
+/* One snapshot for all of several. */
+static enum poly_status find_together(const struct asked *a,
+                                      const struct poly_follower_generation *g, struct poly_pg *pg,
+                                      struct poly_error *err)
+{
+    enum poly_status status = poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err);
+
+    if (status == POLY_OK)
+        status = find_all(a, g, pg, err);
+    return status == POLY_OK ? poly_pg_commit(pg, err) : status;
+}
+
+static enum poly_status ask_once(const struct asked *a, bool together, bool *again,
+                                 struct poly_error *err)
+{
+    struct poly_pgv *self = of(a->projected->store);
+    const struct poly_follower_generation *g;
+    struct poly_pg *pg;
+    enum poly_status status;
+
+    *again = false;
+    *a->failed = 0;
+    status = take(a->projected, a->requests[0].deadline, &pg, &g, err);
+    if (status != POLY_OK)
+        return status;
+    status = together ? find_together(a, g, pg, err) : find_all(a, g, pg, err);
+    *again = status != POLY_OK && outdated(g, pg, a->requests, a->count);
+    if (*again)
+        poly_follower_forget(&self->base, g->number);
+    if (together)
+        poly_pg_roll_back(pg);
+    if (together && status != POLY_OK)
+        poly_pg_set_note(pg, 0); /* a setting may have been rolled back */
+    poly_pg_pool_give(self->base.pool, pg);
+    return explain(status, a->requests[0].deadline, err);
+}
+
+static enum poly_status ask(const struct asked *a, bool together, struct poly_error *err)
+{
+    bool again;
+    enum poly_status status = ask_once(a, together, &again, err);
+
+    return again ? ask_once(a, together, &again, err) : status;
+}
+
 static enum poly_status search(const struct poly_projected *projected,
                                const struct poly_vector_request *request, struct poly_arena *arena,
                                struct poly_matches *matches, struct poly_error *err)
 {
-    struct poly_pgv *self = of(projected->store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status = take(projected, request->deadline, &pg, &g, err);
+    size_t failed;
+    const struct asked a = {projected, request, 1, arena, matches, &failed};
 
-    if (status != POLY_OK)
-        return status;
-    status = poly_pgv_find(self, g, pg, request, arena, matches, err);
-    poly_pg_pool_give(self->base.pool, pg);
-    return explain(status, request->deadline, err);
+    return ask(&a, false, err);
 }
 
-/* One snapshot for all of them. */
 static enum poly_status search_all(const struct poly_projected *projected,
                                    const struct poly_vector_request *requests, size_t count,
                                    struct poly_arena *arena, struct poly_matches *matches,
                                    size_t *failed, struct poly_error *err)
 {
-    struct poly_pgv *self = of(projected->store);
-    const struct poly_follower_generation *g;
-    struct poly_pg *pg;
-    enum poly_status status;
+    const struct asked a = {projected, requests, count, arena, matches, failed};
 
-    *failed = 0;
-    status = take(projected, requests[0].deadline, &pg, &g, err);
-    if (status != POLY_OK)
-        return status;
-    status = poly_pg_begin(pg, POLY_PG_SNAPSHOT, true, err);
-    for (size_t i = 0; i < count && status == POLY_OK; i++) {
-        *failed = i;
-        status = poly_pgv_find(self, g, pg, &requests[i], arena, &matches[i], err);
-    }
-    if (status == POLY_OK)
-        status = poly_pg_commit(pg, err);
-    poly_pg_roll_back(pg);
-    if (status != POLY_OK)
-        poly_pg_set_note(pg, 0); /* a setting may have been rolled back */
-    poly_pg_pool_give(self->base.pool, pg);
-    return explain(status, requests[0].deadline, err);
+    return ask(&a, true, err);
 }
 
 /* What the server can say of it: sizes of the table and the index, and how many there are. */
@@ -201,6 +259,7 @@ const struct poly_vector_driver poly_vector_postgresql = {
              .capabilities = capabilities,
              .open = open_store,
              .close = close_store,
+             .models = true,
              .lead = poly_follower_lead,
              .wants = wants,
              .shape = poly_vector_shape,

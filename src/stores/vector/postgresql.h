@@ -11,6 +11,7 @@
 struct poly_pgv_collection {
     struct poly_follower_source base; /* first */
     struct poly_domain_vector shape;  /* filters: the first of names; ef is today's */
+    uint64_t since; /* position of the first record of its model; of who applies */
     const char *const *names;         /* what is taken of a record: the filters, then the vector */
     enum poly_element element;
     enum poly_metric metric;
@@ -49,6 +50,12 @@ enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *er
 const struct poly_pgv_collection *
 poly_pgv_collection(const struct poly_follower_generation *generation,
                     const struct poly_domain *domain, const struct poly_domain_vector *vector);
+
+/* In the transaction of who applies: a table for each vector whose model was changed, in place of
+ * the one that it had. *changed: commit, and read the generation anew. */
+enum poly_status poly_pgv_follow_models(struct poly_follower *self,
+                                        const struct poly_follower_generation *generation,
+                                        struct poly_pg *pg, bool *changed, struct poly_error *err);
 
 /* --- postgresql_value.c --- */
 

@@ -41,7 +41,11 @@ static enum poly_status queue_change(struct work *w, const struct poly_follower_
     struct poly_text values = {NULL, 0}, vector = {NULL, 0};
     struct poly_vector_entry entry;
     struct poly_pg_params params;
-    enum poly_status status =
+    enum poly_status status;
+
+    if (change->record->position < c->since) /* of a model before */
+        return POLY_OK;
+    status =
         poly_vector_take(&c->shape, c->names, w->batch, change->record, w->arena, &entry, w->err);
 
     if (status == POLY_OK && entry.numbers != NULL)
@@ -89,12 +93,25 @@ enum poly_status poly_pgv_apply(struct poly_follower *self,
     struct poly_error own;
     struct work w = {
         .pg = pg, .batch = batch, .arena = self->arena, .err = err == NULL ? &own : err};
-    uint64_t applied = 0;
-    enum poly_status status =
-        poly_follower_begin(self, pg, generation->number, batch, &applied, w.err);
+    uint64_t applied = 0, number = generation->number;
+    bool changed = true;
+    enum poly_status status = POLY_OK;
 
-    if (status != POLY_OK || batch->last <= applied)
-        return status;
+    while (changed) {
+        status = poly_follower_begin(self, pg, number, batch, &applied, w.err);
+        if (status == POLY_OK && batch->last > applied)
+            status = poly_pgv_follow_models(self, generation, pg, &changed, w.err);
+        else
+            changed = false;
+        if (status == POLY_OK && changed) {
+            status = poly_pg_commit(pg, w.err);
+            poly_follower_forget(self, number);
+            if (status == POLY_OK)
+                status = poly_follower_find(self, pg, number, &generation, w.err);
+        }
+        if (status != POLY_OK || batch->last <= applied)
+            return status;
+    }
     status = poly_follower_changes(self, generation, batch, applied, &w.changes, &w.count, w.err);
     if (batch->count >= FULL_BATCH)
         atomic_store(&((struct poly_pgv *)self)->filled, poly_clock_monotonic());

@@ -355,6 +355,14 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "vector: generation %llu was built without domain '%s'",
                          (unsigned long long)generation->number, request->scope.domain->name);
+    if (f.collection->shape.change > request->scope.vector->change)
+        return poly_fail(f.err, POLY_INVALID,
+                         "the model of its vectors has just been changed; they have %u dimensions",
+                         f.collection->shape.dimensions);
+    if (f.collection->shape.change < request->scope.vector->change)
+        return poly_fail(f.err, POLY_UNAVAILABLE,
+                         "domain '%s': its vectors of another model are being taken in",
+                         request->scope.domain->name);
     found.dimensions = f.collection->shape.dimensions;
     status = poly_where_each(request->where, check_compare, &f, err);
     if (status == POLY_OK)

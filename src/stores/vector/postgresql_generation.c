@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "core/config.h"
+#include "core/model.h"
 #include "stores/vector/postgresql.h"
 
 static const char tables[] =
@@ -18,7 +19,8 @@ static const char tables[] =
     " domain text NOT NULL, vector text NOT NULL, source text NOT NULL, stream bool NOT NULL,"
     " tenants bool NOT NULL, field text NOT NULL, dimensions int NOT NULL, metric text NOT NULL,"
     " element text NOT NULL, m int NOT NULL, ef_construction int NOT NULL, filters text[] NOT NULL,"
-    " PRIMARY KEY (generation, number));";
+    " PRIMARY KEY (generation, number));"
+    "ALTER TABLE poly_vector.domain ADD COLUMN IF NOT EXISTS change int NOT NULL DEFAULT 0;";
 static const char *const parts[] = {"entries", NULL};
 
 /* embedding NULL: deleted, or a record without a vector; the row stays, so that a late change finds
@@ -33,10 +35,17 @@ static const char make_collection[] =
     /* vectors are read whole, and do not compress */
     "ALTER TABLE poly_vector.entries_%llu_%lld ALTER COLUMN embedding SET STORAGE EXTERNAL;";
 static const char add_domain[] = "INSERT INTO poly_vector.domain VALUES"
-                                 " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+                                 " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+                                 " $15)";
+/* With another model it is another table, under a number that no other has. */
+static const char change_domain[] =
+    "UPDATE poly_vector.domain AS d SET dimensions = $3, change = $4, number = (SELECT"
+    " max(number) + 1 FROM poly_vector.domain AS o WHERE o.generation = d.generation)"
+    " WHERE generation = $1 AND number = $2 RETURNING number::bigint";
+static const char drop_collection[] = "DROP TABLE poly_vector.entries_%llu_%lld";
 static const char domains[] =
     "SELECT number, domain, source, stream, tenants, vector, field, dimensions, metric, element,"
-    " m, ef_construction, array_to_json(filters)::text FROM poly_vector.domain"
+    " m, ef_construction, array_to_json(filters)::text, change FROM poly_vector.domain"
     " WHERE generation = $1 ORDER BY number";
 static const char count[] = "SELECT count(*) FROM poly_vector.entries_@ WHERE filled";
 static const char positions[] = "SELECT DISTINCT position FROM poly_vector.entries_@"
@@ -164,6 +173,7 @@ static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t
     poly_pg_add_int(&params, vector->m);
     poly_pg_add_int(&params, vector->ef_construction);
     poly_pg_add_texts(&params, filters, (int)vector->filter_count);
+    poly_pg_add_int(&params, vector->change);
     return poly_pg_done(pg, add_domain, &params, NULL, err);
 }
 
@@ -193,9 +203,11 @@ static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg,
         const struct poly_domain *domain = &config->domains[i];
 
         for (size_t j = 0; j < domain->vector_count && status == POLY_OK; j++) {
-            status = add_row(pg, number, ++collection, domain, &domain->vectors[j], err);
+            const struct poly_domain_vector *now = poly_vector_now(&domain->vectors[j]);
+
+            status = add_row(pg, number, ++collection, domain, now, err);
             if (status == POLY_OK)
-                status = add_collection(self, pg, number, collection, &domain->vectors[j], err);
+                status = add_collection(self, pg, number, collection, now, err);
         }
     }
     poly_arena_rewind(self->arena, mark);
@@ -212,8 +224,64 @@ static const struct poly_domain_vector *today(const struct poly_config *config, 
 
     for (size_t i = 0; d != NULL && i < d->vector_count; i++)
         if (strcmp(d->vectors[i].name, name) == 0)
-            return &d->vectors[i];
+            return poly_vector_now(&d->vectors[i]);
     return NULL;
+}
+
+static enum poly_status change_one(struct poly_follower *self, struct poly_pg *pg,
+                                   uint64_t generation, const struct poly_pgv_collection *c,
+                                   const struct poly_domain_vector *now, struct poly_error *err)
+{
+    struct poly_arena_mark mark = poly_arena_mark(self->arena);
+    struct poly_pg_params params;
+    PGresult *rows;
+    const char *drop;
+    int64_t number;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)generation);
+    poly_pg_add_int(&params, c->base.number);
+    poly_pg_add_int(&params, now->dimensions);
+    poly_pg_add_int(&params, now->change);
+    status = poly_pg_run(pg, change_domain, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    number = poly_pg_int(rows, 0, 0);
+    PQclear(rows);
+    status = add_collection(self, pg, generation, number, now, err);
+    drop = poly_arena_printf(self->arena, drop_collection, (unsigned long long)generation,
+                             (long long)c->base.number);
+    if (status == POLY_OK)
+        status = drop == NULL ? poly_no_memory(err) : poly_pg_exec(pg, drop, err);
+    poly_arena_rewind(self->arena, mark);
+    return status;
+}
+
+enum poly_status poly_pgv_follow_models(struct poly_follower *self,
+                                        const struct poly_follower_generation *generation,
+                                        struct poly_pg *pg, bool *changed, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    *changed = false;
+    for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++) {
+        struct poly_pgv_collection *c = (struct poly_pgv_collection *)generation->sources[i];
+        const struct poly_domain_vector *now = today(self->config, c->base.name, c->shape.name);
+
+        if (now == NULL)
+            continue;
+        if (now->change < c->shape.change)
+            return poly_fail(err, POLY_UNAVAILABLE,
+                             "domain '%s': another daemon knows of a change of its model",
+                             c->base.name);
+        c->since = now->since;
+        if (now->change == c->shape.change)
+            continue;
+        *changed = true;
+        status = change_one(self, pg, generation->number, c, now, err);
+    }
+    return status;
 }
 
 static const char *copy(struct poly_arena *arena, const PGresult *rows, int row, int column)
@@ -304,6 +372,7 @@ static enum poly_status load_source(struct poly_follower *self,
     c->shape.element = copy(arena, rows, row, 9);
     c->shape.m = (uint32_t)poly_pg_int(rows, row, 10);
     c->shape.ef_construction = (uint32_t)poly_pg_int(rows, row, 11);
+    c->shape.change = (uint32_t)poly_pg_int(rows, row, 13);
     c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
     if (c->shape.name == NULL || c->shape.field == NULL || c->shape.metric == NULL ||
         c->shape.element == NULL || c->indexed == NULL)

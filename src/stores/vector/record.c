@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/model.h"
 #include "core/vector.h"
 #include "followers/document.h"
 #include "followers/extract.h"
@@ -18,16 +19,21 @@ static void add_number(uint32_t number, poly_shape_fn *add, void *arg)
     add(arg, text);
 }
 
+/* What a change of its model has made of it builds nothing anew. */
 static void add_vector(const struct poly_domain_vector *vector, poly_shape_fn *add, void *arg)
 {
+    const struct poly_domain_vector *first =
+        vector->family == NULL ? NULL : atomic_load(&vector->family->first);
+
+    first = first == NULL ? vector : first;
     add(arg, vector->name);
     add(arg, vector->field);
-    add_number(vector->dimensions, add, arg);
+    add_number(first->dimensions, add, arg);
     add(arg, vector->metric);
     add(arg, vector->element);
     add_number(vector->m, add, arg);
     add_number(vector->ef_construction, add, arg);
-    add(arg, vector->model);
+    add(arg, first->model);
     for (size_t i = 0; i < vector->filter_count; i++)
         add(arg, vector->filters[i]);
     add(arg, "");

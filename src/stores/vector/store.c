@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
+#include "core/model.h"
 
 static const char store_name[] = "vector";
 
@@ -134,6 +135,19 @@ static enum poly_status ask_all(const struct batch *b, const struct poly_project
     return status;
 }
 
+/* A stale answer is wanted, and what a change of model has written is not all there. */
+static enum poly_status check_reached(const struct batch *b, size_t *failed)
+{
+    uint64_t applied = poly_session_freshness(b->session).applied;
+
+    for (*failed = 0; *failed < b->request_count; ++*failed)
+        if (b->requests[*failed].scope.vector->upto > applied)
+            return poly_fail(b->err, POLY_UNAVAILABLE,
+                             "domain '%s': its vectors of another model are being taken in",
+                             b->requests[*failed].scope.domain->name);
+    return POLY_OK;
+}
+
 static enum poly_status ask(struct batch *b)
 {
     struct poly_projected projected;
@@ -143,7 +157,9 @@ static enum poly_status ask(struct batch *b)
     if (status != POLY_OK)
         return status;
     b->generation = projected.generation;
-    status = ask_all(b, &projected, &failed);
+    status = check_reached(b, &failed);
+    if (status == POLY_OK)
+        status = ask_all(b, &projected, &failed);
     poly_projection_read_end(b->session, &projected);
     if (status == POLY_OK || status == POLY_UNAVAILABLE)
         return status;
@@ -267,6 +283,23 @@ static enum poly_status finish(struct batch *b, struct poly_matches *matches)
     return POLY_OK;
 }
 
+/* What the token saw may have been a change of model, which another daemon has made: it is known
+ * when the store has come as far. */
+static enum poly_status examine(struct poly_vector_lookup *l)
+{
+    const struct poly_vector_lookup fresh = *l;
+    struct poly_projected projected;
+    struct poly_error ignored;
+    enum poly_status status = poly_vector_examine(l);
+
+    if (status != POLY_INVALID || poly_session_wanted(l->session) == 0 ||
+        poly_projection_read(l->session, store_name, &projected, &ignored) != POLY_OK)
+        return status;
+    poly_projection_read_end(l->session, &projected);
+    *l = fresh;
+    return poly_vector_examine(l);
+}
+
 static enum poly_status search(struct batch *b, const struct poly_vector_query *queries,
                                struct poly_matches *matches)
 {
@@ -279,7 +312,7 @@ static enum poly_status search(struct batch *b, const struct poly_vector_query *
     for (size_t i = 0; i < b->count && status == POLY_OK; i++) {
         b->lookups[i] = (struct poly_vector_lookup){
             .session = b->session, .arena = b->arena, .query = &queries[i], .err = b->err};
-        status = poly_vector_examine(&b->lookups[i]);
+        status = examine(&b->lookups[i]);
         if (status != POLY_OK)
             return failed_at(b, i, status);
     }
@@ -356,7 +389,7 @@ static enum poly_status add_stats(struct poly_session *session,
     if (!sees(session, domain))
         return POLY_OK;
     for (size_t v = 0; v < domain->vector_count && status == POLY_OK; v++) {
-        const struct poly_domain_vector *vector = &domain->vectors[v];
+        const struct poly_domain_vector *vector = poly_vector_now(&domain->vectors[v]);
         const struct poly_vector_scope scope = {
             .domain = domain, .vector = vector, .all_tenants = true};
         struct poly_vector_stats *one = &list[(*count)++];
