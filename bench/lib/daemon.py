@@ -21,6 +21,7 @@ class Daemon:
         os.makedirs(self.folder, exist_ok=True)
         self.port = free_port()
         self.cpu = cpu
+        self.at_start = []  # requests
         self.config = os.path.join(self.folder, 'polystore.yaml')
         with open(self.config, 'w') as file:
             file.write('data: %s/data\nlisten: {http: "127.0.0.1:%d"}\n%s'
@@ -38,6 +39,10 @@ class Daemon:
                 raise SystemExit('the daemon ended: see %s/log' % self.folder)
             time.sleep(0.005)
         self.start_seconds = time.monotonic() - self.begin
+        for request in self.at_start:
+            status, _, answer = self.ask(*request)
+            if status >= 300:
+                raise SystemExit('%s %s: %s' % (*request[:2], answer.decode()))
         return self
 
     def __exit__(self, *_):

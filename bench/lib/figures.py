@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from lib import harness
+from lib import harness, vector_stores
 from lib.daemon import Daemon, free_port
 from lib.harness import alternate, call, program
 from lib.postgres import Postgres
@@ -271,4 +271,5 @@ def database_bytes(place):
 
 ALL = {'commit': commit, 'log': log, 'record': record, 'http': http, 'projection': projection,
        'rest': rest, 'postgresql': postgresql, 'vector': vector, 'vector-large': vector_large,
-       'vector-servers': vector_servers, 'vector-wide': vector_wide}
+       'vector-servers': vector_servers, 'vector-wide': vector_wide,
+       'vector-write': vector_stores.write}

@@ -42,7 +42,11 @@ def alternate(rounds, *sides):
         for step in range(len(sides)):
             side = (turn + step) % len(sides)
             results[side].append(sides[side](turn))
-    return [statistics.median(values) for values in results]
+    return [middle(values) for values in results]
+
+
+def middle(values):
+    return statistics.median(values)
 
 
 class Folder:

@@ -1,5 +1,6 @@
 """The vector index against others: data, truth, and the sides that answer in turns."""
 import array
+import contextlib
 import hashlib
 import math
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 
 from lib import harness
+from lib.daemon import Daemon
 
 sys.path.insert(1, os.path.join(harness.ROOT, 'tools', 'lib'))
 
@@ -23,7 +25,23 @@ SQLITE_VEC = 'sqlite-vec-linux-x64@0.1.9'
 HNSWLIB = 'hnswlib-node@3.0.0'  # its sources: hnswlib 0.8
 
 
+ITEMS = """limits: {rate_per_tenant: 0}
+migrations: %s
+domains:
+  items:
+    table: items
+    tenant: none
+    vector: {field: v, dimensions: %d, m: 16, ef_construction: 200}
+"""
+MOST = None  # of vectors: bench/run --vectors
+
+
 # --- data ---
+
+def few(folder, dimensions, count):
+    """What a side is told: the first COUNT of a set, or as many as are wanted at most."""
+    return folder, dimensions, min(count, MOST or count)
+
 
 def unit(numbers):
     length = math.sqrt(math.fsum(x * x for x in numbers))
@@ -95,15 +113,30 @@ def sqlite_vec():
     return [harness.program('peer-sqlite-vec')]
 
 
+def served(server, program):
+    """By a server of the tests; on the same cpu as its client, for the way between two costs it more
+    than a search that is spread over both gains."""
+    return [os.path.join(harness.ROOT, 'tests', 'servers', 'with'), server, '--',
+            harness.program(program)]
+
+
 def pgvector():
-    """0.8 in PostgreSQL 18, as the tests have it; on the same cpu as its client, for the way
-    between two costs it more than a search that is spread over both gains."""
-    return [os.path.join(harness.ROOT, 'tests', 'servers', 'with'),
-            'postgresql18,own,shared_buffers=1GB', '--', harness.program('peer-pgvector')]
+    """0.8 in PostgreSQL 18."""
+    return served('postgresql18,own,shared_buffers=1GB', 'peer-pgvector')
+
+
+def weaviate():
+    """1.35, through gRPC."""
+    return served('weaviate', 'peer-weaviate')
+
+
+def redis():
+    """8, in its own protocol."""
+    return served('redis8', 'peer-redis')
 
 
 PEERS = {'hnswlib': hnswlib, 'faiss': faiss, 'usearch': usearch, 'sqlite-vec': sqlite_vec,
-         'pgvector': pgvector}
+         'pgvector': pgvector, 'weaviate': weaviate, 'redis': redis}
 SKIPPED = 77  # what tests/servers/with ends with when a server cannot be had
 
 
@@ -158,36 +191,72 @@ class Side:
         return math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
 
 
-def opened(names, data, scratch):
+@contextlib.contextmanager
+def opened(found, names, data, scratch):
     """Ours first, then what can be had of the others."""
-    sides = [Side('ours', [harness.program('vector')], data, scratch)]
-    for name in names:
+    with contextlib.ExitStack() as sides:
+        def side(name, command):
+            made.append(Side(name, command, data, scratch))
+            sides.callback(made[-1].close)
+        made = []
+        side('ours', [harness.program('vector')])
+        for name in names:
+            try:
+                side(name, PEERS[name]())
+            except kept.Unavailable as why:
+                found.note(str(why))
+            except RuntimeError as why:
+                found.note('skipped: %s (%s)' % (name, why))
+        yield made
+
+
+@contextlib.contextmanager
+def ours_over_http(data, scratch):
+    """A daemon, and its client; both on the cpu of all sides."""
+    with items_daemon(os.path.join(scratch, 'http'), data[1], cpu=1) as daemon:
+        os.environ['POLY_BENCH_DAEMON'] = '%d %s' % (daemon.port, daemon.key())
+        side = Side('http', [harness.program('vector-http')], data, scratch)
         try:
-            sides.append(Side(name, PEERS[name](), data, scratch))
-        except kept.Unavailable as why:
-            harness.progress(str(why))
-        except RuntimeError as why:
-            harness.progress('skipped: %s (%s)' % (name, why))
-    return sides
+            yield side
+        finally:
+            side.close()
+
+
+def items_daemon(folder, dimensions, cpu=None):
+    """With the empty domain `items`, whose records have a vector."""
+    migrations = os.path.join(folder, 'migrations')
+    os.makedirs(migrations)
+    with open(os.path.join(migrations, '0001_items.sql'), 'w') as file:
+        file.write('CREATE TABLE items(id INTEGER PRIMARY KEY, v BLOB);')
+    daemon = Daemon(folder, ITEMS % (migrations, dimensions), cpu=cpu)
+    daemon.at_start = [('POST', '/v1/migrations')]
+    return daemon
 
 
 # --- figures ---
 
-def compare(found, name, sides, rounds, goals, permille=ALL):
-    """Each at the same recall, in turns. A line for each peer."""
+def rates(found, name, sides, rounds, permille=ALL):
+    """Searches a second of each at the same recall, in turns; by the names of those that reach it.
+    The first one has to."""
     able = []
     for side in sides:
         widths = side.around(permille)
         if widths:
             able.append((side, widths))
+        elif side is sides[0]:
+            raise SystemExit('%s: our own recall is too low' % name)
         else:
             found.note('%s: %s does not reach a recall of %g' % (name, side.name, RECALL))
-    if not able or able[0][0] is not sides[0]:
-        raise SystemExit('%s: our own recall is too low' % name)
-    rates = harness.alternate(rounds, *[
+    measured = harness.alternate(rounds, *[
         lambda _, side=side, widths=widths: side.rate(widths, permille) for side, widths in able])
-    for (side, _), rate in zip(able[1:], rates[1:]):
-        found.add('%s.%s' % (name, side.name), rates[0], rate, least=goals.get(side.name))
+    return {side.name: rate for (side, _), rate in zip(able, measured)}
+
+
+def compare(found, name, sides, rounds, goals, permille=ALL):
+    """A line for each peer."""
+    measured = rates(found, name, sides, rounds, permille)
+    for peer in list(measured)[1:]:
+        found.add('%s.%s' % (name, peer), measured['ours'], measured[peer], least=goals.get(peer))
 
 
 def exact(found, name, sides, rounds, goals):
@@ -225,33 +294,25 @@ def limit(found, name, ours):
 
 def graphs(found, name, data, scratch, rounds, goals):
     """Approximate search on (folder, dimensions, count). goals: of search, build, filter."""
-    sides = opened(goals['search'], data, scratch)
-    try:
-        building(found, name, sides, goals.get('build', {}))
+    with opened(found, goals['search'], data, scratch) as sides:
+        building(found, name, sides, goals['build'])
         compare(found, name, sides, rounds, goals['search'])
         limit(found, name, sides[0])
         for permille, least in goals.get('filter', {}).items():
             compare(found, '%s.filter.%g' % (name, permille / 10),
                     [side for side in sides if side.name in ('ours', 'hnswlib')], rounds,
                     {'hnswlib': least}, permille)
-    finally:
-        for side in sides:
-            side.close()
 
 
 def scans(found, name, data, scratch, rounds, goals):
-    sides = opened(goals, data, scratch)
-    try:
+    with opened(found, goals, data, scratch) as sides:
         exact(found, name, sides, rounds, goals)
-    finally:
-        for side in sides:
-            side.close()
 
 
 def vector(found, folder, rounds, seconds):
     """100,000 vectors of 100 dimensions: searches at a recall of 0.95, build, bytes, filters, exact"""
     del seconds
-    data = (words(), 100, 100000)
+    data = few(words(), 100, 100000)
     graphs(found, 'vector', data, folder, rounds,
            {'search': {'hnswlib': 4, 'faiss': 5, 'usearch': 5}, 'build': {'hnswlib': 2},
             'filter': {10: 100, 100: 10, 500: 2}})
@@ -261,23 +322,33 @@ def vector(found, folder, rounds, seconds):
 def vector_large(found, folder, rounds, seconds):
     """the same with 340,479 vectors, which no cache holds"""
     del seconds
-    data = words()
-    count = os.path.getsize(os.path.join(data, 'base.f32')) // 400
-    graphs(found, 'vector-large', (data, 100, count), folder, rounds,
+    graphs(found, 'vector-large', few(words(), 100, 340479), folder, rounds,
            {'search': {'hnswlib': 4}, 'build': {'hnswlib': 2}})
 
 
 def vector_servers(found, folder, rounds, seconds):
-    """the same with 100,000 vectors against what answers over a socket; we are in process"""
+    """the same against what answers over a socket: pgvector, Weaviate, Redis; we in process and
+    through HTTP"""
     del seconds
-    graphs(found, 'vector-servers', (words(), 100, 100000), folder, rounds,
-           {'search': {'pgvector': 20}, 'build': {'pgvector': 10}})
+    name, data = 'vector-servers', few(words(), 100, 100000)
+    with ours_over_http(data, folder) as http, \
+            opened(found, ('pgvector', 'weaviate', 'redis'), data, folder) as sides:
+        building(found, name, sides, {'pgvector': 10, 'weaviate': 5})
+        building(found, name + '.http', [http] + sides[1:], {})
+        measured = rates(found, name, [sides[0], http] + sides[1:], rounds)
+        for prefix, ours, goals in (
+                (name, 'ours', {'pgvector': 20, 'weaviate': 20, 'redis': 20}),
+                (name + '.http', 'http', {'pgvector': 8, 'weaviate': 5})):
+            for peer in [peer for peer in measured if peer not in ('ours', 'http')]:
+                found.add('%s.%s' % (prefix, peer), measured[ours], measured[peer],
+                          least=goals.get(peer))
 
 
 def vector_wide(found, folder, rounds, seconds):
     """the same with 50,000 made-up vectors of 768 and 1,536 dimensions, in clusters"""
     del seconds
     for dimensions in (768, 1536):
+        data = few(None, dimensions, 50000)
         graphs(found, 'vector-wide.%d' % dimensions,
-               (clusters(dimensions, 50000), dimensions, 50000), folder, rounds,
+               (clusters(*data[1:]), *data[1:]), folder, rounds,
                {'search': {'hnswlib': 3}, 'build': {'hnswlib': 2}})

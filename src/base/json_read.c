@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_walk.h"
 #include "base/limits.h"
 
 enum poly_status poly_json_parse(const char *text, size_t size, json_t **json,
@@ -48,35 +49,21 @@ static enum poly_status read_text(const json_t *json, struct poly_arena *arena,
     return value->text.data == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static enum poly_status read_bytes(const json_t *json, struct poly_arena *arena,
                                    struct poly_value *value, struct poly_error *err)
 {
     static const char wrong[] = "'$bytes' takes a string of two hexadecimal digits for each byte";
     const char *text = json_string_value(json);
     size_t size = json_string_length(json) / 2;
+    char *bytes;
 
-    if (text == NULL || json_string_length(json) % 2 != 0)
+    if (text == NULL)
         return poly_fail(err, POLY_INVALID, "%s", wrong);
-
-    char *bytes = poly_arena_copy(arena, text, size);
-
+    bytes = poly_arena_copy(arena, text, size);
     if (bytes == NULL)
         return poly_no_memory(err);
-    for (size_t i = 0; i < size; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return poly_fail(err, POLY_INVALID, "%s", wrong);
-        bytes[i] = (char)(high << 4 | low);
-    }
+    if (!poly_json_unhex((struct poly_text){text, json_string_length(json)}, bytes))
+        return poly_fail(err, POLY_INVALID, "%s", wrong);
     *value = poly_bytes(bytes, size);
     return POLY_OK;
 }

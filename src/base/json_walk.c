@@ -74,12 +74,28 @@ struct poly_text poly_json_take_value(struct poly_json_cursor *c)
 
 /* --- strings with escapes --- */
 
-unsigned poly_json_hex(char c)
+/* One more than the digit: all that are none are 0. */
+static const uint8_t hexadecimal[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16};
+
+static unsigned digit(char c)
 {
-    return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-           : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-           : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
-                                  : 0;
+    return hexadecimal[(unsigned char)c] - 1U;
+}
+
+bool poly_json_unhex(struct poly_text hex, char *out)
+{
+    unsigned all = 0;
+
+    for (size_t i = 0; i + 1 < hex.size; i += 2) {
+        unsigned byte = digit(hex.data[i]) << 4 | digit(hex.data[i + 1]);
+
+        all |= byte;
+        out[i / 2] = (char)byte;
+    }
+    return hex.size % 2 == 0 && all <= 0xFF;
 }
 
 static unsigned hex4(const char *s)
@@ -87,7 +103,7 @@ static unsigned hex4(const char *s)
     unsigned value = 0;
 
     for (int i = 0; i < 4; i++)
-        value = value << 4 | poly_json_hex(s[i]);
+        value = value << 4 | (digit(s[i]) & 15);
     return value;
 }
 

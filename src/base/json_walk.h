@@ -46,8 +46,9 @@ bool poly_json_take_member(struct poly_json_cursor *c, struct poly_text *name, b
 /* What a string means: room for as many bytes as it has is enough. Returns the end. */
 char *poly_json_unescape(struct poly_text text, char *out);
 
-/* Of a hexadecimal digit; 0: it is none. */
-unsigned poly_json_hex(char c);
+/* Two hexadecimal digits for each byte; out has room for half of them. false: it is something else,
+ * and what is in out means nothing. */
+bool poly_json_unhex(struct poly_text hex, char *out);
 bool poly_json_is_number(struct poly_text value);
 /* Is it a whole number of 64 bits? */
 bool poly_json_to_integer(struct poly_text value, int64_t *integer);

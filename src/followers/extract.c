@@ -232,10 +232,8 @@ static bool take_bytes(struct poly_text json, struct poly_arena *arena, struct p
     *memory = bytes != NULL;
     if (bytes == NULL)
         return false;
-    for (size_t i = 0; i + 1 < hex.size - 1; i += 2)
-        bytes[i / 2] = (char)(poly_json_hex(hex.data[1 + i]) << 4 | poly_json_hex(hex.data[2 + i]));
     *value = poly_bytes(bytes, (hex.size - 2) / 2);
-    return true;
+    return poly_json_unhex((struct poly_text){hex.data + 1, hex.size - 2}, bytes);
 }
 
 enum poly_status poly_extract_one(struct poly_text json, const char *wanted,
