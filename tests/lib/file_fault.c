@@ -189,7 +189,8 @@ static bool strikes(enum file_call kind)
         end_process();
     errno = takes_space ? ENOSPC : EIO;
     return (plan.fault == FILE_FAIL && now_is_the_time) ||
-           (plan.fault == FILE_FULL && calls >= plan.at && takes_space);
+           (plan.fault == FILE_FULL && calls >= plan.at && takes_space) ||
+           (plan.fault == FILE_SYNCS && calls >= plan.at && kind == FILE_SYNC);
 }
 
 void file_fault_arm(const struct file_plan *new_plan)

@@ -18,7 +18,8 @@ enum file_fault {
     FILE_KILL,  /* the process ends before the call has had its effect */
     FILE_TORN,  /* … after half of the write; otherwise as KILL */
     FILE_FAIL,  /* the call fails: no space, or for syncs and names an input/output error */
-    FILE_FULL   /* … and so does everything after it that takes space */
+    FILE_FULL,  /* … and so does everything after it that takes space */
+    FILE_SYNCS  /* every sync fails, from there on */
 };
 
 /* What a call was, in the list that .kinds points to. */

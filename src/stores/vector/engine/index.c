@@ -220,8 +220,8 @@ static uint32_t level_of(const struct poly_index *index, uint32_t slot)
     return level < INDEX_MAX_LEVEL ? (uint32_t)level : INDEX_MAX_LEVEL;
 }
 
-static enum poly_status write_original(struct poly_index *index, uint32_t slot,
-                                       const void *original, struct poly_error *err)
+enum poly_status poly_original_write(const struct poly_index *index, uint32_t slot,
+                                     const void *original, struct poly_error *err)
 {
     const size_t size = index->original_size;
     const off_t at = (off_t)slot * (off_t)size;
@@ -280,7 +280,7 @@ enum poly_status poly_index_append(struct poly_index *index, const void *origina
                          next);
     status = poly_index_commit(index, next + 2, words, err); /* and the slot of a publish */
     if (status == POLY_OK)
-        status = write_original(index, next, original, err);
+        status = poly_original_write(index, next, original, err);
     if (status != POLY_OK)
         return status;
     poly_coder_encode(&index->coder, original, poly_code_row(index, next));

@@ -121,7 +121,7 @@ struct poly_near {
  * k. The plan is chosen by what it is measured to cost: an exact scan of the slots that match, or
  * the graph; a graph search that finds fewer than k is followed by a scan. Codes choose candidates,
  * originals decide among them; an exact search looks at all originals that its codes cannot rule
- * out. POLY_TIMEOUT: the deadline.
+ * out. POLY_TIMEOUT: the deadline. POLY_UNAVAILABLE: a save has found originals lost.
  */
 enum poly_status poly_index_find(struct poly_index *index, struct poly_index_search *search,
                                  struct poly_near *near, uint32_t *count, struct poly_error *err);

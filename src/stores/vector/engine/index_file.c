@@ -208,20 +208,6 @@ static enum poly_status sum_blocks(const struct poly_index *index, size_t from, 
     return status;
 }
 
-/* Makes the file of originals as long as the state, for its last slot may be one without. */
-static enum poly_status sync_originals(const struct poly_index *index, uint32_t end,
-                                       struct poly_error *err)
-{
-    const off_t bytes = (off_t)end * (off_t)index->original_size;
-    struct stat st;
-
-    if (fstat(index->fd, &st) != 0 || (st.st_size < bytes && ftruncate(index->fd, bytes) != 0) ||
-        fdatasync(index->fd) != 0)
-        return poly_fail(err, POLY_UNAVAILABLE, "originals cannot be made durable: %s",
-                         strerror(errno));
-    return POLY_OK;
-}
-
 /* Checksums of the originals' blocks: the full ones are kept for the next save. */
 static enum poly_status write_sums(struct saving *saving, struct poly_error *err)
 {
@@ -296,7 +282,7 @@ enum poly_status poly_index_save(struct poly_index *index, uint32_t end, const c
     saving.words = malloc(PART * row * sizeof(*saving.words));
     if (saving.words == NULL)
         return poly_no_memory(err);
-    status = sync_originals(index, end, err);
+    status = poly_originals_sync(index, end, err);
     if (status == POLY_OK)
         status = save(&saving, end, path, err);
     free(saving.words);
@@ -546,7 +532,7 @@ static void take_over(const struct loading *loading)
     struct poly_index *index = loading->index;
     const struct head *head = &loading->head;
 
-    index->appended = head->end;
+    index->appended = index->synced = head->end;
     index->upper_words = head->upper_words;
     atomic_init(&index->upper_published, head->upper_words);
     atomic_init(&index->dead, head->dead);

@@ -53,6 +53,7 @@ struct poly_costs {
     _Atomic float scan;               /* of a vector, of many in a row */
     _Atomic float pick;               /* of a vector, of those that a filter names */
     _Atomic float walk[INDEX_SHARES]; /* of a candidate that is kept (ef), by what share fits */
+    _Atomic float original;           /* of looking at one, wherever it is */
 };
 
 struct poly_graph {
@@ -82,6 +83,10 @@ struct poly_index {
     uint32_t appended, upper_words;
     uint32_t *kills;
     uint32_t kill_count, kill_room;
+    /* originals: slots below are on disk, for certain; a sync has failed since. Of whoever saves */
+    uint32_t synced;
+    bool doubtful;
+    atomic_bool lost; /* some are not what they were */
     /* of full blocks of originals, made when they are saved */
     uint64_t *sums;
     size_t sum_count;
@@ -148,6 +153,8 @@ static inline bool poly_slot_fits(const struct poly_index *index, const struct p
 /* The arrays of an index without slots, and what a load fills (index.c). options are checked. */
 enum poly_status poly_index_make(const struct poly_index_options *options, bool fresh,
                                  struct poly_index **index, struct poly_error *err);
+enum poly_status poly_original_write(const struct poly_index *index, uint32_t slot,
+                                     const void *original, struct poly_error *err);
 /* Memory for so many slots and words of upper. */
 enum poly_status poly_index_commit(struct poly_index *index, uint32_t slots, size_t upper_words,
                                    struct poly_error *err);
@@ -242,8 +249,24 @@ static inline bool poly_context_wanted(const struct poly_context *context, float
 /* --- what things cost (plan.c) --- */
 
 void poly_costs_init(struct poly_index *index);
+/* Something has cost so much. */
+void poly_costs_learn(_Atomic float *cost, float seen);
 /* Slots from which on a graph is likely to be worth building. */
 uint32_t poly_costs_graph_from(const struct poly_index *index);
+
+/* --- originals on disk (disk.c) --- */
+
+int64_t poly_costs_now(void); /* nanoseconds */
+void poly_originals_init(struct poly_index *index);
+/* They come from the disk, it seems: whoever will look at several asks for all of them first. */
+bool poly_originals_slow(const struct poly_index *index);
+void poly_originals_ask(const struct poly_index *index, uint32_t slot);
+/* Makes those below end durable. POLY_UNAVAILABLE: the system's reason; or some are lost. */
+enum poly_status poly_originals_sync(struct poly_index *index, uint32_t end,
+                                     struct poly_error *err);
+enum poly_status poly_originals_lost(struct poly_error *err);
+/* So many were looked at since then. */
+void poly_originals_seen(struct poly_index *index, uint32_t count, int64_t start);
 
 /* --- scans (scan.c) --- */
 
@@ -259,7 +282,7 @@ void poly_nearest_add(struct poly_nearest *nearest, uint32_t slot, float distanc
 void poly_nearest_sort(struct poly_nearest *nearest);
 
 /* Of all slots that fit the nearest by their originals: the exact answer. POLY_TIMEOUT */
-enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_context *context,
+enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *context,
                                  const struct poly_index_search *search,
                                  struct poly_nearest *nearest, struct poly_error *err);
 /* Offers the slots from .. end that fit to the pool, by their codes. */

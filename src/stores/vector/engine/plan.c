@@ -6,7 +6,6 @@
  * of the size of things as they were measured, so that there is something to begin with.
  */
 #include <math.h>
-#include <time.h>
 
 #include "base/assert.h"
 #include "stores/vector/engine/index_inside.h"
@@ -41,6 +40,7 @@ void poly_costs_init(struct poly_index *index)
     set(&index->costs.pick, 4 + row / 16);
     for (int i = 0; i < INDEX_SHARES; i++)
         set(&index->costs.walk[i], VISITS * (15 + row / 16) * (1 + (float)i));
+    poly_originals_init(index);
 }
 
 /* Twice as many as where a walk of usual effort costs what a scan does: a scan is exact, too. Of
@@ -51,21 +51,13 @@ uint32_t poly_costs_graph_from(const struct poly_index *index)
 }
 
 /* One search that took long, for somebody else had the processor, shall not count for much. */
-static void learn(_Atomic float *cost, float seen)
+void poly_costs_learn(_Atomic float *cost, float seen)
 {
     const float known = get(cost);
 
     if (seen > 4 * known)
         seen = 4 * known;
     set(cost, known + (seen - known) / LEARN);
-}
-
-static int64_t now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000L + time.tv_nsec;
 }
 
 /* --- what is asked --- */
@@ -231,13 +223,17 @@ static enum poly_status walk(const struct plan *plan, bool choosy, struct poly_e
 /* The true distances of the first candidates of the pool. */
 static void rerank(const struct plan *plan, struct poly_nearest *nearest)
 {
-    const struct poly_index *index = plan->index;
+    struct poly_index *index = plan->index;
     const struct poly_index_search *search = plan->search;
     const struct poly_candidate *pool = plan->context->pool;
+    const int64_t start = poly_costs_now();
     const uint32_t least = search->k + search->k / 4 + 10;
     uint32_t count = plan->ef / 8 > least ? plan->ef / 8 : least;
 
     count = count < plan->context->count ? count : plan->context->count;
+    if (poly_originals_slow(index))
+        for (uint32_t i = 0; i < count; i++)
+            poly_originals_ask(index, pool[i].slot);
     for (uint32_t i = 0; i < count + AHEAD; i++) {
         if (i < count)
             poly_row_fetch(poly_original_row(index, pool[i].slot), index->original_size);
@@ -251,6 +247,7 @@ static void rerank(const struct plan *plan, struct poly_nearest *nearest)
                                               search->query, poly_original_row(index, slot),
                                               index->options.dimensions));
     }
+    poly_originals_seen(index, count, start);
 }
 
 /* *enough: k were found, or all that can be. */
@@ -261,7 +258,7 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
     const uint32_t dead = atomic_load_explicit(&plan->index->dead, memory_order_relaxed);
     const bool choosy =
         plan->filtered || dead + plan->limit - plan->linked > search->end / FEW_DEAD;
-    const int64_t start = now();
+    const int64_t start = poly_costs_now();
     enum poly_status status = walk(plan, choosy, err);
 
     if (status == POLY_OK && plan->context->count < search->k && !choosy)
@@ -269,7 +266,8 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
     if (status != POLY_OK)
         return status;
     if (plan->search->way == POLY_WAY_PLANNED)
-        learn(&plan->index->costs.walk[plan->share], (float)(now() - start) / (float)plan->ef);
+        poly_costs_learn(&plan->index->costs.walk[plan->share],
+                         (float)(poly_costs_now() - start) / (float)plan->ef);
     status = poly_scan_tail(plan->index, plan->context, search, plan->linked, err);
     if (status != POLY_OK)
         return status;
@@ -286,13 +284,14 @@ static enum poly_status find_exact(const struct plan *plan, struct poly_nearest 
 {
     struct poly_costs *costs = &plan->index->costs;
     const uint64_t before = plan->context->visits;
-    const int64_t start = now();
+    const int64_t start = poly_costs_now();
     const enum poly_status status =
         poly_scan_exact(plan->index, plan->context, plan->search, nearest, err);
     const uint64_t visits = plan->context->visits - before;
 
     if (status == POLY_OK && visits > INDEX_BLOCK)
-        learn(plan->filtered ? &costs->pick : &costs->scan, (float)(now() - start) / (float)visits);
+        poly_costs_learn(plan->filtered ? &costs->pick : &costs->scan,
+                         (float)(poly_costs_now() - start) / (float)visits);
     return status;
 }
 
@@ -327,6 +326,8 @@ enum poly_status poly_index_find(struct poly_index *index, struct poly_index_sea
     enum poly_status status;
 
     poly_assert(search->k > 0 && search->end <= poly_index_end(index));
+    if (atomic_load_explicit(&index->lost, memory_order_relaxed))
+        return poly_originals_lost(err);
     look(&plan, index, search);
     status = poly_context_take(index, plan.limit, plan.ef, &plan.context, err);
     if (status != POLY_OK)

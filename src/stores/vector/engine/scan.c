@@ -11,6 +11,7 @@
 
 enum {
     CLOCK_EVERY = 8,
+    MANY = 4,     /* originals of a block, to be asked for before they are looked at */
     FETCHED = 512 /* bytes of an original; the processor itself goes on from there */
 };
 
@@ -188,7 +189,35 @@ static uint32_t sift(const struct poly_index *index, struct poly_context *contex
     return kept;
 }
 
-enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_context *context,
+/* Compares the first count of the context's ids by their originals, unless what has been found
+ * meanwhile rules them out. */
+static void compare(struct poly_index *index, const struct poly_context *context,
+                    const struct poly_index_search *search, uint32_t count,
+                    struct poly_nearest *nearest)
+{
+    const bool many = index->fd >= 0 && count >= MANY;
+    const int64_t start = many ? poly_costs_now() : 0;
+    uint32_t looked = 0;
+
+    if (many && nearest->limit < INFINITY && poly_originals_slow(index))
+        for (uint32_t i = 0; i < count; i++)
+            poly_originals_ask(index, context->ids[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t slot = context->ids[i];
+
+        if (!(context->distances[i] <= nearest->limit))
+            continue;
+        poly_nearest_add(nearest, slot,
+                         poly_vector_distance(index->options.element, index->options.metric,
+                                              search->query, poly_original_row(index, slot),
+                                              index->options.dimensions));
+        looked++;
+    }
+    if (many)
+        poly_originals_seen(index, looked, start);
+}
+
+enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *context,
                                  const struct poly_index_search *search,
                                  struct poly_nearest *nearest, struct poly_error *err)
 {
@@ -205,13 +234,7 @@ enum poly_status poly_scan_exact(const struct poly_index *index, struct poly_con
         context->visits += count;
         count =
             sift(index, context, search->end, nearest->limit, row ? first : POLY_NO_SLOT, count);
-        for (uint32_t i = 0; i < count; i++)
-            if (context->distances[i] <= nearest->limit)
-                poly_nearest_add(nearest, context->ids[i],
-                                 poly_vector_distance(index->options.element, index->options.metric,
-                                                      search->query,
-                                                      poly_original_row(index, context->ids[i]),
-                                                      index->options.dimensions));
+        compare(index, context, search, count, nearest);
         if (late(search, &blocks))
             return timed_out(err);
     }
