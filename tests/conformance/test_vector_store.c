@@ -9,7 +9,6 @@
 
 #include "vector_place.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -346,32 +345,6 @@ static void fill(struct place *p, int count)
     assert_ok(poly_txn_commit(txn, NULL, &err));
 }
 
-/* The keys of an exact search for all, in one text, which the caller frees. */
-static char *everything(struct place *p)
-{
-    struct poly_vector_query query = query_of(items, (const float[]){3, 2, 1, 1});
-    struct poly_matches matches;
-    char *text;
-
-    query.exact = true;
-    query.limit = 1000;
-    assert_ok(poly_vector_search(p->nobody, &query, &matches, &err));
-    text = calloc(matches.count + 1, 48);
-    for (size_t i = 0; i < matches.count; i++)
-        snprintf(text + strlen(text), 48, "%s %.6g %llu;", matches.matches[i].key.data,
-                 matches.matches[i].distance, (unsigned long long)matches.matches[i].version);
-    poly_session_reset(p->nobody);
-    return text;
-}
-
-static void same_as_before(struct place *p, const char *before)
-{
-    char *now = everything(p);
-
-    assert_string_equal(now, before);
-    free(now);
-}
-
 /* S3-15 */
 static void survives_a_restart(void **state)
 {
@@ -393,23 +366,6 @@ static void survives_a_restart(void **state)
     reopen(p);
     same_as_before(p, before);
     free(before);
-}
-
-static void find_folder(struct place *p, char path[500])
-{
-    char folder[200];
-    DIR *directory;
-    const struct dirent *entry;
-
-    snprintf(folder, sizeof(folder), "%s/vector", p->fixture.data);
-    directory = opendir(folder);
-    assert_non_null(directory);
-    path[0] = '\0';
-    while ((entry = readdir(directory)) != NULL)
-        if (strchr(entry->d_name, '-') != NULL)
-            snprintf(path, 500, "%s/%s", folder, entry->d_name);
-    closedir(directory);
-    assert_true(path[0] != '\0');
 }
 
 /* In a shell, where $D is the folder. */

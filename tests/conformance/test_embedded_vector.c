@@ -1,0 +1,125 @@
+/*
+ * What the embedded vector engine does beside the log, and nobody waits for: saving, and linking
+ * (S0-05, S3-15). What fails there is seen, and tried again; what a restart has interrupted goes
+ * on.
+ */
+#include "test.h"
+
+#include "core/inside.h"
+
+#include "vector_place.h"
+
+#include "file_fault.h"
+#include "stores/vector/embedded.h"
+
+static const float east[] = {1, 0, 0, 0};
+
+/* From so many on this shape has a graph: fewer are scanned. */
+enum { LINKED = 36000, PART = 2000, PATIENCE = 6000 };
+
+static const struct poly_vector_stats *stats_of_items(struct place *p)
+{
+    const struct poly_vector_stats *stats;
+    size_t count;
+
+    poly_session_reset(p->admin);
+    assert_ok(poly_vector_stats(p->admin, &stats, &count, &err));
+    assert_string_equal(stats[0].domain.data, "items");
+    return stats;
+}
+
+static struct poly_projection_status wait_for_state(struct place *p, enum poly_state state)
+{
+    struct poly_projection_status now = status_of(p, "vector");
+
+    for (int i = 0; i < PATIENCE && now.state != state; i++) {
+        usleep(10000);
+        poly_session_reset(p->admin);
+        now = status_of(p, "vector");
+    }
+    assert_int_equal(now.state, state);
+    return now;
+}
+
+/* The save before stays, the status says what it is, answers go on; and it works later. */
+static void a_save_that_cannot_be_synced_is_seen_and_tried_again(void **state)
+{
+    struct place *p = *state;
+    struct file_plan plan = {.fault = FILE_SYNCS, .at = 1};
+    struct poly_projection_status now;
+    char folder[500], items_folder[520], *before;
+    uint64_t saved;
+
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    gives(p->nobody, query_of(items, east), "items/a");
+    reopen(p); /* closing has saved it */
+    find_folder(p, folder);
+    snprintf(items_folder, sizeof(items_folder), "%s/items", folder);
+    plan.folder = items_folder;
+    saved = stats_of_items(p)->saved_position;
+    assert_true(saved > 0);
+    file_fault_arm(&plan);
+    poly_control_hurry = true;
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    now = wait_for_state(p, POLY_STATE_RETRYING);
+    assert_non_null(strstr(now.error.data, "domain 'items'"));
+    assert_non_null(strstr(now.error.data, "cannot be made durable"));
+    assert_true(now.error_time > 0);
+    assert_int_equal(stats_of_items(p)->saved_position, saved);
+    gives(p->nobody, query_of(items, east), "items/a items/b");
+    before = everything(p);
+    file_fault_disarm();
+    wait_for_state(p, POLY_STATE_OK);
+    poly_control_hurry = false;
+    assert_true(stats_of_items(p)->saved_position > saved);
+    reopen(p);
+    same_as_before(p, before);
+    free(before);
+}
+
+static void put_many(struct place *p, int from, int count)
+{
+    struct poly_txn *txn = NULL;
+
+    assert_ok(poly_txn_begin(p->nobody, &(struct poly_txn_options){0}, &txn, &err));
+    for (int i = from; i < from + count; i++) {
+        char key[16], vector[64];
+
+        snprintf(key, sizeof(key), "k%05d", i);
+        snprintf(vector, sizeof(vector), "[%d,%d,%d,1]", i % 37, i / 37 % 31, i / 1147);
+        assert_ok(
+            poly_put(txn, "items", key, ROW({"embedding", poly_json(vector)}), POLY_ANY, &err));
+    }
+    assert_ok(poly_txn_commit(txn, NULL, &err));
+    poly_session_reset(p->nobody);
+}
+
+/* Closed before much of it was linked; nobody writes, or searches, afterwards. */
+static void linking_goes_on_after_a_restart(void **state)
+{
+    struct place *p = *state;
+    const struct poly_vector_stats *stats = NULL;
+
+    for (int i = 0; i < LINKED; i += PART)
+        put_many(p, i, PART);
+    reopen(p);
+    for (int i = 0; i < PATIENCE; i++) {
+        stats = stats_of_items(p);
+        if (stats->linked == LINKED)
+            break;
+        usleep(10000);
+    }
+    assert_int_equal(stats->vectors, LINKED);
+    assert_int_equal(stats->linked, LINKED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
+        cmocka_unit_test_setup_teardown(linking_goes_on_after_a_restart, setup_colocated,
+                                        teardown_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
