@@ -216,6 +216,42 @@ POLY_API enum poly_status poly_model_abandon(struct poly_session *session, const
                                              const char *name,
                                              struct poly_error *err) POLY_MUST_USE;
 
+/*
+ * A collection is a domain that is made while running, for records with a vector: afterwards it is
+ * written, read and searched by its name like a domain of polystore.yaml. Its columns are "id" (the
+ * key), "metadata" (JSON; null when there is none) and "embedding".
+ */
+struct poly_vector_collection {
+    const char *name; /* small letters, digits and '_', at most 48 bytes */
+    uint32_t dimensions;
+    const char *metric;  /* "cosine", "inner", "l2" or "hamming"; NULL: as in polystore.yaml … */
+    const char *element; /* "f32", "f16", "int8" or "binary"; NULL, and for the next three 0 */
+    uint32_t m, ef_construction, ef;
+    const char *model;          /* that makes the vectors; NULL: not said */
+    const char *const *filters; /* fields of the metadata that a search may filter by; or NULL */
+    size_t filter_count;
+    bool tenants; /* each record belongs to the tenant who wrote it; else all is everybody's */
+};
+
+/*
+ * Needs ADMIN. On disk when it returns. *made false (NULL is accepted): it was there with this very
+ * definition. POLY_CONFLICT: something else has the name. POLY_INVALID names what is wrong with the
+ * definition. POLY_LIMIT: there are 256.
+ */
+POLY_API enum poly_status poly_vector_create(struct poly_session *session,
+                                             const struct poly_vector_collection *options,
+                                             bool *made, struct poly_error *err) POLY_MUST_USE;
+/* With all its records, which the log says were deleted. Needs ADMIN. POLY_NOT_FOUND;
+ * POLY_CONFLICT: a domain of polystore.yaml. */
+POLY_API enum poly_status poly_vector_drop(struct poly_session *session, const char *name,
+                                           struct poly_error *err) POLY_MUST_USE;
+
+/* In the order in which they were made, all of their options filled in. Needs READ. */
+POLY_API enum poly_status poly_vector_collections(struct poly_session *session,
+                                                  const struct poly_vector_collection **list,
+                                                  size_t *count,
+                                                  struct poly_error *err) POLY_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

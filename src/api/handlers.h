@@ -55,6 +55,11 @@ RUN(vector_stats);
 enum poly_status api_vector_metrics(struct poly_session *session, struct poly_buffer *out,
                                     struct poly_error *err);
 
+/* collections.c */
+RUN(collection_create);
+RUN(collection_list);
+RUN(collection_drop);
+
 /* status.c */
 RUN(status);
 RUN(live);

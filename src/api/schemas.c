@@ -3,30 +3,9 @@
  * bounds and meaning. What checks requests, prints OpenAPI and prints
  * docs/http.md reads them.
  */
+#include "api/schemas_inside.h"
 #include "api/server.h"
-#include "api/schemas.h"
-
 #include "base/limits.h"
-
-#define FIELDS(...)                                                                                \
-    (const struct api_field[])                                                                     \
-    {                                                                                              \
-        __VA_ARGS__,                                                                               \
-        {                                                                                          \
-            .name = NULL                                                                           \
-        }                                                                                          \
-    }
-#define REQUIRED .flags = API_REQUIRED
-#define POSITION .min = 0, .max = INT64_MAX
-
-#define MEMBER(n, k, m, ...)                                                                       \
-    {                                                                                              \
-        .name = n, .kind = k, .meaning = m, __VA_ARGS__                                            \
-    }
-#define COUNT(n, m) MEMBER(n, API_INTEGER, m, REQUIRED, POSITION)
-#define FLAG(n, m) MEMBER(n, API_BOOLEAN, m, REQUIRED)
-#define STRING(n, m) MEMBER(n, API_TEXT, m, REQUIRED)
-#define ITEMS(n, s, m) MEMBER(n, API_LIST, m, REQUIRED, .schema = &api_schema_##s)
 
 #define OP(word) MEMBER("op", API_CHOICE, "what to do", REQUIRED, .choices = word)
 #define DOMAIN                                                                                     \

@@ -50,6 +50,10 @@
     X(models, "Models")                                                                            \
     X(model_added, "ModelAdded")                                                                   \
     X(model_swapped, "ModelSwapped")                                                               \
+    X(collection_request, "CollectionRequest")                                                     \
+    X(collection, "Collection")                                                                    \
+    X(made_collection, "MadeCollection")                                                           \
+    X(collections, "Collections")                                                                  \
     X(pool, "PoolStatus")                                                                          \
     X(server, "ServerStatus")                                                                      \
     X(projection, "Projection")                                                                    \

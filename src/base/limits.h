@@ -15,6 +15,9 @@
 #define POLY_MAX_QUEUE 4096                  /* transactions waiting for the writer */
 #define POLY_MAX_COLUMNS 256                 /* of a domain's table */
 #define POLY_MAX_DOMAINS 256
+#define POLY_MAX_COLLECTION_NAME 48    /* bytes: it is the name of a table, too */
+#define POLY_MAX_COLLECTIONS 256       /* domains that were made while running */
+#define POLY_MAX_COLLECTIONS_MADE 4096 /* … in the life of one process, dropped ones too */
 #define POLY_MAX_VIEWS 64
 #define POLY_MAX_VIEW_NAME 48                /* bytes: name of a materialised view */
 #define POLY_MAX_VIEW_KEY 16                 /* columns of its key */

@@ -341,6 +341,7 @@ static enum poly_status make_row(const struct cli *cli, struct poly_buffer *row,
     if (status == POLY_OK) {
         poly_buffer_char(row, '{');
         cli_put_vector(row, &options, floats.numbers, floats.count);
+        status = put_json(cli, row, "metadata", "metadata", err);
         poly_buffer_char(row, '}');
     }
     poly_buffer_release(&array);
@@ -350,7 +351,8 @@ static enum poly_status make_row(const struct cli *cli, struct poly_buffer *row,
 
 static enum poly_status add(struct cli *cli, struct poly_error *err)
 {
-    struct cli_request request = {.operation = "records.patch"};
+    bool put = cli_option(cli, "put") != NULL;
+    struct cli_request request = {.operation = put ? "records.put" : "records.patch"};
     struct poly_buffer row;
     char etag[32];
     enum poly_status status;
@@ -474,11 +476,13 @@ static const struct cli_verb verb_add = {
     .name = "add",
     .arguments = "DOMAIN KEY",
     .summary = "Give a record its vector",
-    .text = "The record is there already; its other columns stay.",
+    .text = "The record is there already, and its other columns stay; with --put it may be new.",
     .options =
         (const struct cli_option[]){
             VECTOR,
             FIELD,
+            {"put", 'p', NULL, NULL, "put the record whole: what it had before goes"},
+            {"metadata", 'm', "JSON", NULL, "the column metadata, which a collection has"},
             {"if-version", 0, "VERSION", NULL, "only if the record has this version"},
             END,
         },
@@ -486,6 +490,9 @@ static const struct cli_verb verb_add = {
         (const struct cli_example[]){
             {"polystore vector add packages ed --vector \"[$(seq -s, 100)]\"",
              "whatever made its 100 numbers"},
+            {"polystore vector create notes --dimensions 2 && polystore vector add notes n1 --put "
+             "--vector '[1, 2]' --metadata '{\"team\": \"core\"}'",
+             "a new record of a collection"},
             {NULL, NULL},
         },
     .min = 2,
@@ -545,11 +552,13 @@ static const struct cli_verb verb_stats = {
 const struct cli_verb cli_verb_vector = {
     .name = "vector",
     .summary = "Find records by their vectors, and load vectors",
-    .text = "A domain's vectors are declared in polystore.yaml. 'polystore rebuild vector' builds "
-            "their index again.",
+    .text =
+        "A domain's vectors are declared in polystore.yaml, or 'polystore vector create' makes a\n"
+        "collection. 'polystore rebuild vector' builds their index again.",
     .examples =
         (const struct cli_example[]){
             {"polystore vector search packages --like bash", "the nearest"}, {NULL, NULL}},
-    .verbs =
-        (const struct cli_verb *const[]){&verb_search, &verb_add, &verb_import, &verb_stats, NULL},
+    .verbs = (const struct cli_verb *const[]){&verb_search, &verb_add, &verb_import, &verb_stats,
+                                              &cli_vector_create, &cli_vector_drop,
+                                              &cli_vector_list, NULL},
 };

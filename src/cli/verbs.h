@@ -70,6 +70,10 @@ enum poly_status cli_vector_import(struct cli *cli, struct poly_error *err);
 /* With a domain beside the store: a change of model. */
 enum poly_status cli_rebuild_model(struct cli *cli, struct poly_error *err);
 
+/* --- verb_vector_collection.c --- */
+
+extern const struct cli_verb cli_vector_create, cli_vector_drop, cli_vector_list;
+
 /* --- records.c: what several verbs print --- */
 
 /* "put packages bash: version 17", or the answer as JSON. */

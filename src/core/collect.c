@@ -29,6 +29,7 @@ struct collector {
     struct poly_record *records;
     size_t count, room, enough;
     bool no_memory;
+    bool strangers; /* there were records of nobody that we know */
 };
 
 static bool make_room(struct collector *collector)
@@ -54,12 +55,24 @@ static bool skipped(const struct poly_projection *projection, uint64_t position)
     return false;
 }
 
+static bool is_delete(const struct poly_record *record)
+{
+    static const char type[] = "$delete";
+
+    return record->type.size == sizeof(type) - 1 &&
+           memcmp(record->type.data, type, sizeof(type) - 1) == 0;
+}
+
 static bool wanted(void *arg, const struct poly_record *record)
 {
-    const struct collector *collector = arg;
+    struct collector *collector = arg;
     const struct poly_projection *projection = collector->projection;
+    enum poly_record_owner owner =
+        poly_config_owner(projection->instance->config, record->domain, record->position);
 
-    return projection->driver->wants(projection->store, record->domain) &&
+    collector->strangers |= owner == POLY_RECORD_NOBODY;
+    return owner != POLY_RECORD_NOBODY && (owner == POLY_RECORD_NOW || is_delete(record)) &&
+           projection->driver->wants(projection->store, record->domain) &&
            !skipped(projection, record->position);
 }
 
@@ -78,11 +91,12 @@ static bool collect_one(void *arg, const struct poly_record *record)
     return collector->count < collector->enough && poly_arena_used(collector->arena) < BATCH_BYTES;
 }
 
-/* Into the arena, which begins anew. */
-static enum poly_status read_log(struct poly_projection *projection, struct poly_db *db,
-                                 uint64_t after, uint64_t upto, struct poly_arena *arena,
-                                 struct poly_batch *batch, struct poly_error *err)
+/* Into the arena, which begins anew. *strangers: records of nobody that we know were passed by. */
+static enum poly_status read_once(struct poly_projection *projection, struct poly_db *db,
+                                  uint64_t upto, struct poly_arena *arena, struct poly_batch *batch,
+                                  bool *strangers, struct poly_error *err)
 {
+    uint64_t after = batch->after;
     struct poly_log_query query = {.after = after};
     struct collector collector = {.projection = projection,
                                   .arena = arena,
@@ -104,6 +118,7 @@ static enum poly_status read_log(struct poly_projection *projection, struct poly
     poly_arena_reset(arena);
     poly_arena_reset(projection->scratch);
     status = poly_log_scan(db, &scan, err);
+    *strangers = collector.strangers;
     if (status == POLY_OK && collector.no_memory)
         status = poly_no_memory(err);
     if (status != POLY_OK && (scan.failed == 0 || collector.count == 0)) {
@@ -117,6 +132,25 @@ static enum poly_status read_log(struct poly_projection *projection, struct poly
     *batch = (struct poly_batch){
         .records = collector.records, .count = collector.count, .last = scan.last};
     return POLY_OK;
+}
+
+/* What nobody seems to own may be of a collection that is new: its definition is there before its
+ * first record. */
+static enum poly_status read_log(struct poly_projection *projection, struct poly_db *db,
+                                 uint64_t after, uint64_t upto, struct poly_arena *arena,
+                                 struct poly_batch *batch, struct poly_error *err)
+{
+    bool strangers, known = true;
+    enum poly_status status;
+
+    batch->after = after;
+    status = read_once(projection, db, upto, arena, batch, &strangers, err);
+    if (status == POLY_OK && strangers)
+        status = poly_stores_known(projection->instance, db, &known, err);
+    if (status != POLY_OK || known)
+        return status;
+    batch->after = after;
+    return read_once(projection, db, upto, arena, batch, &strangers, err);
 }
 
 /* Is it what is asked for now, and of the log as we know it? */

@@ -539,27 +539,17 @@ enum poly_status poly_config_load(const char *file, const char *text, struct pol
 
     enum poly_status status = load(reader, file, text);
 
+    reader->config.domains_all = poly_arena_alloc(arena, sizeof(*reader->config.domains_all));
+    if (status == POLY_OK && reader->config.domains_all == NULL)
+        status = poly_no_memory(err);
+    if (status == POLY_OK)
+        atomic_init(reader->config.domains_all, reader->config.domain_count);
     reader->err = NULL; /* the caller's, and soon gone */
     if (status == POLY_OK)
         *config = &reader->config;
     else
         poly_arena_free(arena);
     return status;
-}
-
-void poly_config_free(struct poly_config *config)
-{
-    if (config != NULL)
-        poly_arena_free(((struct poly_config_reader *)config)->arena);
-}
-
-const struct poly_domain *poly_config_domain(const struct poly_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->domain_count; i++) {
-        if (strcmp(config->domains[i].name, name) == 0)
-            return &config->domains[i];
-    }
-    return NULL;
 }
 
 const struct poly_store_config *poly_config_store(const struct poly_config *config,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "core/domain.h"
+#include "polystore/value.h"
 
 /*
  * file and text as in struct poly_options; both NULL: defaults. A relative
@@ -21,9 +22,38 @@ enum poly_status poly_config_load(const char *file, const char *text, struct pol
                                   struct poly_error *err);
 void poly_config_free(struct poly_config *config);
 
+/* NULL: there is none of that name. */
 const struct poly_domain *poly_config_domain(const struct poly_config *config, const char *name);
+
+/* --- domains that are made while running: a configuration with one domain, each --- */
+
+/* Of all: domains[0 .. poly_config_domains()). */
+static inline size_t poly_config_domains(const struct poly_config *config)
+{
+    return atomic_load(config->domains_all);
+}
+
+/* Room for them; once, before anybody else uses the configuration. */
+enum poly_status poly_config_room(struct poly_config *config, struct poly_error *err);
+/*
+ * The domain that was made with this definition when the log ended at since; a new one, not live
+ * yet, where there is none. It stays until poly_config_free(). One caller at a time. POLY_LIMIT;
+ * POLY_CORRUPT: it is no definition of that name.
+ */
+enum poly_status poly_config_make(struct poly_config *config, const char *name, uint64_t since,
+                                  const char *definition, const struct poly_domain **domain,
+                                  struct poly_error *err);
 const struct poly_store_config *poly_config_store(const struct poly_config *config,
                                                   const char *name);
+
+/*
+ * A record of the log, by its domain's name and its position. POLY_RECORD_NOBODY: of no domain that
+ * is known here. POLY_RECORD_PAST: of one that has gone, so only that it was deleted is of
+ * interest.
+ */
+enum poly_record_owner { POLY_RECORD_NOBODY, POLY_RECORD_PAST, POLY_RECORD_NOW };
+enum poly_record_owner poly_config_owner(const struct poly_config *config, struct poly_text name,
+                                         uint64_t position);
 
 /* The reference: every option with type, default, range, meaning. Markdown. */
 void poly_config_print_reference(FILE *out);

@@ -128,6 +128,8 @@ const struct poly_config_option poly_config_options[] = {
      "what makes the vectors; a search that names another one is refused"},
     {"domains.*.vector.filters", CONFIG_FILTERS, AT(vector.filters), NULL, NULL, NULL, NULL,
      "what a vector search may filter by: `[state, author]`"},
+    {"domains.*.vector.filters_in", CONFIG_NAME, AT(vector.filters_in), NULL, NULL, NULL, NULL,
+     "a column that holds JSON: the filters are fields of that, not columns"},
     {"domains.*.vectors", CONFIG_VECTORS, 0, NULL, NULL, NULL, NULL,
      "instead of `vector`, where there are several: `{title: {field: …}, body: {field: …}}`"},
 

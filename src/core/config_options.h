@@ -20,6 +20,7 @@ struct poly_config_reader {
     struct poly_store_config stores[CONFIG_STORES];
     struct poly_domain domain; /* the one being read */
     struct poly_domain *domains;
+    struct poly_domain *room;         /* poly_config_room(): theirs, and of those that are made */
     struct poly_domain_vector vector; /* the one being read … */
     struct poly_domain_vector vectors[POLY_MAX_VECTORS]; /* … and all of the domain */
     struct poly_view_config view; /* the one being read */

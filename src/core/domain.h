@@ -2,6 +2,7 @@
 #ifndef POLY_CORE_DOMAIN_H
 #define POLY_CORE_DOMAIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,11 +34,24 @@ struct poly_domain_vector {
     const char *model;          /* that makes the vectors; NULL: not said */
     const char *const *filters; /* columns that a search may filter by */
     size_t filter_count;
+    const char *filters_in; /* a column with JSON, of which the filters are fields; or NULL */
     /* What it is after changes of its model is another one of these: core/model.h. */
     uint32_t change;                   /* 0: as the configuration has it; then 1, 2 … */
     uint64_t since, upto;              /* positions: the log's vectors from there on are of it; the
                                         * last record that the change itself wrote */
     struct poly_vector_family *family; /* NULL: of no configuration, it never changes */
+};
+
+/* Not yet committed; its table stands; dropped. */
+enum poly_made_state { POLY_MADE_PENDING, POLY_MADE_LIVE, POLY_MADE_DROPPED };
+
+/* What is known beside the domain of one that was made while running. */
+struct poly_made {
+    struct poly_config *config; /* has the domain's texts */
+    const char *definition;     /* it was read from */
+    uint64_t since;             /* records up to there are of an earlier one of its name … */
+    _Atomic uint64_t until;     /* … and beyond there of a later one */
+    _Atomic enum poly_made_state state;
 };
 
 /* Exactly one of table and stream is set: it is the owner. */
@@ -49,7 +63,21 @@ struct poly_domain {
     struct poly_domain_search search;
     const struct poly_domain_vector *vectors;
     size_t vector_count; /* 0: the domain has none */
+    struct poly_made *made; /* NULL: it is declared */
 };
+
+/* May it be used? */
+static inline bool poly_domain_is_live(const struct poly_domain *domain)
+{
+    return domain->made == NULL || atomic_load(&domain->made->state) == POLY_MADE_LIVE;
+}
+
+/* Is a record of its name at that position its own? */
+static inline bool poly_domain_has(const struct poly_domain *domain, uint64_t position)
+{
+    return domain->made == NULL ||
+           (position > domain->made->since && position <= atomic_load(&domain->made->until));
+}
 
 /* A materialised view of the relational store. */
 struct poly_view_config {
@@ -91,8 +119,9 @@ struct poly_config {
     int64_t idempotency_s;      /* seconds */
     const struct poly_store_config *stores; /* every known store, defaults filled in */
     size_t store_count;
-    const struct poly_domain *domains;
-    size_t domain_count;
+    const struct poly_domain *domains; /* those that are declared, then those that were made */
+    size_t domain_count;               /* that are declared */
+    _Atomic size_t *domains_all;       /* grows: see poly_config_make() */
     const struct poly_view_config *views;
     size_t view_count;
     const char *migrations; /* folder; NULL: none */

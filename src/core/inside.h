@@ -25,8 +25,9 @@ struct poly_instance {
     struct poly_signal head; /* last durable position */
     struct poly_relational *relational;
     struct poly_models *models;
-    struct poly_projection **projections;
-    size_t projection_count;
+    struct poly_projection **projections; /* has room for one of each store */
+    _Atomic size_t projection_count;
+    pthread_mutex_t opening; /* of a projection while all is running */
     int64_t started;
     _Atomic uint64_t replays;
     _Atomic uint64_t sealed; /* as the status has read it last */

@@ -86,6 +86,8 @@ static enum poly_status open_all(struct poly_instance *self, const struct poly_o
     enum poly_status status =
         poly_config_load(options->config_file, options->config_text, &self->config, err);
 
+    if (status == POLY_OK)
+        status = poly_config_room(self->config, err);
     if (status != POLY_OK)
         return status;
     self->data = strdup(options->data != NULL ? options->data : self->config->data);
@@ -116,6 +118,7 @@ enum poly_status poly_open(const struct poly_options *options, struct poly_insta
     self->lock_fd = self->keeper_wake = -1;
     self->started = poly_clock_wall();
     pthread_mutex_init(&self->lock, NULL);
+    pthread_mutex_init(&self->opening, NULL);
     poly_signal_init(&self->head);
     status = open_all(self, options == NULL ? &defaults : options, err);
     if (status != POLY_OK) {
@@ -147,6 +150,7 @@ void poly_close(struct poly_instance *instance)
     poly_config_free(instance->config);
     poly_signal_destroy(&instance->head);
     pthread_mutex_destroy(&instance->lock);
+    pthread_mutex_destroy(&instance->opening);
     free(instance->data);
     free(instance);
 }

@@ -28,6 +28,11 @@ void poly_instance_set_relational(struct poly_instance *instance,
 /* The projection of a store ("search"); NULL: nothing is configured for it. */
 struct poly_projection *poly_instance_projection(struct poly_instance *instance, const char *store);
 
+/* Opens the projection of a store that no domain has used so far. No effect when it is open, and at
+ * the start, which opens what is used. */
+enum poly_status poly_instance_use(struct poly_instance *instance, const char *store,
+                                   struct poly_error *err);
+
 /*
  * Runs fn on the writer, in a transaction (a savepoint of the group commit),
  * and returns when that is on disk. What fn did is undone when it fails.
@@ -61,6 +66,10 @@ struct poly_arena;
 enum poly_status poly_stores_problem(struct poly_instance *instance,
                                      const struct poly_domain *domain, struct poly_arena *arena,
                                      struct poly_text *problem, struct poly_error *err);
+/* Were all domains known here that the database has, as db sees it? They are after it.
+ * POLY_UNAVAILABLE: some are not yet. */
+enum poly_status poly_stores_known(struct poly_instance *instance, struct poly_db *db, bool *known,
+                                   struct poly_error *err);
 /* The materialised views, for the status; db: a connection with a snapshot, or NULL: the server
  * does not answer. */
 struct poly_view_status;

@@ -15,6 +15,9 @@
 #include "base/clock.h"
 #include "core/projector.h"
 
+/* Between two looks at a projection that is to serve. */
+enum { AWAIT_US = 20000 };
+
 /* A batch stops long before, but for one record. */
 static const size_t records_max = 2 * POLY_MAX_IMAGE;
 
@@ -344,7 +347,8 @@ static enum poly_status projection_open(struct poly_instance *instance,
     if (driver->saved != NULL)
         atomic_store(&self->least, atomic_load(&instance->owner->durable));
     atomic_store(&self->applied.value, self->work.active.applied);
-    instance->projections[instance->projection_count++] = self;
+    instance->projections[instance->projection_count] = self;
+    atomic_fetch_add(&instance->projection_count, 1);
     if (self->follower) {
         if (pthread_create(&self->thread, NULL, poly_projector_thread, self) != 0)
             return poly_fail(err, POLY_UNAVAILABLE, "%s: cannot start its thread", driver->store);
@@ -383,6 +387,29 @@ enum poly_status poly_projections_open(struct poly_instance *instance, struct po
     return status;
 }
 
+enum poly_status poly_instance_use(struct poly_instance *instance, const char *store,
+                                   struct poly_error *err)
+{
+    const struct poly_store_config *config = poly_config_store(instance->config, store);
+    enum poly_status status = POLY_OK;
+
+    if (instance->projections == NULL)
+        return POLY_OK;
+    pthread_mutex_lock(&instance->opening);
+    if (atomic_load(&instance->closing))
+        status = poly_fail(err, POLY_UNAVAILABLE, "the instance is being closed");
+    for (size_t i = 0; status == POLY_OK && poly_drivers[i] != NULL; i++) {
+        if (poly_instance_projection(instance, store) == NULL &&
+            strcmp(poly_drivers[i]->store, store) == 0 &&
+            strcmp(poly_drivers[i]->name, config->driver) == 0)
+            status = projection_open(instance, poly_drivers[i], config, err);
+    }
+    pthread_mutex_unlock(&instance->opening);
+    if (status == POLY_OK)
+        instance->owner->driver->kick(instance->owner);
+    return status;
+}
+
 /* Positions that moved without effect are worth keeping: the next start is shorter. */
 static enum poly_status keep_position(struct poly_db *db, void *arg, struct poly_error *err)
 {
@@ -400,6 +427,8 @@ void poly_projections_close(struct poly_instance *instance)
 {
     struct poly_error ignored;
 
+    pthread_mutex_lock(&instance->opening); /* until one that is being opened is */
+    pthread_mutex_unlock(&instance->opening);
     poly_signal_poke(&instance->head);
     for (size_t i = 0; i < instance->projection_count; i++) {
         struct poly_projection *projection = instance->projections[i];
@@ -599,6 +628,25 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
             return status;
         poly_owner_await(session->instance->owner, session->after);
         poly_signal_wait(&projection->applied, wanted(projection, session), deadline, seen);
+    }
+}
+
+void poly_projection_await(struct poly_session *session, const char *store)
+{
+    struct poly_projection *projection = poly_instance_projection(session->instance, store);
+    int64_t deadline = poly_clock_monotonic() + (int64_t)session->deadline_ms * 1000;
+    bool serves = projection == NULL;
+
+    while (!serves && poly_clock_monotonic() < deadline) {
+        unsigned seen = poly_signal_seen(&projection->applied);
+        int64_t until = poly_clock_monotonic() + AWAIT_US;
+
+        pthread_mutex_lock(&projection->lock);
+        serves = projection->live.active.number != 0 || projection->live.building_stopped;
+        pthread_mutex_unlock(&projection->lock);
+        if (!serves)
+            poly_signal_wait(&projection->applied, UINT64_MAX, until < deadline ? until : deadline,
+                             seen);
     }
 }
 

@@ -25,6 +25,8 @@ struct poly_projected {
  */
 enum poly_status poly_projection_read(struct poly_session *session, const char *store,
                                       struct poly_projected *projected, struct poly_error *err);
+/* Waits until the store serves, no longer than the session's deadline. */
+void poly_projection_await(struct poly_session *session, const char *store);
 void poly_projection_read_end(struct poly_session *session, struct poly_projected *projected);
 
 #endif

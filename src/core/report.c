@@ -216,24 +216,28 @@ static enum poly_status report_domains(struct poly_session *session,
                                        struct poly_status_report *report, struct poly_error *err)
 {
     const struct poly_config *config = session->instance->config;
-    struct poly_domain_status *list =
-        poly_arena_array(session->arena, config->domain_count + 1, sizeof(*list));
+    size_t all = poly_config_domains(config);
+    struct poly_domain_status *list = poly_arena_array(session->arena, all + 1, sizeof(*list));
+    size_t count = 0;
     enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
 
-    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++) {
+    for (size_t i = 0; i < all && status == POLY_OK; i++) {
         const struct poly_domain *domain = &config->domains[i];
+        struct poly_domain_status *one = &list[count];
 
-        list[i].name = poly_text(domain->name);
-        list[i].owner = poly_text(domain->table != NULL ? "relational" : "events");
-        list[i].source = poly_text(domain->table != NULL ? domain->table : domain->stream);
-        list[i].tenant = poly_text(domain->tenant == NULL ? "" : domain->tenant);
-        list[i].search = domain->search.field_count > 0;
-        list[i].vectors = domain->vector_count;
-        status =
-            poly_stores_problem(session->instance, domain, session->arena, &list[i].problem, err);
+        if (!poly_domain_is_live(domain))
+            continue;
+        count++;
+        one->name = poly_text(domain->name);
+        one->owner = poly_text(domain->table != NULL ? "relational" : "events");
+        one->source = poly_text(domain->table != NULL ? domain->table : domain->stream);
+        one->tenant = poly_text(domain->tenant == NULL ? "" : domain->tenant);
+        one->search = domain->search.field_count > 0;
+        one->vectors = domain->vector_count;
+        status = poly_stores_problem(session->instance, domain, session->arena, &one->problem, err);
     }
     report->domains = list;
-    report->domain_count = config->domain_count;
+    report->domain_count = count;
     return status;
 }
 

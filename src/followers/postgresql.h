@@ -29,6 +29,7 @@ struct poly_follower_source {
     const char *name;   /* of the domain */
     const char *source; /* record.domain: its name, or the category of its streams */
     bool stream, tenants;
+    uint64_t since, until; /* its records lie beyond since, up to until; 0, UINT64_MAX: all */
 };
 
 /* What a driver knows of one generation begins with this. */
@@ -63,6 +64,12 @@ struct poly_follower_kind {
     /* Writes down in #.domain what a new generation holds, by the configuration of today. */
     enum poly_status (*describe)(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
                                  struct poly_error *err);
+    /* Is something missing in a generation of what the configuration has by now? Then grow() adds
+     * it, in the transaction that is open. NULL: what it holds never changes. */
+    bool (*lacks)(struct poly_follower *self, const struct poly_follower_generation *generation);
+    enum poly_status (*grow)(struct poly_follower *self, struct poly_pg *pg,
+                             const struct poly_follower_generation *generation,
+                             struct poly_error *err);
     /* … and reads the driver's own of one row; memory is the generation's arena. */
     enum poly_status (*load_source)(struct poly_follower *self,
                                     struct poly_follower_generation *generation,
@@ -182,6 +189,10 @@ enum poly_status poly_follower_find(struct poly_follower *self, struct poly_pg *
                                     struct poly_error *err);
 /* Forgets what is known of a generation, without giving its texts back: it is read anew. */
 void poly_follower_forget(struct poly_follower *self, uint64_t number);
+/* The same, read anew. The one before stays until close, as all do that were found. */
+enum poly_status poly_follower_again(struct poly_follower *self, struct poly_pg *pg,
+                                     const struct poly_follower_generation **generation,
+                                     struct poly_error *err);
 /* The status of what was done with a generation; POLY_NOT_FOUND when its tables are not there. */
 enum poly_status poly_follower_gone(const struct poly_follower *self, const struct poly_pg *pg,
                                     uint64_t number, enum poly_status status,

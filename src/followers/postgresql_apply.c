@@ -90,7 +90,8 @@ static enum poly_status add_changes(struct poly_follower *self,
         const struct poly_follower_source *source = generation->sources[i];
         struct poly_follower_change *change = &changes[*count];
 
-        if (!poly_document_concerns(source->source, source->stream, record))
+        if (!poly_document_concerns(source->source, source->stream, record) ||
+            record->position <= source->since || record->position > source->until)
             continue;
         if (!checked)
             status = poly_document_check(self->kind->driver->store, batch, record, err);

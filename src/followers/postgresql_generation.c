@@ -307,9 +307,26 @@ static enum poly_status load_source(struct poly_follower *self, struct poly_foll
     source->source = poly_arena_copy(g->arena, from.data, from.size);
     source->stream = poly_pg_bool(rows, row, 3);
     source->tenants = poly_pg_bool(rows, row, 4);
+    source->since = 0;
+    source->until = UINT64_MAX;
     if (source->name == NULL || source->source == NULL)
         return poly_no_memory(err);
     return self->kind->load_source(self, g, source, rows, row, err);
+}
+
+/* One ends where the next of its name begins. */
+static void set_ends(struct poly_follower_generation *g)
+{
+    for (size_t i = 0; i < g->source_count; i++) {
+        struct poly_follower_source *a = g->sources[i];
+
+        for (size_t j = 0; j < g->source_count; j++) {
+            const struct poly_follower_source *b = g->sources[j];
+
+            if (b->since > a->since && b->since < a->until && strcmp(a->name, b->name) == 0)
+                a->until = b->since;
+        }
+    }
 }
 
 static enum poly_status load_sources(struct poly_follower *self, struct poly_pg *pg,
@@ -330,6 +347,8 @@ static enum poly_status load_sources(struct poly_follower *self, struct poly_pg 
         status = poly_no_memory(err);
     for (int i = 0; i < PQntuples(rows) && status == POLY_OK; i++)
         status = load_source(self, g, rows, i, err);
+    if (status == POLY_OK)
+        set_ends(g);
     PQclear(rows);
     return status;
 }
@@ -393,6 +412,16 @@ enum poly_status poly_follower_find(struct poly_follower *self, struct poly_pg *
     if (status == POLY_OK)
         *generation = g;
     return status;
+}
+
+enum poly_status poly_follower_again(struct poly_follower *self, struct poly_pg *pg,
+                                     const struct poly_follower_generation **generation,
+                                     struct poly_error *err)
+{
+    uint64_t number = (*generation)->number;
+
+    poly_follower_forget(self, number);
+    return poly_follower_find(self, pg, number, generation, err);
 }
 
 const char *poly_follower_form(struct poly_follower *self,

@@ -53,6 +53,12 @@ enum poly_status poly_stores_problem(struct poly_instance *instance,
     return POLY_OK;
 }
 
+enum poly_status poly_stores_known(struct poly_instance *instance, struct poly_db *db, bool *known,
+                                   struct poly_error *err)
+{
+    return poly_collections_known(poly_instance_relational(instance), db, known, err);
+}
+
 enum poly_status poly_stores_views(struct poly_instance *instance, struct poly_db *db,
                                    struct poly_arena *arena, const struct poly_view_status **views,
                                    size_t *count, struct poly_error *err)

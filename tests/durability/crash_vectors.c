@@ -131,6 +131,123 @@ static bool check_filled(struct crash_run *run, uint64_t done)
     return as_built_anew(run, names[0], done) && as_built_anew(run, names[1], done * 2 + 8);
 }
 
+/* --- collections: made and dropped while running --- */
+
+static const char nothing_declared[] = "domains:\n  step: {stream: step}\n";
+
+static void name_of(unsigned number, char name[16])
+{
+    snprintf(name, 16, "c%u", number);
+}
+
+static enum poly_status put_one(struct crash_run *run, struct poly_txn *txn, unsigned number)
+{
+    const struct poly_field fields[] = {{"embedding", poly_json("[1, 1]")}};
+    const struct poly_row row = {fields, 1};
+    char name[16];
+
+    name_of(number, name);
+    return poly_put(txn, name, "k", &row, POLY_ANY, &run->err);
+}
+
+/* Makes one, writes into it, and drops the one before the last. */
+static enum poly_status collection_step(struct crash_run *run, unsigned number)
+{
+    struct poly_vector_collection collection = {.dimensions = 2};
+    char name[16], old[16];
+    struct poly_txn *txn = NULL;
+    enum poly_status status;
+
+    poly_control_hurry = true;
+    name_of(number, name);
+    name_of(number - 2, old);
+    collection.name = name;
+    status = poly_vector_create(run->session, &collection, NULL, &run->err);
+    if (status == POLY_OK && number > 2)
+        status = poly_vector_drop(run->session, old, &run->err);
+    if (status == POLY_NOT_FOUND) /* by the step that was killed */
+        status = POLY_OK;
+    if (status == POLY_OK)
+        status = poly_txn_begin(run->session, NULL, &txn, &run->err);
+    if (status == POLY_OK)
+        status = crash_add(run, txn, "step-1", number, 1);
+    if (status == POLY_OK)
+        status = put_one(run, txn, number);
+    if (status == POLY_OK)
+        status = poly_txn_commit(txn, NULL, &run->err);
+    else if (txn != NULL)
+        poly_txn_abort(txn);
+    return status;
+}
+
+static bool has_collection(struct crash_run *run, uint64_t number)
+{
+    const struct poly_vector_collection *list;
+    char name[16];
+    size_t count;
+
+    name_of((unsigned)number, name);
+    if (poly_vector_collections(run->session, &list, &count, &run->err) != POLY_OK)
+        return crash_wrong(run, "collections: %s", run->err.message);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Of a step that was not acknowledged, none, some or all may be there; but whole: one that is
+ * there can be made again without effect, be written, searched and dropped. */
+static bool next_works(struct crash_run *run, uint64_t done)
+{
+    struct poly_vector_collection collection = {.dimensions = 2};
+    struct poly_txn *txn = NULL;
+    char name[16];
+    size_t count = 0;
+    enum poly_status status;
+
+    name_of((unsigned)done + 1, name);
+    collection.name = name;
+    status = poly_vector_create(run->session, &collection, NULL, &run->err);
+    if (status == POLY_OK)
+        status = poly_txn_begin(run->session, NULL, &txn, &run->err);
+    if (status == POLY_OK)
+        status = put_one(run, txn, (unsigned)done + 1);
+    if (status == POLY_OK)
+        status = poly_txn_commit(txn, NULL, &run->err);
+    if (status != POLY_OK)
+        return crash_wrong(run, "the collection after the last: %s", run->err.message);
+    free(all(run, name, &count));
+    if (count != 1)
+        return crash_wrong(run, "the collection after the last has %zu vectors", count);
+    status = poly_vector_drop(run->session, name, &run->err);
+    return status == POLY_OK || crash_wrong(run, "drop: %s", run->err.message);
+}
+
+static bool check_collections(struct crash_run *run, uint64_t done)
+{
+    char name[16];
+    uint64_t first = done < 2 ? 1 : done - 1;
+
+    for (uint64_t n = 1; n < first - (first > 1); n++)
+        if (has_collection(run, n))
+            return crash_wrong(run, "collection c%llu was dropped", (unsigned long long)n);
+    for (uint64_t n = first; n <= done; n++) {
+        name_of((unsigned)n, name);
+        /* the step that was killed may have dropped the first of them */
+        if (n == done || has_collection(run, n)) {
+            if (!as_built_anew(run, name, 1))
+                return false;
+        }
+    }
+    return next_works(run, done);
+}
+
+const struct crash_workload crash_collections = {.name = "collections",
+                                                 .config = nothing_declared,
+                                                 .steps = 5,
+                                                 .step = collection_step,
+                                                 .check = check_collections};
+
 const struct crash_workload crash_vectors = {
     .name = "vectors", .config = together, .steps = 8, .step = step, .check = check};
 const struct crash_workload crash_vectors_followed = {

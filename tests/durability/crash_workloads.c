@@ -454,4 +454,5 @@ const struct crash_workload *const crash_workloads[] = {&fresh,
                                                         &crash_vectors_followed,
                                                         &crash_vectors_rebuilt,
                                                         &crash_vectors_recovery,
+                                                        &crash_collections,
                                                         NULL};

@@ -438,6 +438,63 @@ enum poly_status poly_vector_search_all(struct poly_session *session,
     return answer("all", err);
 }
 
+enum poly_status poly_vector_create(struct poly_session *session,
+                                    const struct poly_vector_collection *collection, bool *made,
+                                    struct poly_error *err)
+{
+    (void)session;
+    note("create %s %u %s %s m=%u/%u ef=%u model=%s%s", collection->name, collection->dimensions,
+         collection->metric == NULL ? "-" : collection->metric,
+         collection->element == NULL ? "-" : collection->element, collection->m,
+         collection->ef_construction, collection->ef,
+         collection->model == NULL ? "" : collection->model, collection->tenants ? " tenants" : "");
+    for (size_t i = 0; i < collection->filter_count; i++)
+        note(" +%s", collection->filters[i]);
+    note(";");
+    *made = strcmp(collection->name, "there") != 0;
+    return answer("vector_create", err);
+}
+
+enum poly_status poly_vector_drop(struct poly_session *session, const char *name,
+                                  struct poly_error *err)
+{
+    (void)session;
+    note("drop %s;", name);
+    return answer("vector_drop", err);
+}
+
+enum poly_status poly_vector_collections(struct poly_session *session,
+                                         const struct poly_vector_collection **list, size_t *count,
+                                         struct poly_error *err)
+{
+    static const char *const filters[] = {"a", "b"};
+    static const struct poly_vector_collection some[] = {
+        {.name = "notes",
+         .dimensions = 3,
+         .metric = "cosine",
+         .element = "f32",
+         .m = 16,
+         .ef_construction = 64,
+         .ef = 64,
+         .filters = filters,
+         .filter_count = 2,
+         .tenants = true},
+        {.name = "there",
+         .dimensions = 8,
+         .metric = "hamming",
+         .element = "binary",
+         .m = 8,
+         .ef_construction = 32,
+         .ef = 16,
+         .model = "m1"},
+    };
+
+    (void)session;
+    *list = some;
+    *count = 2;
+    return answer("vector_collections", err);
+}
+
 enum poly_status poly_vector_stats(struct poly_session *session,
                                    const struct poly_vector_stats **stats, size_t *count,
                                    struct poly_error *err)

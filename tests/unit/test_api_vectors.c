@@ -236,6 +236,48 @@ static void metrics(void **state)
     assert_fails(run("GET", "/metrics", NULL), POLY_NO_MEMORY);
 }
 
+#define NOTES                                                                                      \
+    "\"name\":\"notes\",\"dimensions\":3,\"metric\":\"cosine\",\"element\":\"f32\",\"m\":16,"      \
+    "\"ef_construction\":64,\"ef\":64,\"filters\":[\"a\",\"b\"],\"tenants\":true}"
+#define THERE                                                                                      \
+    "\"name\":\"there\",\"dimensions\":8,\"metric\":\"hamming\",\"element\":\"binary\",\"m\":8,"   \
+    "\"ef_construction\":32,\"ef\":16,\"model\":\"m1\",\"filters\":[],\"tenants\":false}"
+
+/* S3-38 */
+static void collections(void **state)
+{
+    (void)state;
+    assert_ok(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"));
+    assert_string_equal(fake.calls, "create notes 3 - - m=0/0 ef=0 model=;");
+    assert_int_equal(sink.head.http, 201);
+    assert_string_equal(sink.out.data, "{\"made\":true," NOTES "\n");
+    assert_ok(
+        run("POST", "/v1/vectors/collections",
+            "{\"name\":\"there\",\"dimensions\":8,\"metric\":\"l2\",\"element\":\"f16\",\"m\":9,"
+            "\"ef_construction\":70,\"ef\":80,\"model\":\"m1\",\"filters\":[\"a\",\"b\"],"
+            "\"tenants\":true}"));
+    assert_string_equal(fake.calls, "create there 8 l2 f16 m=9/70 ef=80 model=m1 tenants +a +b;");
+    assert_int_equal(sink.head.http, 200);
+    assert_string_equal(sink.out.data, "{\"made\":false," THERE "\n");
+    assert_ok(run("GET", "/v1/vectors/collections", NULL));
+    assert_string_equal(sink.out.data, "{\"collections\":[{" NOTES ",{" THERE "]}\n");
+    assert_ok(run("DELETE", "/v1/vectors/collections/notes", NULL));
+    assert_string_equal(fake.calls, "drop notes;");
+    assert_int_equal(sink.head.http, 204);
+    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\"}"), POLY_INVALID);
+    assert_message("'dimensions' is missing");
+    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":16001}"),
+                 POLY_INVALID);
+    assert_fails(
+        run("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":1,\"dimension\":1}"),
+        POLY_INVALID);
+    fake.rights = POLY_RIGHT_READ | POLY_RIGHT_WRITE | POLY_RIGHT_SQL;
+    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"),
+                 POLY_DENIED);
+    assert_fails(run("DELETE", "/v1/vectors/collections/notes", NULL), POLY_DENIED);
+    assert_ok(run("GET", "/v1/vectors/collections", NULL));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -250,6 +292,7 @@ int main(void)
         TEST(stats),
         TEST(models),
         TEST(metrics),
+        TEST(collections),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

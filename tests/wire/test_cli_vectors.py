@@ -1,5 +1,6 @@
 """polystore vector: search, add, import of every format, and files that are broken; docs/vectors.md word
 for word. S3-39, S3-47"""
+import json
 import os
 import re
 import socket
@@ -238,6 +239,54 @@ def test_stats(items):
     assert items.json('vector', 'stats')['indexes'][0]['ef_construction'] == 64
 
 
+# --- collections ---
+
+def test_collections(items):
+    """S3-38: without polystore.yaml."""
+    make = ['vector', 'create', 'notes', '--dimensions', '2', '--filter', 'team', '--filter', 'day']
+    assert items.good(*make) == 'notes: made\n'
+    assert items.good(*make) == 'notes: there already, as it is wanted\n'
+    assert items.json(*make)['filters'] == ['team', 'day']
+    items.bad(5, *make[:-2], says="'notes' is there with another definition")
+    items.bad(5, 'vector', 'create', 'items', '--dimensions', '2', says='of the configuration')
+    items.bad(2, 'vector', 'create', 'Notes', '--dimensions', '2', says="'Notes'")
+    items.bad(2, 'vector', 'create', 'x', says="'dimensions' is missing")
+    items.bad(2, 'vector', 'create', 'x', '--dimensions', '16001', says='16000')
+    items.bad(2, 'vector', 'create', 'x', '--dimensions', '2', '--metric', 'hamming', says='binary')
+    items.bad(2, 'vector', 'create', 'x', '--dimensions', '2', '--m', '1', says='vector.m')
+    items.good('vector', 'add', 'notes', 'a', '--put', '--vector', '[1, 0]', '--metadata',
+               '{"team": "core", "day": 3}')
+    lines = '{"key":"b","vector":[0.8,0.6],"metadata":{"team":"edge","day":5}}\n' \
+            '{"key":"c","vector":[0,1]}\n'
+    items.good('vector', 'import', 'notes', items.file('notes.jsonl', lines))
+
+    def search(*words):
+        answer = items.json('vector', 'search', 'notes', *words)
+        return [match['key'] for match in answer['matches']]
+    assert search('--vector', '[1, 0]') == ['a', 'b', 'c']
+    assert search('--like', 'a', '--where', '{"day": {">": 3}}') == ['b']
+    shown = items.good('vector', 'search', 'notes', '--like', 'c', '--limit', '1', '--show', 'metadata')
+    assert shown.splitlines()[1].split(None, 3)[2:] == ['b', '{"team": "edge", "day": 5}']
+    items.bad(2, 'vector', 'search', 'notes', '--like', 'a', '--where', '{"hour": 1}', says="'hour'")
+    assert json.loads(items.good('get', 'notes', 'a', '--json'))['row']['metadata']['team'] == 'core'
+    items.good('vector', 'add', 'notes', 'a', '--vector', '[1, 0]', '--metadata', '{"team": "edge"}')
+    assert search('--vector', '[1, 0]', '--where', '{"team": "edge"}') == ['a', 'b']
+    items.good('delete', 'notes', 'b')
+    assert search('--vector', '[1, 0]') == ['a', 'c']
+    assert [one['key'] for one in items.json('list', 'notes')['documents']] == ['a', 'c']
+    names = [one['domain'] for one in items.json('vector', 'stats')['indexes']]
+    assert names == ['items', 'notes']
+    listed = items.good('vector', 'list').splitlines()
+    assert listed[1].split()[:4] == ['notes', '2', 'cosine', 'f32'], listed
+    items.good('rebuild', 'vector')
+    assert search('--vector', '[1, 0]') == ['a', 'c']
+    assert items.good('vector', 'drop', 'notes') == 'notes: dropped\n'
+    items.bad(3, 'vector', 'drop', 'notes', says="'notes'")
+    items.bad(3, 'get', 'notes', 'a', says="'notes'")
+    assert items.json('vector', 'list')['collections'] == []
+    assert found(items, '--vector', '[1, 0]') == ['a', 'b', 'c']  # the declared one, as before
+
+
 # --- docs/vectors.md ---
 
 NEXT = '{"key":"a","vector":[1,0,0],"title":"left out"}\n{"key":"b","vector":[0,0,1]}\n' \
@@ -314,7 +363,7 @@ def test_the_page_word_for_word(tmp_path):
     folder.file('polystore.yaml', blocks['yaml'].replace('7430', str(port)))
     folder.file('migrations/0001_dishes.sql', blocks['sql'])
     folder.file('dishes.jsonl', blocks['json'])
-    assert len(commands) == 10
+    assert len(commands) == 15
     for command, answer in commands:
         if command.startswith('curl') and folder.daemon is None:
             folder.start(listen='127.0.0.1:%d' % port)

@@ -7,12 +7,13 @@
 
 #include "base/json.h"
 #include "base/limits.h"
-#include "followers/extract.h"
-#include "owners/embedded/embedded.h"
+#include "core/config.h"
 #include "core/instance.h"
 #include "core/log.h"
 #include "core/session.h"
 #include "core/vector.h"
+#include "followers/extract.h"
+#include "owners/embedded/embedded.h"
 #include "stores/events/driver.h"
 
 struct poly_stream poly_stream_split(const char *name)
@@ -31,11 +32,12 @@ struct poly_stream poly_stream_split(const char *name)
 static const struct poly_domain *domain_of(const struct poly_config *config,
                                            struct poly_text category)
 {
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
         const struct poly_domain *domain = &config->domains[i];
         const char *name = domain->stream != NULL ? domain->stream : domain->name;
 
-        if (strlen(name) == category.size && memcmp(name, category.data, category.size) == 0)
+        if (poly_domain_is_live(domain) && strlen(name) == category.size &&
+            memcmp(name, category.data, category.size) == 0)
             return domain;
     }
     return NULL;

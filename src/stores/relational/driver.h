@@ -9,6 +9,7 @@
  *   list.c              filters, order, pages: what is asked, and the cursor
  *   sql.c               SQL of sessions: who may, and with what
  *   migrate.c           files of SQL, applied once
+ *   collection.c        domains that are made while running
  *   adopt.c             a database that is there: what of it could be domains (adopt.h)
  *   view.c              materialised views (view.h): what has changed, what is due
  *
@@ -132,6 +133,14 @@ struct poly_relational_driver {
      * a failure, or that the log would have to hear of; none was run. */
     enum poly_status (*migrate_alone)(struct poly_db *db, const char *text, struct poly_error *err);
 
+    /* --- collections: domains that are made while running (collection.c) --- */
+
+    const char *create_collections; /* our table of them */
+    const char *has_collections;    /* 1, where that is there */
+    const char *log_end; /* no record beyond it was written before, none up to it later */
+    /* Of the table of one: names, types, key. */
+    const char *collection_columns, *collection_tenant;
+
     const struct poly_view_driver *view;
 };
 
@@ -200,6 +209,21 @@ void poly_relational_swap(struct poly_relational *relational, struct poly_schema
  * and it was dropped. */
 bool poly_relational_offer(struct poly_relational *relational, struct poly_schema *schema);
 void poly_relational_drop(struct poly_relational *relational, struct poly_schema *schema);
+
+/* --- collection.c --- */
+
+/* Those that the database has now; what the configuration has not yet of them is made there.
+ * standing: of each, from the first one that was made. */
+enum poly_status poly_collections_read(struct poly_relational *relational, struct poly_db *db,
+                                       bool standing[POLY_MAX_COLLECTIONS_MADE],
+                                       struct poly_error *err);
+/* Were all of them live here? Else looks; POLY_UNAVAILABLE: they are not even then. */
+enum poly_status poly_collections_known(struct poly_relational *relational, struct poly_db *db,
+                                        bool *known, struct poly_error *err);
+/* A text that is another one whenever they are others. */
+enum { POLY_COLLECTIONS_MARK = 48 };
+enum poly_status poly_collections_mark(const struct poly_relational *relational, struct poly_db *db,
+                                       char mark[POLY_COLLECTIONS_MARK], struct poly_error *err);
 
 /* migrate.c: the line, from 1, of a place in the text of a file. */
 int poly_migrate_line(const char *text, const char *at);

@@ -24,7 +24,7 @@ static bool expected(const struct poly_config *config, const char *trigger, cons
     static const char *const events[] = {"insert", "update", "delete"};
     char name[POLY_TRIGGER_NAME];
 
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
         const struct poly_domain *domain = &config->domains[i];
 
         if (domain->table == NULL || strcasecmp(domain->table, table) != 0)
@@ -227,6 +227,14 @@ const struct poly_relational_driver poly_relational_embedded = {
         " time INTEGER NOT NULL) WITHOUT ROWID",
     .has_migration =
         "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_migration'",
+    .create_collections =
+        "CREATE TABLE IF NOT EXISTS poly_collection(name TEXT PRIMARY KEY, since INTEGER NOT NULL,"
+        " definition TEXT NOT NULL) WITHOUT ROWID",
+    .has_collections =
+        "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_collection'",
+    .log_end = "SELECT coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'poly_log'), 0)",
+    .collection_columns = "id TEXT NOT NULL, metadata JSON, embedding BLOB",
+    .collection_tenant = "tenant TEXT NOT NULL",
     .migrate_begin = poly_embedded_migrate_begin,
     .migrate_run = poly_embedded_migrate_run,
     .migrate_end = poly_embedded_migrate_end,

@@ -119,6 +119,11 @@ static enum poly_status find(struct change *c, struct poly_session *session, con
     c->domain = poly_instance_domain(c->instance, domain, err);
     if (c->domain == NULL)
         return err->status;
+    if (c->domain->made != NULL)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "'%s' is a collection, whose model does not change: make another one, and "
+                         "put the records with their new vectors there",
+                         domain);
     c->declared = named(c->domain, name);
     if (c->declared == NULL)
         return poly_fail(err, POLY_INVALID,

@@ -112,12 +112,14 @@ static enum poly_status sync_alone(const struct poly_relational_driver *driver, 
     return status;
 }
 
-/* A copy of the current schema; before the first one, tables that nobody knows yet. */
+/* A copy of the current schema; in place of what it does not know, tables that nobody knows yet.
+ * standing: which of the domains that were made are there, from the first of them. */
 static struct poly_schema *copy_schema(struct poly_relational *relational,
-                                       struct poly_table *unknown)
+                                       struct poly_table *unknown, const bool *standing,
+                                       size_t count)
 {
+    const struct poly_config *config = relational->config;
     const struct poly_schema *old = atomic_load(&relational->schema);
-    size_t count = relational->config->domain_count;
     struct poly_schema *schema = calloc(1, sizeof(*schema) + count * sizeof(schema->tables[0]));
 
     if (schema == NULL)
@@ -125,9 +127,12 @@ static struct poly_schema *copy_schema(struct poly_relational *relational,
     schema->count = count;
     schema->base = old;
     for (size_t i = 0; i < count; i++) {
-        unknown[i].domain = &relational->config->domains[i];
-        if (unknown[i].domain->table != NULL)
-            schema->tables[i] = old == NULL ? &unknown[i] : old->tables[i];
+        const struct poly_table *before = old == NULL || i >= old->count ? NULL : old->tables[i];
+
+        unknown[i].domain = &config->domains[i];
+        if (unknown[i].domain->table != NULL &&
+            (i < config->domain_count || standing[i - config->domain_count]))
+            schema->tables[i] = before == NULL ? &unknown[i] : old->tables[i];
     }
     return schema;
 }
@@ -146,14 +151,16 @@ enum poly_status poly_relational_sync(struct poly_relational *relational, struct
                                       struct poly_error *err)
 {
     const struct poly_relational_driver *driver = relational->driver;
-    size_t count = relational->config->domain_count;
-    struct poly_table *unknown = calloc(count + 1, sizeof(*unknown));
-    struct poly_schema *next = unknown == NULL ? NULL : copy_schema(relational, unknown);
-    enum poly_status status;
+    bool standing[POLY_MAX_COLLECTIONS_MADE] = {false};
+    enum poly_status status = poly_collections_read(relational, db, standing, err);
+    size_t count = poly_config_domains(relational->config);
+    struct poly_table *unknown = status == POLY_OK ? calloc(count + 1, sizeof(*unknown)) : NULL;
+    struct poly_schema *next =
+        unknown == NULL ? NULL : copy_schema(relational, unknown, standing, count);
 
     if (next == NULL) {
         free(unknown);
-        return poly_no_memory(err);
+        return status == POLY_OK ? poly_no_memory(err) : status;
     }
     next->number = atomic_fetch_add(&relational->read, 1) + 1;
     status = sync == POLY_SYNC_AGAIN ? POLY_OK : driver->tidy(relational, db, err);
@@ -204,11 +211,24 @@ static void keep(struct poly_relational *relational, struct poly_schema *schema)
     relational->schemas = schema;
 }
 
+/* A domain that was made may be used as long as its table is in the schema. */
+static void go_live(const struct poly_relational *relational, const struct poly_schema *schema)
+{
+    for (size_t i = relational->config->domain_count; i < schema->count; i++) {
+        struct poly_made *made = relational->config->domains[i].made;
+
+        if (schema->tables[i] != NULL)
+            atomic_store(&made->state, POLY_MADE_LIVE);
+        else if (atomic_load(&made->state) == POLY_MADE_LIVE)
+            atomic_store(&made->state, POLY_MADE_DROPPED);
+    }
+}
+
 /* With the lock. Two migrations may come here in the other order than they were committed. */
 static void publish(struct poly_relational *relational, struct poly_schema *schema)
 {
     struct poly_schema *old = atomic_load(&relational->schema);
-    bool same = old != NULL;
+    bool same = old != NULL && old->count == schema->count;
 
     for (size_t i = 0; i < schema->count && same; i++)
         same = schema->tables[i] == old->tables[i];
@@ -217,8 +237,10 @@ static void publish(struct poly_relational *relational, struct poly_schema *sche
         free(schema);
     } else {
         keep(relational, schema);
-        if (old == NULL || old->number < schema->number)
+        if (old == NULL || old->number < schema->number) {
             atomic_store_explicit(&relational->schema, schema, memory_order_release);
+            go_live(relational, schema);
+        }
     }
 }
 

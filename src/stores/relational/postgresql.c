@@ -540,6 +540,14 @@ const struct poly_relational_driver poly_relational_postgresql = {
                         " KEY, checksum bytea NOT NULL, time bigint NOT NULL)",
     .has_migration = "SELECT count(*) FROM pg_class WHERE relname = 'migration'"
                      " AND relnamespace = 'poly'::regnamespace",
+    .create_collections =
+        "CREATE TABLE IF NOT EXISTS poly.collection(name text COLLATE \"C\" PRIMARY"
+        " KEY, since bigint NOT NULL, definition text NOT NULL)",
+    .has_collections = "SELECT count(*) FROM pg_class WHERE relname = 'collection'"
+                       " AND relnamespace = 'poly'::regnamespace",
+    .log_end = "SELECT nextval('poly.log_position')",
+    .collection_columns = "id text COLLATE \"C\" NOT NULL, metadata json, embedding bytea",
+    .collection_tenant = "tenant text COLLATE \"C\" NOT NULL",
     .migrate_begin = poly_postgresql_migrate_begin,
     .migrate_run = poly_postgresql_migrate_run,
     .migrate_end = poly_postgresql_migrate_end,

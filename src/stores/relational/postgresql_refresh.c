@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "core/config.h"
 #include "stores/relational/postgresql.h"
 
 enum {
@@ -70,8 +71,9 @@ struct poly_refresher {
     bool away; /* the server did not answer when it was asked last */
 
     /* The thread's own. */
-    char digest[DIGEST + 1]; /* of what was published */
-    bool broken;             /* a table could not be put right */
+    char digest[DIGEST + 1];          /* of what was published */
+    char mark[POLY_COLLECTIONS_MARK]; /* … and of the collections that were there */
+    bool broken;                      /* a table could not be put right */
     struct poly_text *names;
     int count;
 };
@@ -108,6 +110,26 @@ enum poly_status poly_postgresql_standing(struct poly_db *db, const struct poly_
     return POLY_OK;
 }
 
+/* Of today: collections come and go. */
+static bool name_tables(struct poly_refresher *self)
+{
+    const struct poly_config *config = self->relational->config;
+    size_t count = poly_config_domains(config);
+    struct poly_text *names = realloc(self->names, (count + 1) * sizeof(*names));
+
+    if (names == NULL)
+        return false;
+    self->names = names;
+    self->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        if (domain->table != NULL && poly_domain_is_live(domain))
+            names[self->count++] = poly_text(domain->table);
+    }
+    return true;
+}
+
 static enum poly_status read_digest(struct poly_refresher *self, struct poly_pg *pg,
                                     char digest[DIGEST + 1], struct poly_error *err)
 {
@@ -115,6 +137,8 @@ static enum poly_status read_digest(struct poly_refresher *self, struct poly_pg 
     PGresult *rows;
     enum poly_status status;
 
+    if (!name_tables(self))
+        return poly_no_memory(err);
     poly_pg_params(&params);
     poly_pg_add_texts(&params, self->names, self->count);
     status = poly_pg_run(pg, digest_get, &params, &rows, err);
@@ -157,24 +181,42 @@ static enum poly_status sync(struct poly_refresher *self, struct poly_db *db,
                                       : status;
 }
 
+/* Another daemon may have made our first collection. */
+static enum poly_status use_vectors(const struct poly_refresher *self, struct poly_error *err)
+{
+    const struct poly_config *config = self->relational->config;
+    size_t i = config->domain_count;
+
+    while (i < poly_config_domains(config) && !poly_domain_is_live(&config->domains[i]))
+        i++;
+    return i == poly_config_domains(config)
+               ? POLY_OK
+               : poly_instance_use(self->relational->instance, "vector", err);
+}
+
 /* The digest is read first: what changes after it is seen the next time. */
 static enum poly_status look(struct poly_refresher *self, bool anyway, struct poly_error *err)
 {
     struct poly_owner *owner = poly_instance_owner(self->relational->instance);
     struct poly_db *db = owner->driver->take(owner, err);
-    char digest[DIGEST + 1] = "";
+    char digest[DIGEST + 1] = "", mark[POLY_COLLECTIONS_MARK] = "";
     enum poly_status status = db == NULL ? poly_failed(err) : POLY_OK;
 
     if (status == POLY_OK)
         status = read_digest(self, poly_pg_of(db), digest, err);
-    if (status == POLY_OK && (anyway || strcmp(digest, self->digest) != 0)) {
+    if (status == POLY_OK)
+        status = poly_collections_mark(self->relational, db, mark, err);
+    if (status == POLY_OK &&
+        (anyway || strcmp(digest, self->digest) != 0 || strcmp(mark, self->mark) != 0)) {
         status = sync(self, db, err);
-        if (status == POLY_OK)
+        if (status == POLY_OK) {
             memcpy(self->digest, digest, sizeof(digest));
+            memcpy(self->mark, mark, sizeof(mark));
+        }
         self->broken = status != POLY_OK || any_broken(self->relational);
     }
     owner->driver->give(owner, db);
-    return status;
+    return status == POLY_OK ? use_vectors(self, err) : status;
 }
 
 /* --- the thread --- */
@@ -264,18 +306,6 @@ static void condition_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-static bool name_tables(struct poly_refresher *self)
-{
-    const struct poly_config *config = self->relational->config;
-
-    self->names = calloc(config->domain_count + 1, sizeof(*self->names));
-    for (size_t i = 0; i < config->domain_count && self->names != NULL; i++) {
-        if (config->domains[i].table != NULL)
-            self->names[self->count++] = poly_text(config->domains[i].table);
-    }
-    return self->names != NULL;
-}
-
 enum poly_status poly_postgresql_refresh_start(struct poly_relational *relational,
                                                struct poly_error *err)
 {
@@ -288,10 +318,6 @@ enum poly_status poly_postgresql_refresh_start(struct poly_relational *relationa
     condition_init(&self->asked);
     condition_init(&self->answered);
     ((struct poly_postgresql_relational *)relational)->refresher = self;
-    if (!name_tables(self))
-        return poly_no_memory(err);
-    if (self->count == 0)
-        return POLY_OK;
     self->broken = any_broken(relational);
     if (pthread_create(&self->thread, NULL, refresh, self) != 0)
         return poly_fail(err, POLY_UNAVAILABLE, "cannot start the thread that looks at tables");

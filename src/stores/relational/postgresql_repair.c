@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "core/config.h"
 #include "stores/relational/postgresql.h"
 
 enum { START_US = 60000000, TIDY_US = 10000000 };
@@ -294,18 +295,17 @@ enum poly_status poly_postgresql_tidy(struct poly_relational *relational, struct
                                       struct poly_error *err)
 {
     const struct poly_config *config = relational->config;
+    size_t room = poly_config_domains(config) * POLY_TRIGGER_EVENTS;
     struct poly_arena *arena = poly_arena_new(16 * 1024 * 1024);
     struct poly_text *names =
-        arena == NULL ? NULL
-                      : poly_arena_array(arena, config->domain_count * POLY_TRIGGER_EVENTS * 2 + 1,
-                                         sizeof(*names));
-    struct poly_text *tables = names + config->domain_count * POLY_TRIGGER_EVENTS;
+        arena == NULL ? NULL : poly_arena_array(arena, room * 2 + 1, sizeof(*names));
+    struct poly_text *tables = names + room;
     struct poly_pg_params params;
     enum poly_status status = names == NULL ? poly_no_memory(err) : POLY_OK;
     int count = 0;
     PGresult *rows;
 
-    for (size_t i = 0; i < config->domain_count * POLY_TRIGGER_EVENTS && status == POLY_OK; i++) {
+    for (size_t i = 0; i < room && status == POLY_OK; i++) {
         const struct poly_domain *domain = &config->domains[i / POLY_TRIGGER_EVENTS];
         char name[POLY_TRIGGER_BYTES];
 

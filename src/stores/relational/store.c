@@ -20,6 +20,11 @@ static struct poly_relational *relational_of(struct poly_session *session)
     return poly_instance_relational(poly_session_instance(session));
 }
 
+static enum poly_status dropped(const struct poly_domain *domain, struct poly_error *err)
+{
+    return poly_fail(err, POLY_NOT_FOUND, "the collection '%s' was dropped", domain->name);
+}
+
 /* What was read of the domain's table may be old: it is looked at again. */
 static const struct poly_table *look_again(struct poly_relational *relational,
                                            const struct poly_domain *domain)
@@ -53,6 +58,8 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
     if (domain == NULL)
         return poly_failed(err);
     found = poly_relational_table(poly_instance_relational(instance), domain);
+    if (found == NULL && domain->stream == NULL)
+        return dropped(domain, err);
     if (found == NULL)
         return poly_fail(err, POLY_INVALID,
                          "domain '%s' belongs to the event log (stream '%s'), it has no records",
@@ -365,6 +372,8 @@ enum poly_status poly_record_table(struct poly_record_operation *op, struct poly
 
     if (now == op->table)
         return POLY_OK;
+    if (now == NULL)
+        return dropped(op->table->domain, err);
     if (now->status != POLY_OK)
         return poly_fail(err, now->status, "domain '%s': %s", now->domain->name, now->problem);
     if (op->values != NULL)

@@ -215,7 +215,7 @@ static enum poly_status take_like(struct poly_vector_lookup *l)
 
 enum poly_status poly_vector_examine(struct poly_vector_lookup *l)
 {
-    size_t room = poly_instance_config(poly_session_instance(l->session))->domain_count;
+    size_t room = poly_config_domains(poly_instance_config(poly_session_instance(l->session)));
     enum poly_status status = check_bounds(l);
 
     if (status != POLY_OK)

@@ -267,8 +267,16 @@ static enum poly_status find_set(const struct poly_projected *projected,
                                  struct poly_vector_generation **generation,
                                  struct poly_vector_set **set, struct poly_error *err)
 {
+    enum poly_status status;
+
     *generation = poly_vectors_find(poly_vectors_of(projected->store), projected->generation);
     *set = *generation == NULL || !(*generation)->loaded ? NULL : set_of(*generation, scope);
+    if (*set == NULL && *generation != NULL && scope->domain->made != NULL) { /* it is new */
+        status = poly_vectors_grow(poly_vectors_of(projected->store), *generation, err);
+        if (status != POLY_OK)
+            return status;
+        *set = set_of(*generation, scope);
+    }
     return *set == NULL ? poly_fail(err, POLY_UNAVAILABLE, "vector: generation %llu is not there",
                                     (unsigned long long)projected->generation)
                         : POLY_OK;

@@ -7,6 +7,7 @@
  * <data>/vector/N-MADE/positions    how far what its collections have saved reaches
  * <data>/vector/N-MADE/DOMAIN[.NAME][@CHANGE]/  a collection (engine/collection.h); CHANGE: after
  *                                   so many changes of its model
+ * <data>/vector/N-MADE/DOMAIN+SINCE/  … of a domain that was made when the log ended there
  */
 #ifndef POLY_STORES_VECTOR_EMBEDDED_H
 #define POLY_STORES_VECTOR_EMBEDDED_H
@@ -59,8 +60,9 @@ struct poly_vector_generation {
     uint64_t applied;           /* by apply(); the writer's */
     _Atomic uint64_t published; /* of that, what is to be seen */
     uint64_t noted;             /* what its file of positions says */
-    struct poly_vector_set *sets;
-    size_t set_count;
+    struct poly_vector_set *sets; /* have room for those of all collections */
+    _Atomic size_t set_count;     /* grows, under the store's lock */
+    _Atomic size_t domains;       /* of the configuration, that have theirs */
 };
 
 /* A search that is to be repeated exactly, to see what it has missed. */
@@ -116,6 +118,10 @@ enum poly_status poly_vectors_scan(struct poly_vectors *self, const uint8_t id[1
                                    struct poly_error *err);
 /* NULL: there is none. It stays as long as nobody drops it. */
 struct poly_vector_generation *poly_vectors_find(struct poly_vectors *self, uint64_t number);
+/* Sets of the domains that were made since it was looked at last; any thread. */
+enum poly_status poly_vectors_grow(struct poly_vectors *self,
+                                   struct poly_vector_generation *generation,
+                                   struct poly_error *err);
 /* Its collections as they were saved. POLY_NOT_FOUND: some are missing or damaged. */
 enum poly_status poly_vectors_load(struct poly_vectors *self,
                                    struct poly_vector_generation *generation,

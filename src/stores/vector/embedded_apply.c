@@ -34,6 +34,7 @@ static bool concerns(const struct poly_vector_set *set, const struct poly_record
     bool stream = domain->stream != NULL;
 
     return record->position > set->position && record->position >= set->vector->since &&
+           poly_domain_has(domain, record->position) &&
            poly_document_concerns(stream ? domain->stream : domain->name, stream, record);
 }
 
@@ -133,6 +134,7 @@ enum poly_status poly_vectors_apply(struct poly_vectors *self,
     batch->failed = 0;
     if (batch->last <= generation->applied)
         return POLY_OK;
+    status = poly_vectors_grow(self, generation, w.err);
     for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++)
         status = poly_vectors_follow_model(self, generation, &generation->sets[i], w.err);
     if (status == POLY_OK)

@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/status.h"
+#include "core/config.h"
 #include "core/model.h"
 #include "stores/vector/embedded.h"
 
-enum { PATH = 4096, NAME = 256 };
+enum { PATH = 4096, NAME = 256, MADE = '+' };
 
 static enum poly_status disk_problem(const char *what, const char *path, struct poly_error *err)
 {
@@ -36,11 +38,16 @@ static bool make_path(char path[PATH], const char *folder, const char *name)
     return snprintf(path, PATH, "%s/%s", folder, name) < PATH;
 }
 
-/* The folder of a collection: the domain's name, and the vector's where there are several. */
+/* The folder of a collection: the domain's name, and the vector's where there are several; where
+ * the domain was made, since when, for its name may be used again. */
 static bool set_path(char path[PATH], const char *folder, const struct poly_vector_set *set)
 {
+    const struct poly_made *made = set->domain->made;
     char change[16] = "";
 
+    if (made != NULL)
+        return snprintf(path, PATH, "%s/%s%c%" PRIu64, folder, set->domain->name, MADE,
+                        made->since) < PATH;
     if (set->vector->change > 0)
         snprintf(change, sizeof(change), "@%u", set->vector->change);
     return snprintf(path, PATH, "%s/%s%s%s%s", folder, set->domain->name,
@@ -174,7 +181,7 @@ enum poly_status poly_vectors_mark(struct poly_vector_generation *generation, bo
 
 static size_t count_sets(const struct poly_config *config)
 {
-    size_t count = 0;
+    size_t count = POLY_MAX_COLLECTIONS_MADE; /* each has one */
 
     for (size_t i = 0; i < config->domain_count; i++)
         count += config->domains[i].vector_count;
@@ -184,6 +191,7 @@ static size_t count_sets(const struct poly_config *config)
 static bool fill_set(struct poly_vector_set *set, const struct poly_domain *domain,
                      const struct poly_domain_vector *vector)
 {
+    memset(set, 0, sizeof(*set));
     set->domain = domain;
     set->declared = vector;
     set->vector = poly_vector_now(vector);
@@ -215,6 +223,7 @@ static struct poly_vector_generation *generation_new(struct poly_vectors *self, 
         for (size_t v = 0; v < config->domains[i].vector_count && good; v++)
             good = fill_set(&generation->sets[generation->set_count++], &config->domains[i],
                             &config->domains[i].vectors[v]);
+    atomic_store(&generation->domains, config->domain_count);
     if (good)
         return generation;
     generation_free(generation);
@@ -265,9 +274,22 @@ uint64_t poly_vectors_saved(struct poly_vectors *self,
     return saved > begins(shape) ? saved : begins(shape);
 }
 
+/* What a set is called in the file of positions. */
+static int set_label(const struct poly_vector_set *set, const struct poly_domain_vector *shape,
+                     char label[2 * NAME])
+{
+    const struct poly_made *made = set->domain->made;
+
+    if (made != NULL)
+        return snprintf(label, 2 * (size_t)NAME, "%s%c%" PRIu64 " ", set->domain->name, MADE,
+                        made->since);
+    return snprintf(label, 2 * (size_t)NAME, "%s.%s@%u ", set->domain->name, shape->name,
+                    shape->change);
+}
+
 void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation *generation)
 {
-    char path[PATH], fresh[PATH];
+    char path[PATH], fresh[PATH], label[2 * NAME];
     uint64_t reaches = atomic_load(&generation->published);
     FILE *file;
     bool written = true;
@@ -283,10 +305,10 @@ void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation 
         const struct poly_domain_vector *shape;
         struct poly_vector_body *body = poly_vectors_hold(self, set, &shape);
 
+        (void)set_label(set, shape, label);
         if (atomic_load(&set->changes) == 0)
-            written =
-                fprintf(file, "%s.%s@%u %" PRIu64 " %" PRIu64 "\n", set->domain->name, shape->name,
-                        shape->change, poly_collection_saved(body->collection), reaches) > 0;
+            written = fprintf(file, "%s%" PRIu64 " %" PRIu64 "\n", label,
+                              poly_collection_saved(body->collection), reaches) > 0;
         poly_vectors_let(body);
     }
     written = fclose(file) == 0 && written;
@@ -302,8 +324,7 @@ static uint64_t noted_position(const struct poly_vector_generation *generation,
 {
     char path[PATH], line[2 * NAME], wanted[2 * NAME];
     uint64_t reaches = saved, of, upto;
-    int size = snprintf(wanted, sizeof(wanted), "%s.%s@%u ", set->domain->name, set->vector->name,
-                        set->vector->change);
+    int size = set_label(set, set->vector, wanted);
     FILE *file = make_path(path, generation->folder, "positions") ? fopen(path, "re") : NULL;
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
@@ -402,7 +423,7 @@ enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
     return POLY_OK;
 }
 
-/* What a change of model has left when nobody could remove it any more. */
+/* What a change of model, or a collection that was dropped, has left. */
 static void sweep(const struct poly_vector_generation *generation)
 {
     DIR *directory = opendir(generation->folder);
@@ -425,6 +446,49 @@ static void sweep(const struct poly_vector_generation *generation)
         closedir(directory);
 }
 
+/* Nothing of a collection that was made is older than that: where its folder is missing or damaged,
+ * the log has the rest. */
+static enum poly_status add_set(struct poly_vector_generation *generation,
+                                const struct poly_domain *domain, struct poly_error *err)
+{
+    struct poly_vector_set *set = &generation->sets[generation->set_count];
+    bool damaged = false;
+    enum poly_status status =
+        fill_set(set, domain, &domain->vectors[0]) ? POLY_OK : poly_no_memory(err);
+
+    if (status == POLY_OK)
+        status = open_set(generation, set, &damaged, err);
+    if (status != POLY_OK) {
+        free(set->names);
+        return status;
+    }
+    if (set->position < domain->made->since)
+        set->position = domain->made->since;
+    atomic_fetch_add(&generation->set_count, 1);
+    return POLY_OK;
+}
+
+enum poly_status poly_vectors_grow(struct poly_vectors *self,
+                                   struct poly_vector_generation *generation,
+                                   struct poly_error *err)
+{
+    const struct poly_config *config = self->config;
+    enum poly_status status = POLY_OK;
+
+    if (atomic_load(&generation->domains) == poly_config_domains(config))
+        return POLY_OK;
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = generation->domains; i < poly_config_domains(config) && status == POLY_OK;
+         i++) {
+        if (atomic_load(&config->domains[i].made->state) != POLY_MADE_DROPPED)
+            status = add_set(generation, &config->domains[i], err);
+        if (status == POLY_OK)
+            atomic_store(&generation->domains, i + 1);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return status;
+}
+
 enum poly_status poly_vectors_load(struct poly_vectors *self,
                                    struct poly_vector_generation *generation,
                                    struct poly_error *err)
@@ -435,6 +499,7 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
 
     if (generation->loaded)
         return POLY_OK;
+    status = poly_vectors_grow(self, generation, err);
     for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++) {
         struct poly_vector_set *set = &generation->sets[i];
         bool damaged = false;
@@ -451,6 +516,8 @@ enum poly_status poly_vectors_load(struct poly_vectors *self,
     }
     if (status != POLY_OK)
         return status;
+    if (generation->set_count == 0) /* all that it held were dropped */
+        least = 0;
     generation->applied = least;
     atomic_store(&generation->published, least);
     generation->noted = least;
@@ -481,6 +548,8 @@ enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
     }
     for (size_t i = 0; i < made->set_count && status == POLY_OK; i++)
         status = open_set(made, &made->sets[i], &damaged, err);
+    if (status == POLY_OK)
+        status = poly_vectors_grow(self, made, err);
     atomic_store(&made->loaded, true);
     made->destroy = status != POLY_OK;
     if (status != POLY_OK) {

@@ -222,8 +222,8 @@ static enum poly_status stats_of(const struct poly_projected *projected,
 
     if (status != POLY_OK)
         return status;
-    c = poly_pgv_collection(g, scope->domain, scope->vector);
-    if (c != NULL)
+    status = poly_pgv_look(of(projected->store), pg, scope, &g, &c, err);
+    if (status == POLY_OK && c != NULL)
         status = measure(pg, c, stats, err);
     poly_pg_pool_give(self->pool, pg);
     if (status == POLY_OK)

@@ -56,6 +56,13 @@ poly_pgv_collection(const struct poly_follower_generation *generation,
 enum poly_status poly_pgv_follow_models(struct poly_follower *self,
                                         const struct poly_follower_generation *generation,
                                         struct poly_pg *pg, bool *changed, struct poly_error *err);
+/* The same of a domain that may have been made since the generation was read, which is then read
+ * anew. *collection NULL: nothing of it has been applied. */
+enum poly_status poly_pgv_look(struct poly_pgv *self, struct poly_pg *pg,
+                               const struct poly_vector_scope *scope,
+                               const struct poly_follower_generation **generation,
+                               const struct poly_pgv_collection **collection,
+                               struct poly_error *err);
 
 /* --- postgresql_value.c --- */
 

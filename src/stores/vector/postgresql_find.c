@@ -333,6 +333,23 @@ static enum poly_status search(struct find *f)
     return status;
 }
 
+/* A collection of which nothing has been written. */
+static enum poly_status find_nothing(struct find *f, struct poly_matches *matches)
+{
+    const struct poly_vector_request *r = f->request;
+
+    if (r->vector == NULL)
+        return poly_fail(f->err, POLY_NOT_FOUND, "domain '%s': record '%.*s' has no vector",
+                         r->scope.domain->name, (int)(r->like.size > 64 ? 64 : r->like.size),
+                         r->like.data);
+    *matches =
+        (struct poly_matches){.matches = poly_arena_alloc(f->arena, sizeof(struct poly_match)),
+                              .generation = f->generation->number,
+                              .dimensions = r->scope.vector->dimensions,
+                              .plan = "exact"};
+    return matches->matches == NULL ? poly_no_memory(f->err) : POLY_OK;
+}
+
 enum poly_status poly_pgv_find(struct poly_pgv *self,
                                const struct poly_follower_generation *generation,
                                struct poly_pg *pg, const struct poly_vector_request *request,
@@ -350,7 +367,11 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
                      .err = err == NULL ? &own : err};
     enum poly_status status;
 
-    f.collection = poly_pgv_collection(generation, request->scope.domain, request->scope.vector);
+    status = poly_pgv_look(self, pg, &request->scope, &f.generation, &f.collection, f.err);
+    if (status != POLY_OK)
+        return status;
+    if (f.collection == NULL && request->scope.domain->made != NULL)
+        return find_nothing(&f, matches);
     if (f.collection == NULL)
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "vector: generation %llu was built without domain '%s'",

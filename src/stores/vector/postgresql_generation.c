@@ -20,7 +20,10 @@ static const char tables[] =
     " tenants bool NOT NULL, field text NOT NULL, dimensions int NOT NULL, metric text NOT NULL,"
     " element text NOT NULL, m int NOT NULL, ef_construction int NOT NULL, filters text[] NOT NULL,"
     " PRIMARY KEY (generation, number));"
-    "ALTER TABLE poly_vector.domain ADD COLUMN IF NOT EXISTS change int NOT NULL DEFAULT 0;";
+    /* change: of its model, so many. since: of a domain that was made while running, when. */
+    "ALTER TABLE poly_vector.domain ADD COLUMN IF NOT EXISTS change int NOT NULL DEFAULT 0,"
+    " ADD COLUMN IF NOT EXISTS since bigint NOT NULL DEFAULT 0,"
+    " ADD COLUMN IF NOT EXISTS filters_in text;";
 static const char *const parts[] = {"entries", NULL};
 
 /* embedding NULL: deleted, or a record without a vector; the row stays, so that a late change finds
@@ -36,17 +39,25 @@ static const char make_collection[] =
     "ALTER TABLE poly_vector.entries_%llu_%lld ALTER COLUMN embedding SET STORAGE EXTERNAL;";
 static const char add_domain[] = "INSERT INTO poly_vector.domain VALUES"
                                  " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-                                 " $15)";
+                                 " $15, $16, $17)";
 /* With another model it is another table, under a number that no other has. */
 static const char change_domain[] =
     "UPDATE poly_vector.domain AS d SET dimensions = $3, change = $4, number = (SELECT"
     " max(number) + 1 FROM poly_vector.domain AS o WHERE o.generation = d.generation)"
     " WHERE generation = $1 AND number = $2 RETURNING number::bigint";
 static const char drop_collection[] = "DROP TABLE poly_vector.entries_%llu_%lld";
+static const char next_number[] =
+    "SELECT coalesce(max(number), 0)::bigint + 1 FROM poly_vector.domain WHERE generation = $1";
+static const char mark_get[] =
+    "SELECT coalesce(sum(number + since), 0)::bigint FROM poly_vector.domain"
+    " WHERE generation = $1";
+static const char remove_collection[] =
+    "DROP TABLE IF EXISTS poly_vector.entries_%llu_%lld;"
+    "DELETE FROM poly_vector.domain WHERE generation = %llu AND number = %lld";
 static const char domains[] =
     "SELECT number, domain, source, stream, tenants, vector, field, dimensions, metric, element,"
-    " m, ef_construction, array_to_json(filters)::text, change FROM poly_vector.domain"
-    " WHERE generation = $1 ORDER BY number";
+    " m, ef_construction, array_to_json(filters)::text, change, since, filters_in"
+    " FROM poly_vector.domain WHERE generation = $1 ORDER BY number";
 static const char count[] = "SELECT count(*) FROM poly_vector.entries_@ WHERE filled";
 static const char positions[] = "SELECT DISTINCT position FROM poly_vector.entries_@"
                                 " WHERE position > $1 ORDER BY position LIMIT $2";
@@ -149,6 +160,11 @@ static void set_operators(struct poly_pgv_collection *c)
 
 /* --- writing down what a generation is --- */
 
+static uint64_t since_of(const struct poly_domain *domain)
+{
+    return domain->made == NULL ? 0 : domain->made->since;
+}
+
 static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t number,
                                 const struct poly_domain *domain,
                                 const struct poly_domain_vector *vector, struct poly_error *err)
@@ -174,6 +190,11 @@ static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t
     poly_pg_add_int(&params, vector->ef_construction);
     poly_pg_add_texts(&params, filters, (int)vector->filter_count);
     poly_pg_add_int(&params, vector->change);
+    poly_pg_add_int(&params, (int64_t)since_of(domain));
+    if (vector->filters_in != NULL)
+        poly_pg_add_text(&params, poly_text(vector->filters_in));
+    else
+        poly_pg_add_null(&params);
     return poly_pg_done(pg, add_domain, &params, NULL, err);
 }
 
@@ -191,26 +212,117 @@ static enum poly_status add_collection(struct poly_follower *self, struct poly_p
     return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
 }
 
+static enum poly_status add_vectors(struct poly_follower *self, struct poly_pg *pg,
+                                    uint64_t generation, const struct poly_domain *domain,
+                                    int64_t *number, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < domain->vector_count && status == POLY_OK; i++) {
+        const struct poly_domain_vector *now = poly_vector_now(&domain->vectors[i]);
+
+        status = add_row(pg, generation, *number, domain, now, err);
+        if (status == POLY_OK)
+            status = add_collection(self, pg, generation, *number, now, err);
+        ++*number;
+    }
+    return status;
+}
+
+static bool is_dropped(const struct poly_domain *domain)
+{
+    return domain->made != NULL && atomic_load(&domain->made->state) == POLY_MADE_DROPPED;
+}
+
 static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
                                  struct poly_error *err)
 {
     const struct poly_config *config = self->config;
     struct poly_arena_mark mark = poly_arena_mark(self->arena);
     enum poly_status status = POLY_OK;
-    int64_t collection = 0;
+    int64_t collection = 1;
 
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config) && status == POLY_OK; i++)
+        if (!is_dropped(&config->domains[i]))
+            status = add_vectors(self, pg, number, &config->domains[i], &collection, err);
+    poly_arena_rewind(self->arena, mark);
+    return status;
+}
+
+/* --- collections that come and go --- */
+
+static enum poly_status number_of(struct poly_pg *pg, const char *sql, uint64_t generation,
+                                  uint64_t *number, struct poly_error *err)
+{
+    struct poly_pg_params params;
+    PGresult *rows;
+    enum poly_status status;
+
+    poly_pg_params(&params);
+    poly_pg_add_int(&params, (int64_t)generation);
+    status = poly_pg_run(pg, sql, &params, &rows, err);
+    if (status != POLY_OK)
+        return status;
+    *number = (uint64_t)poly_pg_int(rows, 0, 0);
+    PQclear(rows);
+    return POLY_OK;
+}
+
+/* The source of a domain's first vector; NULL: there is none. */
+static const struct poly_follower_source *
+source_of(const struct poly_follower_generation *generation, const struct poly_domain *domain)
+{
+    for (size_t i = 0; i < generation->source_count; i++)
+        if (generation->sources[i]->since == since_of(domain) &&
+            strcmp(generation->sources[i]->name, domain->name) == 0)
+            return generation->sources[i];
+    return NULL;
+}
+
+/* One that was dropped is taken out by who knows that; what is not known may only be new. */
+static bool lacks(struct poly_follower *self, const struct poly_follower_generation *generation)
+{
+    const struct poly_config *config = self->config;
+
+    for (size_t i = config->domain_count; i < poly_config_domains(config); i++) {
         const struct poly_domain *domain = &config->domains[i];
 
-        for (size_t j = 0; j < domain->vector_count && status == POLY_OK; j++) {
-            const struct poly_domain_vector *now = poly_vector_now(&domain->vectors[j]);
-
-            status = add_row(pg, number, ++collection, domain, now, err);
-            if (status == POLY_OK)
-                status = add_collection(self, pg, number, collection, now, err);
-        }
+        if ((source_of(generation, domain) != NULL) == is_dropped(domain))
+            return true;
     }
-    poly_arena_rewind(self->arena, mark);
+    return false;
+}
+
+static enum poly_status take_out(struct poly_follower *self, struct poly_pg *pg,
+                                 uint64_t generation, const struct poly_follower_source *source,
+                                 struct poly_error *err)
+{
+    unsigned long long g = generation;
+    long long n = source->number;
+    const char *sql = poly_arena_printf(self->arena, remove_collection, g, n, g, n);
+
+    return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
+}
+
+static enum poly_status grow(struct poly_follower *self, struct poly_pg *pg,
+                             const struct poly_follower_generation *generation,
+                             struct poly_error *err)
+{
+    const struct poly_config *config = self->config;
+    uint64_t next = 1;
+    enum poly_status status = number_of(pg, next_number, generation->number, &next, err);
+    int64_t number = (int64_t)next;
+
+    for (size_t i = config->domain_count; i < poly_config_domains(config) && status == POLY_OK;
+         i++) {
+        const struct poly_domain *domain = &config->domains[i];
+        const struct poly_follower_source *source = source_of(generation, domain);
+
+        if (source == NULL && !is_dropped(domain))
+            status = add_vectors(self, pg, generation->number, domain, &number, err);
+        else if (source != NULL && is_dropped(domain))
+            status = take_out(self, pg, generation->number, source, err);
+    }
     return status;
 }
 
@@ -218,10 +330,13 @@ static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg,
 
 /* What the configuration of today says of it; it may have gone from there. */
 static const struct poly_domain_vector *today(const struct poly_config *config, const char *domain,
-                                              const char *name)
+                                              uint64_t since, const char *name)
 {
-    const struct poly_domain *d = poly_config_domain(config, domain);
+    const struct poly_domain *d = NULL;
 
+    for (size_t i = 0; i < poly_config_domains(config) && d == NULL; i++)
+        if (since_of(&config->domains[i]) == since && strcmp(config->domains[i].name, domain) == 0)
+            d = &config->domains[i];
     for (size_t i = 0; d != NULL && i < d->vector_count; i++)
         if (strcmp(d->vectors[i].name, name) == 0)
             return poly_vector_now(&d->vectors[i]);
@@ -267,7 +382,8 @@ enum poly_status poly_pgv_follow_models(struct poly_follower *self,
     *changed = false;
     for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++) {
         struct poly_pgv_collection *c = (struct poly_pgv_collection *)generation->sources[i];
-        const struct poly_domain_vector *now = today(self->config, c->base.name, c->shape.name);
+        const struct poly_domain_vector *now = today(
+            self->config, c->base.name, c->base.since, c->shape.name);
 
         if (now == NULL)
             continue;
@@ -377,7 +493,13 @@ static enum poly_status load_source(struct poly_follower *self,
     if (c->shape.name == NULL || c->shape.field == NULL || c->shape.metric == NULL ||
         c->shape.element == NULL || c->indexed == NULL)
         return poly_no_memory(err);
-    now = today(self->config, c->base.name, c->shape.name);
+    c->base.since = (uint64_t)poly_pg_int(rows, row, 14);
+    if (!PQgetisnull(rows, row, 15)) {
+        c->shape.filters_in = copy(arena, rows, row, 15);
+        if (c->shape.filters_in == NULL)
+            return poly_no_memory(err);
+    }
+    now = today(self->config, c->base.name, c->base.since, c->shape.name);
     c->shape.model = now == NULL ? NULL : now->model;
     c->element = element_of(c->shape.element);
     c->metric = poly_vector_metric(&c->shape);
@@ -414,10 +536,33 @@ poly_pgv_collection(const struct poly_follower_generation *generation,
         const struct poly_pgv_collection *c =
             (const struct poly_pgv_collection *)generation->sources[i];
 
-        if (strcmp(c->base.name, domain->name) == 0 && strcmp(c->shape.name, vector->name) == 0)
+        if (c->base.since == since_of(domain) && strcmp(c->base.name, domain->name) == 0 &&
+            strcmp(c->shape.name, vector->name) == 0)
             return c;
     }
     return NULL;
+}
+
+enum poly_status poly_pgv_look(struct poly_pgv *self, struct poly_pg *pg,
+                               const struct poly_vector_scope *scope,
+                               const struct poly_follower_generation **generation,
+                               const struct poly_pgv_collection **collection,
+                               struct poly_error *err)
+{
+    uint64_t held = 0, there = 0;
+    enum poly_status status;
+
+    *collection = poly_pgv_collection(*generation, scope->domain, scope->vector);
+    if (*collection != NULL || scope->domain->made == NULL)
+        return POLY_OK;
+    status = number_of(pg, mark_get, (*generation)->number, &there, err);
+    for (size_t i = 0; i < (*generation)->source_count; i++)
+        held += (uint64_t)(*generation)->sources[i]->number + (*generation)->sources[i]->since;
+    if (status == POLY_OK && held != there)
+        status = poly_follower_again(&self->base, pg, generation, err);
+    if (status == POLY_OK)
+        *collection = poly_pgv_collection(*generation, scope->domain, scope->vector);
+    return status;
 }
 
 /* How many records fit a filter decides how they are best found: each search is planned for its
@@ -437,6 +582,8 @@ const struct poly_follower_kind poly_pgv_kind = {
     .count = count,
     .positions = positions,
     .describe = describe,
+    .lacks = lacks,
+    .grow = grow,
     .load_source = load_source,
     .load = load,
     .apply = poly_pgv_apply,

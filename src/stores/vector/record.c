@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "core/config.h"
 #include "core/model.h"
 #include "core/vector.h"
 #include "followers/document.h"
@@ -37,11 +38,14 @@ static void add_vector(const struct poly_domain_vector *vector, poly_shape_fn *a
     for (size_t i = 0; i < vector->filter_count; i++)
         add(arg, vector->filters[i]);
     add(arg, "");
+    if (vector->filters_in != NULL)
+        add(arg, vector->filters_in);
 }
 
 bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, void *arg)
 {
-    bool any = false;
+    /* A collection is taken up by the generations that there are. */
+    bool any = poly_config_domains(config) > config->domain_count;
 
     for (size_t i = 0; i < config->domain_count; i++) {
         const struct poly_domain *domain = &config->domains[i];
@@ -62,10 +66,30 @@ bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, voi
 
 bool poly_vector_wants(const struct poly_config *config, struct poly_text domain)
 {
-    for (size_t i = 0; i < config->domain_count; i++)
+    for (size_t i = 0; i < poly_config_domains(config); i++)
         if (config->domains[i].vector_count > 0 && poly_document_of(&config->domains[i], domain))
             return true;
     return false;
+}
+
+static enum poly_status take_filters(const struct poly_domain_vector *shape, struct poly_text json,
+                                     const struct poly_extract_names *wanted,
+                                     struct poly_arena *arena, struct poly_value *values,
+                                     struct poly_error *err)
+{
+    struct poly_value inner;
+    enum poly_status status;
+
+    if (shape->filters_in == NULL)
+        return poly_extract(json, wanted, arena, NULL, values, err);
+    if (shape->filter_count == 0)
+        return POLY_OK;
+    status = poly_extract_one(json, shape->filters_in, arena, &inner, err);
+    for (size_t i = 0; i < shape->filter_count; i++)
+        values[i] = poly_null();
+    return status == POLY_OK && inner.type == POLY_JSON
+               ? poly_extract(inner.text, wanted, arena, NULL, values, err)
+               : status;
 }
 
 enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const char *const *names,
@@ -83,7 +107,7 @@ enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const 
         return poly_no_memory(err);
     if (!poly_document_has_json(record))
         return POLY_OK;
-    status = poly_extract(record->data.text, &wanted, arena, NULL, entry->values, err);
+    status = take_filters(shape, record->data.text, &wanted, arena, entry->values, err);
     if (status == POLY_OK) /* not as a filter: thousands of numbers would become a tree */
         status =
             poly_extract_one(record->data.text, names[field], arena, &entry->values[field], err);

@@ -372,7 +372,7 @@ static bool sees(struct poly_session *session, const struct poly_domain *domain)
     struct poly_error ignored;
     struct poly_text tenant;
 
-    return domain->vector_count > 0 &&
+    return domain->vector_count > 0 && poly_domain_is_live(domain) &&
            (poly_session_require(session, POLY_RIGHT_ADMIN, "all", &ignored) == POLY_OK ||
             poly_session_wall(session, domain, &tenant, &ignored) == POLY_OK);
 }
@@ -415,10 +415,10 @@ enum poly_status poly_vector_stats(struct poly_session *session,
     const struct poly_config *config = poly_instance_config(poly_session_instance(session));
     struct poly_vector_stats *list;
     struct poly_projected projected;
-    size_t room = 0, filled = 0;
+    size_t all = poly_config_domains(config), room = 0, filled = 0;
     enum poly_status status = may_see(session, err);
 
-    for (size_t i = 0; i < config->domain_count; i++)
+    for (size_t i = 0; i < all; i++)
         room += config->domains[i].vector_count;
     list = poly_arena_array(poly_session_arena(session), room + 1, sizeof(*list));
     if (status == POLY_OK && list == NULL)
@@ -427,7 +427,7 @@ enum poly_status poly_vector_stats(struct poly_session *session,
         status = poly_projection_read(session, store_name, &projected, err);
         if (status != POLY_OK)
             return status;
-        for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
+        for (size_t i = 0; i < all && status == POLY_OK; i++)
             status = add_stats(session, &projected, &config->domains[i], list, &filled, err);
         poly_projection_read_end(session, &projected);
     }
