@@ -272,4 +272,4 @@ def database_bytes(place):
 ALL = {'commit': commit, 'log': log, 'record': record, 'http': http, 'projection': projection,
        'rest': rest, 'postgresql': postgresql, 'vector': vector, 'vector-large': vector_large,
        'vector-servers': vector_servers, 'vector-wide': vector_wide,
-       'vector-write': vector_stores.write}
+       'vector-write': vector_stores.write, 'vector-million': vector_stores.million}

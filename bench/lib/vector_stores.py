@@ -1,5 +1,6 @@
 """Vectors through the store: durable writes, searches beside writes, a million of them."""
 import os
+import subprocess
 
 from lib import harness, vectors
 from lib.harness import call, program
@@ -62,3 +63,36 @@ def over_http(folder, data, seconds):
         with open(request, 'w') as file:
             file.write(text)
         return call([program('http'), 64, seconds, daemon.port, request])[0]
+
+
+def million(found, folder, rounds, seconds):
+    """1,000,000 made-up vectors of 1,536 dimensions in clusters, their originals on disk only"""
+    del rounds, seconds
+    dimensions, count = vectors.few(None, 1536, 1000000)[1:]
+    threads = os.cpu_count()
+    with subprocess.Popen([program('vector-million'), folder, str(dimensions), str(count), '100',
+                           str(threads)], text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        def answer():
+            words = process.stdout.readline().split()
+            if len(words) != 3:
+                raise SystemExit('vector-million failed')
+            return [float(word) for word in words]
+
+        harness.progress('makes up %d vectors and links them' % count)
+        built, memory, own = answer()
+        found.note('%d synthetic vectors of %d dimensions, m 16, ef_construction 64, 100 queries'
+                   % (count, dimensions))
+        found.add('vector-million.build.per.s', count / built)
+        found.add('vector-million.build.s', built)
+        found.add('vector-million.bytes', memory / count, 4 * dimensions)
+        found.add('vector-million.process.mib', own)
+        for ef in (40, 64, 100, 200, 400, 800):
+            process.stdin.write('%d\n' % ef)
+            process.stdin.flush()
+            rate, recall, _ = answer()
+            found.add('vector-million.ef.%d.recall' % ef, recall)
+            found.add('vector-million.ef.%d.per.s' % ef, rate)
+            if recall >= 0.98:
+                break
+        process.stdin.close()

@@ -19,10 +19,14 @@ void poly_json_skip_space(struct poly_json_cursor *c)
 
 struct poly_text poly_json_take_string(struct poly_json_cursor *c, bool *escaped)
 {
-    struct poly_text text;
+    struct poly_text text = {++c->at, 0};
+    size_t left = poly_json_done(c) ? 0 : (size_t)(c->end - c->at);
+    const char *quote = memchr(c->at, '"', left);
 
+    /* Most have no escapes, and some are long: a vector's bytes for instance. */
     *escaped = false;
-    text.data = ++c->at;
+    if (quote != NULL && memchr(c->at, '\\', (size_t)(quote - c->at)) == NULL)
+        c->at = quote;
     while (!poly_json_done(c) && *c->at != '"') {
         if (*c->at == '\\') {
             *escaped = true;

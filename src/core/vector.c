@@ -127,19 +127,28 @@ enum poly_status poly_vector_read(const struct poly_domain_vector *shape,
 
 /* --- may it be? --- */
 
-/* NULL: it may. */
-static const char *number_problem(const struct poly_domain_vector *shape, float number)
-{
-    bool cosine = strcmp(shape->metric, "cosine") == 0;
+/* What of the element and the metric limits a number: looked up once a vector. */
+enum rule { ANY_NUMBER, AS_F16, AS_INT8, AS_BINARY };
 
+static enum rule rule_of(const struct poly_domain_vector *shape, bool cosine)
+{
+    return strcmp(shape->element, "binary") == 0 ? AS_BINARY
+           : cosine                              ? ANY_NUMBER
+           : strcmp(shape->element, "f16") == 0  ? AS_F16
+           : strcmp(shape->element, "int8") == 0 ? AS_INT8
+                                                 : ANY_NUMBER;
+}
+
+/* NULL: it may. */
+static const char *number_problem(enum rule rule, float number)
+{
     if (!isfinite(number))
         return "is not finite";
-    if (strcmp(shape->element, "f16") == 0 && !cosine && fabsf(number) > 65504)
+    if (rule == AS_F16 && fabsf(number) > 65504)
         return "is over 65504, the greatest of f16";
-    if (strcmp(shape->element, "int8") == 0 && !cosine &&
-        (fabsf(number) > 127 || truncf(number) != number))
+    if (rule == AS_INT8 && (fabsf(number) > 127 || truncf(number) != number))
         return "is no whole number of -127 to 127, as int8 wants";
-    if (strcmp(shape->element, "binary") == 0 && number != 0 && number != 1)
+    if (rule == AS_BINARY && number != 0 && number != 1)
         return "is neither 0 nor 1, as binary wants";
     return NULL;
 }
@@ -148,12 +157,13 @@ enum poly_status poly_vector_check(const struct poly_domain_vector *shape, const
                                    size_t count, struct poly_error *err)
 {
     bool cosine = strcmp(shape->metric, "cosine") == 0;
+    enum rule rule = rule_of(shape, cosine);
     double square = 0;
 
     if (count != shape->dimensions)
         return wrong_size(shape, count, "", err);
     for (size_t i = 0; i < count; i++) {
-        const char *problem = number_problem(shape, numbers[i]);
+        const char *problem = number_problem(rule, numbers[i]);
 
         if (problem != NULL)
             return poly_fail(err, POLY_INVALID, "vector '%s': number %zu %s", shape->field, i + 1,
