@@ -251,8 +251,8 @@ struct set {
     size_t size;
     float *vectors;  /* unpacked */
     uint8_t *packed; /* originals */
-    uint8_t *codes;
-    void *query; /* coded */
+    uint8_t *codes, *sketches;
+    void *query, *halves; /* coded, for codes and for sketches */
 };
 
 static void set_free(struct set *set)
@@ -260,7 +260,9 @@ static void set_free(struct set *set)
     free(set->vectors);
     free(set->packed);
     free(set->codes);
+    free(set->sketches);
     free(set->query);
+    free(set->halves);
 }
 
 static void set_room(struct set *set, const struct shape *shape, uint32_t d, size_t rows)
@@ -270,7 +272,9 @@ static void set_room(struct set *set, const struct shape *shape, uint32_t d, siz
     set->vectors = room(rows * d * sizeof(float));
     set->packed = room(rows * set->size);
     set->codes = room(rows * (size_t)set->coder.stride);
+    set->sketches = room(rows * (size_t)set->coder.sketch + 64);
     set->query = room(poly_coder_query_size(&set->coder));
+    set->halves = room(poly_sketch_query_size(&set->coder));
 }
 
 /* What values are multiplied with: tiny ones, great ones. */
@@ -377,6 +381,51 @@ static void check_codes(struct set *set, float *one, float *two)
     }
 }
 
+/* What a sketch stands for: the middle of the codes that begin as it does. */
+static void decode_sketch(const struct poly_coder *coder, const uint8_t *sketch, float *vector)
+{
+    const uint32_t low = (coder->dimensions + 1) / 2;
+    struct poly_code_tail tail;
+
+    memcpy(&tail, sketch + coder->sketch - sizeof(tail), sizeof(tail));
+    for (uint32_t i = 0; i < coder->dimensions; i++) {
+        const int half = i < low ? sketch[i] & 15 : sketch[i - low] >> 4;
+
+        vector[i] = tail.step * ((float)half * 16 + 7.5F - 128);
+    }
+}
+
+/* Alone and among others, against what both stand for. */
+static void check_sketches(struct set *set, float *one, float *two)
+{
+    const struct poly_coder *coder = &set->coder;
+    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
+    float distances[ROWS], some[sizeof(order) / sizeof(order[0])];
+    const uint32_t d = coder->dimensions;
+
+    poly_coder_query(coder, set->vectors, set->query);
+    poly_sketch_query(coder, set->query, set->halves);
+    for (size_t row = 0; row < ROWS; row++)
+        poly_sketch_encode(coder, set->codes + row * coder->stride,
+                           set->sketches + row * coder->sketch);
+    poly_sketch_distances(coder, set->halves, set->sketches, NULL, ROWS, distances);
+    poly_sketch_distances(coder, set->halves, set->sketches, order,
+                          sizeof(order) / sizeof(order[0]), some);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        assert_true(some[i] == distances[order[i]]);
+    decode(coder, set->codes, one);
+    for (size_t row = 0; row < ROWS; row++) {
+        double wanted, scale;
+
+        decode_sketch(coder, set->sketches + row * coder->sketch, two);
+        wanted = code_reference(coder, one, two);
+        scale = (length(one, d) + length(two, d)) * (length(one, d) + length(two, d));
+        if (!(fabs(distances[row] - wanted) <= 1e-6 * scale + 1e-36))
+            fail_msg("element %d metric %d, %u dimensions, row %zu: sketch %g, not %g",
+                     coder->element, coder->metric, d, row, (double)distances[row], wanted);
+    }
+}
+
 static void check_shape(const struct shape *shape, uint32_t dimensions, float scale)
 {
     size_t count;
@@ -389,6 +438,11 @@ static void check_shape(const struct shape *shape, uint32_t dimensions, float sc
         poly_loops_use(list[i]);
         check_distances(&set);
         check_codes(&set, one, two);
+        assert_int_equal(set.coder.sketch,
+                         shape->element != POLY_BINARY && dimensions > 52 && dimensions <= 104 ? 64
+                                                                                               : 0);
+        if (set.coder.sketch > 0)
+            check_sketches(&set, one, two);
     }
     poly_loops_use(NULL);
     set_free(&set);

@@ -22,17 +22,32 @@
 #define ALIGNED 64      /* of a query */
 #define PART 256        /* values that are unpacked at a time */
 #define CODED_MAX 16384 /* bytes of a row, at most */
+#define LINE 64         /* bytes of a cache line */
+
+static uint32_t row_of(size_t bytes)
+{
+    return (uint32_t)((bytes + ROW - 1) / ROW * ROW);
+}
+
+/* Bytes of a sketch: the first dimensions in their low halves, the others in the high ones. */
+static uint32_t low_halves(const struct poly_coder *coder)
+{
+    return (coder->dimensions + 1) / 2;
+}
 
 void poly_coder_init(struct poly_coder *coder, enum poly_element element, enum poly_metric metric,
                      uint32_t dimensions)
 {
-    size_t bytes = element == POLY_BINARY ? poly_element_size(element, dimensions)
-                                          : dimensions + sizeof(struct poly_code_tail);
+    const size_t tail = sizeof(struct poly_code_tail);
+    const bool bits = element == POLY_BINARY;
 
-    *coder = (struct poly_coder){.element = element,
-                                 .metric = metric,
-                                 .dimensions = dimensions,
-                                 .stride = (uint32_t)((bytes + ROW - 1) / ROW * ROW)};
+    *coder = (struct poly_coder){
+        .element = element,
+        .metric = metric,
+        .dimensions = dimensions,
+        .stride = row_of(bits ? poly_element_size(element, dimensions) : dimensions + tail)};
+    if (!bits && coder->stride > LINE && low_halves(coder) + tail <= LINE)
+        coder->sketch = LINE;
     poly_assert(dimensions > 0 && coder->stride <= CODED_MAX);
 }
 
@@ -209,7 +224,7 @@ void poly_code_distances(const struct poly_coder *coder, const void *query, cons
                          const uint32_t *slots, size_t count, float *distances)
 {
     const struct poly_loops *loops = poly_loops_now();
-    const struct poly_code_rows rows = {base, slots, coder->stride};
+    const struct poly_code_rows rows = {base, slots, coder->stride, false};
 
     if (coder->element == POLY_BINARY)
         loops->scan_bits(query, &rows, count, distances);
@@ -221,7 +236,7 @@ void poly_code_bounds(const struct poly_coder *coder, const void *query, const u
                       const uint32_t *slots, size_t count, float *bounds)
 {
     const struct poly_loops *loops = poly_loops_now();
-    const struct poly_code_rows rows = {base, slots, coder->stride};
+    const struct poly_code_rows rows = {base, slots, coder->stride, false};
 
     if (coder->element == POLY_BINARY)
         loops->scan_bits(query, &rows, count, bounds);
@@ -235,4 +250,57 @@ float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const 
 
     poly_coder_query_code(coder, a, query);
     return poly_code_distance(coder, query, b);
+}
+
+/* --- sketches --- */
+
+void poly_sketch_encode(const struct poly_coder *coder, const uint8_t *code, uint8_t *sketch)
+{
+    const uint32_t low = low_halves(coder);
+    struct poly_code_tail tail;
+    int32_t square = 0; /* in half steps */
+
+    for (uint32_t i = 0; i < coder->dimensions; i++) {
+        const int32_t kept = POLY_SKETCH_STEP * (code[i] >> 4) - POLY_SKETCH_ZERO;
+
+        square += kept * kept;
+    }
+    memset(sketch, 0, coder->sketch);
+    for (uint32_t i = 0; i < low; i++)
+        sketch[i] = code[i] >> 4;
+    for (uint32_t i = low; i < coder->dimensions; i++)
+        sketch[i - low] |= code[i] & 0xf0;
+    memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
+    tail.square = (float)(square / 4.0 * tail.step * tail.step);
+    tail.residual = INFINITY; /* nobody makes bounds of sketches */
+    memcpy(sketch + coder->sketch - sizeof(tail), &tail, sizeof(tail));
+}
+
+size_t poly_sketch_query_size(const struct poly_coder *coder)
+{
+    const size_t bytes = sizeof(struct poly_code_query) + (size_t)2 * coder->sketch;
+
+    return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+void poly_sketch_query(const struct poly_coder *coder, const void *query, void *buffer)
+{
+    const struct poly_code_query *coded = query;
+    struct poly_code_query *halves = buffer;
+    const uint32_t low = low_halves(coder);
+
+    memset(buffer, 0, poly_sketch_query_size(coder));
+    memcpy(halves, coded, sizeof(*coded));
+    halves->shift = coded->shift / ZERO * POLY_SKETCH_ZERO;
+    halves->by_product *= 0.5F;
+    memcpy(halves->values, coded->values, low);
+    memcpy(halves->values + coder->sketch, coded->values + low, coder->dimensions - low);
+}
+
+void poly_sketch_distances(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                           const uint32_t *slots, size_t count, float *distances)
+{
+    const struct poly_code_rows rows = {base, slots, coder->sketch, true};
+
+    poly_loops_now()->scan_codes(query, &rows, count, distances);
 }

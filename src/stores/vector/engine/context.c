@@ -38,6 +38,7 @@ void poly_context_free(struct poly_context *context)
         return;
     free(context->visited);
     lines_free(context->query);
+    lines_free(context->sketch);
     free(context->pool);
     free(context->ids);
     free(context->distances);
@@ -62,6 +63,8 @@ static struct poly_context *make(const struct poly_index *index)
     /* an expansion in two steps can bring a row for each link of a row */
     context->id_room = 4 * m > INDEX_BLOCK ? 4 * m : INDEX_BLOCK;
     context->query = lines(poly_coder_query_size(&index->coder));
+    if (index->coder.sketch > 0)
+        context->sketch = lines(poly_sketch_query_size(&index->coder));
     context->ids = malloc(context->id_room * sizeof(*context->ids));
     context->distances = malloc(context->id_room * sizeof(*context->distances));
     context->before = malloc(context->id_room * sizeof(*context->before));
@@ -74,7 +77,7 @@ static struct poly_context *make(const struct poly_index *index)
     if (context->query == NULL || context->ids == NULL || context->distances == NULL ||
         context->before == NULL || context->wanted == NULL || context->places == NULL ||
         context->other == NULL || context->near == NULL || context->picked == NULL ||
-        context->between == NULL) {
+        context->between == NULL || (index->coder.sketch > 0 && context->sketch == NULL)) {
         poly_context_free(context);
         return NULL;
     }
@@ -129,8 +132,18 @@ enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uin
         return status;
     }
     taken->visits = 0;
+    poly_context_look(taken, index, false);
     *context = taken;
     return POLY_OK;
+}
+
+void poly_context_look(struct poly_context *context, const struct poly_index *index, bool sketches)
+{
+    const struct poly_coder *coder = &index->coder;
+
+    context->sight =
+        sketches ? (struct poly_sight){index->sketches.base, context->sketch, coder->sketch, true}
+                 : (struct poly_sight){index->codes.base, context->query, coder->stride, false};
 }
 
 void poly_context_give(struct poly_index *index, struct poly_context *context)

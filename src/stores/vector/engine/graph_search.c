@@ -24,6 +24,22 @@
 
 enum { CLOCK_EVERY = 32 };
 
+static inline void fetch_row(const struct poly_sight *sight, uint32_t slot)
+{
+    poly_row_fetch(sight->base + (size_t)slot * sight->stride, sight->stride);
+}
+
+void poly_graph_distances(const struct poly_index *index, const struct poly_context *context,
+                          const uint32_t *ids, uint32_t count, float *distances)
+{
+    const struct poly_sight *sight = &context->sight;
+
+    if (sight->sketches)
+        poly_sketch_distances(&index->coder, sight->query, sight->base, ids, count, distances);
+    else
+        poly_code_distances(&index->coder, sight->query, sight->base, ids, count, distances);
+}
+
 static inline bool visit(struct poly_context *context, uint32_t slot)
 {
     if (context->visited[slot] == context->mark)
@@ -82,7 +98,7 @@ static uint32_t gather(const struct poly_index *index, struct poly_context *cont
         visited[link] = mark;
     }
     for (uint32_t i = 0; i < count; i++)
-        poly_row_fetch(poly_code_row(index, ids[i]), index->coder.stride);
+        fetch_row(&context->sight, ids[i]);
     return count;
 }
 
@@ -102,7 +118,7 @@ static uint32_t gather_beyond(const struct poly_index *index, struct poly_contex
             !poly_slot_fits(index, walk->slots, link, walk->end))
             continue;
         context->visited[link] = context->mark;
-        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
+        fetch_row(&context->sight, link);
         context->ids[count++] = link;
     }
     return count;
@@ -133,7 +149,7 @@ static uint32_t gather_fitting(const struct poly_index *index, struct poly_conte
             bridges[bridge_count++] = link;
             continue;
         }
-        poly_row_fetch(poly_code_row(index, link), index->coder.stride);
+        fetch_row(&context->sight, link);
         context->ids[count++] = link;
     }
     if (fitting * 2 >= i)
@@ -204,8 +220,7 @@ static uint32_t take_in(const struct poly_index *index, struct poly_context *con
     const size_t row = (level == 0 ? 2 : 1) * index->options.m * sizeof(uint32_t);
     uint32_t wanted;
 
-    poly_code_distances(&index->coder, context->query, index->codes.base, ids, count,
-                        context->distances);
+    poly_graph_distances(index, context, ids, count, context->distances);
     context->visits += count;
     wanted = pick_wanted(context, ids, count);
     for (uint32_t i = 0; i < wanted; i++)
@@ -246,15 +261,15 @@ uint32_t poly_graph_descend(const struct poly_index *index, struct poly_context 
                             uint64_t entry, uint32_t level, uint32_t limit)
 {
     uint32_t at = (uint32_t)entry;
-    float nearest = poly_code_distance(&index->coder, context->query, poly_code_row(index, at));
+    float nearest;
 
+    poly_graph_distances(index, context, &at, 1, &nearest);
     for (uint32_t high = (uint32_t)(entry >> 32); high > level; high--) {
         for (bool moved = true; moved;) {
             const uint32_t count = gather(index, context, at, high, limit);
 
             moved = false;
-            poly_code_distances(&index->coder, context->query, index->codes.base, context->ids,
-                                count, context->distances);
+            poly_graph_distances(index, context, context->ids, count, context->distances);
             context->visits += count;
             for (uint32_t i = 0; i < count; i++)
                 if (context->distances[i] < nearest) {

@@ -51,6 +51,8 @@ static enum poly_status reserve_all(struct poly_index *index, struct poly_error 
     enum poly_status status = poly_room_reserve(&index->codes, slots * index->coder.stride, err);
 
     if (status == POLY_OK)
+        status = poly_room_reserve(&index->sketches, slots * index->coder.sketch, err);
+    if (status == POLY_OK)
         status = poly_room_reserve(&index->links, slots * 2 * index->options.m * 4, err);
     if (status == POLY_OK)
         status = poly_room_reserve(&index->upper_of, slots * 4, err);
@@ -77,6 +79,7 @@ static enum poly_status reserve_all(struct poly_index *index, struct poly_error 
 static void release_all(struct poly_index *index)
 {
     poly_room_release(&index->codes);
+    poly_room_release(&index->sketches);
     poly_room_release(&index->links);
     poly_room_release(&index->upper_of);
     poly_room_release(&index->upper);
@@ -89,7 +92,7 @@ static void release_all(struct poly_index *index)
 static enum poly_status reserve(struct poly_index *index, struct poly_error *err)
 {
     const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    const size_t row = index->coder.stride + 2 * index->options.m * 4 + 16 +
+    const size_t row = index->coder.stride + index->coder.sketch + 2 * index->options.m * 4 + 16 +
                        (index->fd < 0 ? index->original_size : 0);
     size_t slots = memory / row + LEAST_CAPACITY;
     enum poly_status status;
@@ -112,6 +115,8 @@ enum poly_status poly_index_commit(struct poly_index *index, uint32_t slots, siz
     const size_t count = slots;
     enum poly_status status = poly_room_commit(&index->codes, count * index->coder.stride, err);
 
+    if (status == POLY_OK)
+        status = poly_room_commit(&index->sketches, count * index->coder.sketch, err);
     if (status == POLY_OK)
         status = poly_room_commit(&index->links, count * 2 * index->options.m * 4, err);
     if (status == POLY_OK)
@@ -284,6 +289,8 @@ enum poly_status poly_index_append(struct poly_index *index, const void *origina
     if (status != POLY_OK)
         return status;
     poly_coder_encode(&index->coder, original, poly_code_row(index, next));
+    if (index->coder.sketch > 0)
+        poly_sketch_encode(&index->coder, poly_code_row(index, next), poly_sketch_row(index, next));
     begin_slot(index, next, level);
     index->appended++;
     *slot = next;
@@ -330,6 +337,7 @@ void poly_index_publish(struct poly_index *index)
 {
     if (index->kill_count > 0 && index->appended == poly_index_end(index)) {
         memset(poly_code_row(index, index->appended), 0, index->coder.stride);
+        memset(poly_sketch_row(index, index->appended), 0, index->coder.sketch);
         begin_slot(index, index->appended, 0);
         die(index, index->appended++, 0);
     }
@@ -368,7 +376,7 @@ const void *poly_index_original(const struct poly_index *index, uint32_t slot)
 void poly_index_measure(const struct poly_index *index, struct poly_index_numbers *numbers)
 {
     const uint32_t slots = poly_index_end(index);
-    const size_t row = index->coder.stride + 2 * index->options.m * 4 + 8;
+    const size_t row = index->coder.stride + index->coder.sketch + 2 * index->options.m * 4 + 8;
     const size_t upper = atomic_load_explicit(&index->upper_published, memory_order_relaxed);
     const size_t bytes = slots * index->original_size;
 

@@ -370,6 +370,8 @@ static enum poly_status read_arrays(const struct loading *loading, struct poly_e
 
     if (status == POLY_OK)
         status = read_section(loading, CODES, index->codes.base, end * head->stride, err);
+    for (uint32_t slot = 0; status == POLY_OK && index->coder.sketch > 0 && slot < end; slot++)
+        poly_sketch_encode(&index->coder, poly_code_row(index, slot), poly_sketch_row(index, slot));
     if (status == POLY_OK)
         status = read_section(loading, LINKS, index->links.base, end * 2 * head->m * 4, err);
     if (status == POLY_OK)

@@ -5,6 +5,7 @@
  * Slots are rows of flat arrays, by number, without a pointer between them:
  *
  *   codes      .stride bytes     what graph and scans compare
+ *   sketches   .sketch bytes     the same, shorter; where the coder has none the array is empty
  *   links      2m words          neighbours on the lowest level, ended by POLY_NO_SLOT
  *   upper_of   a word            where in upper the node's higher levels are; 0: it has none
  *   upper      words             for each such node its level, then m links a level
@@ -76,7 +77,7 @@ struct poly_index {
     struct poly_coder coder;
     size_t original_size;
     uint32_t capacity, graph_from;
-    struct poly_room codes, links, upper_of, upper, dead_from, dead_bits, originals;
+    struct poly_room codes, sketches, links, upper_of, upper, dead_from, dead_bits, originals;
     int fd; /* of the originals; -1: they are in memory */
     atomic_uint end, dead, upper_published;
     /* the writer's */
@@ -101,6 +102,11 @@ struct poly_index {
 static inline uint8_t *poly_code_row(const struct poly_index *index, uint32_t slot)
 {
     return index->codes.base + (size_t)slot * index->coder.stride;
+}
+
+static inline uint8_t *poly_sketch_row(const struct poly_index *index, uint32_t slot)
+{
+    return index->sketches.base + (size_t)slot * index->coder.sketch;
 }
 
 static inline const uint8_t *poly_original_row(const struct poly_index *index, uint32_t slot)
@@ -168,12 +174,22 @@ struct poly_candidate {
 
 #define EXPANDED 0x80000000U
 
+/* What a walk compares. */
+struct poly_sight {
+    const uint8_t *base;
+    const void *query;
+    uint32_t stride;
+    bool sketches;
+};
+
 struct poly_context {
     struct poly_context *next;
     uint8_t *visited; /* a byte a slot: of the search whose .mark it is */
     uint32_t visited_room;
     uint8_t mark;
     void *query;                 /* for codes */
+    void *sketch;                /* … for sketches; NULL: the index has none */
+    struct poly_sight sight;     /* codes, but for walks that say otherwise */
     struct poly_candidate *pool; /* ascending; of the level that is searched */
     uint32_t pool_room, count, ef;
     uint32_t *ids; /* of one expansion, or one block of a scan */
@@ -198,6 +214,8 @@ enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uin
 /* The same of one that has been taken, as slots come. POLY_NO_MEMORY: as it was. */
 enum poly_status poly_context_fit(struct poly_context *context, uint32_t slots, uint32_t ef,
                                   struct poly_error *err);
+/* Walks compare codes, or sketches from now on. */
+void poly_context_look(struct poly_context *context, const struct poly_index *index, bool sketches);
 void poly_context_give(struct poly_index *index, struct poly_context *context);
 void poly_context_free(struct poly_context *context); /* NULL is accepted */
 
@@ -219,6 +237,9 @@ static inline pthread_mutex_t *poly_row_lock(struct poly_graph *graph, uint32_t 
     return &graph->rows[slot % INDEX_STRIPES];
 }
 
+/* As .sight has them. */
+void poly_graph_distances(const struct poly_index *index, const struct poly_context *context,
+                          const uint32_t *ids, uint32_t count, float *distances);
 /* From the entry down to just above a level, one nearest each: the slot to go on from. */
 uint32_t poly_graph_descend(const struct poly_index *index, struct poly_context *context,
                             uint64_t entry, uint32_t level, uint32_t limit);

@@ -60,6 +60,7 @@ struct poly_coder {
     enum poly_metric metric;
     uint32_t dimensions;
     uint32_t stride; /* bytes of a code */
+    uint32_t sketch; /* bytes of a sketch; 0: there are none of such codes */
 };
 
 /* dimensions: 1 to 16,000. */
@@ -90,5 +91,21 @@ void poly_code_bounds(const struct poly_coder *coder, const void *query, const u
                       const uint32_t *slots, size_t count, float *bounds);
 /* Between two codes, while the graph is built. */
 float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b);
+
+/*
+ * Sketches: of each dimension the upper half of its code, two in a byte. What they say of a
+ * distance is wrong by a hundredth under cosine: enough to find the way to the nearest. There are
+ * some where they fit into one cache line and codes do not, from 53 to 104 dimensions: what is
+ * wider gains a tenth by them, and would take half as much memory again. A row is made of the
+ * code's alone, so nobody needs to save it.
+ */
+void poly_sketch_encode(const struct poly_coder *coder, const uint8_t *code, uint8_t *sketch);
+/* A query by poly_coder_query(), for sketches. buffer: poly_sketch_query_size() bytes, aligned to
+ * 64. */
+size_t poly_sketch_query_size(const struct poly_coder *coder);
+void poly_sketch_query(const struct poly_coder *coder, const void *query, void *buffer);
+/* As those of codes, coarser. */
+void poly_sketch_distances(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                           const uint32_t *slots, size_t count, float *distances);
 
 #endif

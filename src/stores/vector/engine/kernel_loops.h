@@ -26,7 +26,7 @@ struct poly_code_query {
     float rounding; /* what a float sum over the dimensions may be wrong by, relatively */
     enum poly_metric metric;
     float reserved[6];
-    int8_t values[]; /* of the row's size; binary: bits */
+    int8_t values[]; /* of the row's size; binary: bits; of sketches: low halves, then high ones */
 };
 
 /* At the end of a row. */
@@ -36,10 +36,16 @@ struct poly_code_tail {
     float residual; /* not less than the distance between that and the vector */
 };
 
+/* What half a byte of a sketch stands for, in half steps of the code that it is of: the middle of
+ * the sixteen codes that begin with it, less the 128. */
+#define POLY_SKETCH_STEP 32
+#define POLY_SKETCH_ZERO 241
+
 struct poly_code_rows {
     const uint8_t *base;
     const uint32_t *slots; /* NULL: 0, 1, 2 … */
     size_t stride;         /* a multiple of 32 */
+    bool sketches;
 };
 
 /* kernel_sums.c */
@@ -63,7 +69,7 @@ struct poly_loops {
     /* distances[i] of row i */
     void (*scan_codes)(const struct poly_code_query *query, const struct poly_code_rows *rows,
                        size_t count, float *distances);
-    /* Not above the true distance, of vectors: for bounds that exclude. */
+    /* Not above the true distance, of vectors: for bounds that exclude. Not of sketches. */
     void (*scan_bounds)(const struct poly_code_query *query, const struct poly_code_rows *rows,
                         size_t count, float *bounds);
     void (*scan_bits)(const struct poly_code_query *query, const struct poly_code_rows *rows,

@@ -42,6 +42,27 @@ static int32_t dot_codes(const uint8_t *code, const int8_t *query, size_t count)
     return dot_row(code, query, count);
 }
 
+/* Of a row of sketches: the bytes' low halves with the first count of the query, the high ones with
+ * those that follow. Two loops, for each is then as few instructions as the one above. */
+static inline int32_t dot_halves(const uint8_t *restrict sketch, const int8_t *restrict query,
+                                 size_t count)
+{
+    int32_t low = 0, high = 0;
+
+    count &= ~(size_t)31;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t half = sketch[i] & 15;
+
+        low += half * query[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t half = sketch[i] >> 4;
+
+        high += half * query[count + i];
+    }
+    return low + high;
+}
+
 static inline uint32_t differ_row(const uint8_t *restrict a, const uint8_t *restrict b,
                                   size_t count)
 {
@@ -100,20 +121,20 @@ struct part {
 };
 
 static inline void read_row(const int8_t *restrict query, const uint8_t *restrict row,
-                            size_t stride, struct block *restrict block, size_t at)
+                            size_t stride, bool sketches, struct block *restrict block, size_t at)
 {
     const uint8_t *tail = row + stride - sizeof(struct poly_code_tail);
 
-    block->product[at] = dot_row(row, query, stride);
+    block->product[at] =
+        sketches ? POLY_SKETCH_STEP * dot_halves(row, query, stride) : dot_row(row, query, stride);
     memcpy(&block->step[at], tail + offsetof(struct poly_code_tail, step), sizeof(float));
     memcpy(&block->square[at], tail + offsetof(struct poly_code_tail, square), sizeof(float));
     memcpy(&block->residual[at], tail + offsetof(struct poly_code_tail, residual), sizeof(float));
 }
 
-static inline __attribute__((always_inline)) void read_rows(const int8_t *query,
-                                                            const struct poly_code_rows *rows,
-                                                            size_t stride, const struct part *part,
-                                                            struct block *restrict block)
+static inline __attribute__((always_inline)) void
+read_rows(const int8_t *query, const struct poly_code_rows *rows, size_t stride, bool sketches,
+          const struct part *part, struct block *restrict block)
 {
     const uint8_t *base = rows->base;
     const uint32_t *slots = rows->slots;
@@ -124,25 +145,27 @@ static inline __attribute__((always_inline)) void read_rows(const int8_t *query,
 
     if (slots == NULL) {
         for (size_t i = 0; i < count; i++)
-            read_row(query, base + (from + i) * stride, stride, block, i);
+            read_row(query, base + (from + i) * stride, stride, sketches, block, i);
         return;
     }
     slots += from;
     for (size_t i = 0; i < count; i++) {
         if (i < fetched)
             fetch(base + slots[i + ahead] * stride, stride);
-        read_row(query, base + slots[i] * stride, stride, block, i);
+        read_row(query, base + slots[i] * stride, stride, sketches, block, i);
     }
 }
 
 static void read_block(const struct poly_code_query *query, const struct poly_code_rows *rows,
                        const struct part *part, struct block *block)
 {
-    /* The stride of 100 dimensions, or a few more or less: a loop of known length is faster. */
-    if (rows->stride == 128)
-        read_rows(query->values, rows, 128, part, block);
+    /* The strides of 100 dimensions, or a few more or less: a loop of known length is faster. */
+    if (rows->sketches)
+        read_rows(query->values, rows, LINE, true, part, block);
+    else if (rows->stride == 128)
+        read_rows(query->values, rows, 128, false, part, block);
     else
-        read_rows(query->values, rows, rows->stride, part, block);
+        read_rows(query->values, rows, rows->stride, false, part, block);
 }
 
 static void fetch_first(const struct poly_code_rows *rows, size_t count)

@@ -16,6 +16,7 @@ enum {
     SEEDS = 8,      /* slots that fit from which a filtered walk begins, beside the entry */
     FEW_DEAD = 32,  /* one in so many: a walk goes through them, and leaves them out at the end */
     AHEAD = 6,      /* originals that are asked for before they are compared */
+    SKETCHED = 4,   /* for each that is asked for so many are kept: then sketches lead there, too */
     LEARN = 16,     /* of what one search tells, this part is believed */
     FEW_FITTING = 6 /* a share less than one in 64: a walk has too few bridges to the right ones */
 };
@@ -139,9 +140,9 @@ static enum poly_status as_bits(const struct plan *plan, struct poly_slots *slot
 static void put(const struct plan *plan, uint32_t slot)
 {
     struct poly_context *context = plan->context;
-    const float distance =
-        poly_code_distance(&plan->index->coder, context->query, poly_code_row(plan->index, slot));
+    float distance;
 
+    poly_graph_distances(plan->index, context, &slot, 1, &distance);
     if (context->visited[slot] == context->mark || !poly_context_wanted(context, distance))
         return;
     context->visited[slot] = context->mark;
@@ -189,7 +190,7 @@ static void keep_fitting(const struct plan *plan, const struct poly_slots *slots
     context->count = kept;
 }
 
-/* Leaves the nearest that fit in the pool. */
+/* Leaves the nearest that fit in the pool, by what the context looks at. */
 static enum poly_status walk(const struct plan *plan, bool choosy, struct poly_error *err)
 {
     const struct poly_index *index = plan->index;
@@ -220,6 +221,45 @@ static enum poly_status walk(const struct plan *plan, bool choosy, struct poly_e
     return POLY_OK;
 }
 
+/* How many candidates are looked at exactly. */
+static uint32_t reranked(const struct plan *plan)
+{
+    const uint32_t least = plan->search->k + plan->search->k / 4 + 10;
+
+    return plan->ef / 8 > least ? plan->ef / 8 : least;
+}
+
+/* Of the pool, which is in the order of sketches, leaves the best by their codes, in the order of
+ * these. false: sketches are too coarse here, for many of the best came from the far half. */
+static bool refine(const struct plan *plan)
+{
+    struct poly_context *context = plan->context;
+    struct poly_candidate *pool = context->pool;
+    const uint32_t all = context->count, k = plan->search->k;
+    uint32_t far = 0;
+
+    poly_context_look(context, plan->index, false);
+    context->count = 0;
+    context->ef = reranked(plan) < plan->ef ? reranked(plan) : plan->ef;
+    for (uint32_t from = 0; from < all; from += INDEX_BLOCK) {
+        const uint32_t count = all - from < INDEX_BLOCK ? all - from : INDEX_BLOCK;
+
+        for (uint32_t i = 0; i < count; i++)
+            context->ids[i] = pool[from + i].slot;
+        poly_graph_distances(plan->index, context, context->ids, count, context->distances);
+        for (uint32_t i = 0; i < count; i++)
+            if (poly_context_wanted(context, context->distances[i]))
+                poly_context_insert(context, context->ids[i] | (from + i < all / 2 ? 0 : EXPANDED),
+                                    context->distances[i]);
+    }
+    context->ef = plan->ef;
+    for (uint32_t i = 0; i < context->count; i++) {
+        far += i < k && (pool[i].slot & EXPANDED) != 0;
+        pool[i].slot &= ~EXPANDED;
+    }
+    return all < SKETCHED * k || far <= k / 8;
+}
+
 /* The true distances of the first candidates of the pool. */
 static void rerank(const struct plan *plan, struct poly_nearest *nearest)
 {
@@ -227,8 +267,7 @@ static void rerank(const struct plan *plan, struct poly_nearest *nearest)
     const struct poly_index_search *search = plan->search;
     const struct poly_candidate *pool = plan->context->pool;
     const int64_t start = poly_costs_now();
-    const uint32_t least = search->k + search->k / 4 + 10;
-    uint32_t count = plan->ef / 8 > least ? plan->ef / 8 : least;
+    uint32_t count = reranked(plan);
 
     count = count < plan->context->count ? count : plan->context->count;
     if (poly_originals_slow(index))
@@ -259,8 +298,15 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
     const bool choosy =
         plan->filtered || dead + plan->limit - plan->linked > search->end / FEW_DEAD;
     const int64_t start = poly_costs_now();
-    enum poly_status status = walk(plan, choosy, err);
+    const bool sketches = plan->index->coder.sketch > 0 && plan->ef >= SKETCHED * search->k;
+    enum poly_status status;
 
+    if (sketches)
+        poly_sketch_query(&plan->index->coder, plan->context->query, plan->context->sketch);
+    poly_context_look(plan->context, plan->index, sketches);
+    status = walk(plan, choosy, err);
+    if (status == POLY_OK && sketches && !refine(plan))
+        status = walk(plan, choosy, err);
     if (status == POLY_OK && plan->context->count < search->k && !choosy)
         status = walk(plan, true, err);
     if (status != POLY_OK)

@@ -170,10 +170,12 @@ static uint32_t sift(const struct poly_index *index, struct poly_context *contex
                      float limit, uint32_t first, uint32_t count)
 {
     const size_t fetched = index->original_size < FETCHED ? index->original_size : FETCHED;
-    uint32_t *ids = context->ids, kept = 0;
+    uint32_t *ids = context->ids, kept = 0, near = 0;
     float *bounds = context->distances;
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) /* of many at a time: mostly none is */
+        near += bounds[i] <= limit;
+    for (uint32_t i = 0; near > 0 && i < count; i++) {
         if (!(bounds[i] <= limit))
             continue;
 
