@@ -93,6 +93,42 @@ def test_tokens_and_idempotency_keys_hold_at_the_other(two):
     assert differs.status_code == 412, differs.text
 
 
+def test_a_collection_is_known_at_the_other(two):
+    """Made and dropped at one, without a restart of the other; each has an index of its own (S3-38)."""
+    one, other = two
+    shape = {'name': 'notes', 'dimensions': 2, 'filters': ['team']}
+
+    def nearest(daemon, token=None, **query):
+        answer = daemon.post('/v1/vectors/search', json=dict(query, domain='notes', vector=[1, 0]),
+                             headers={'Polystore-Token': token} if token else None)
+        return answer.status_code, [match['key'] for match in answer.json().get('matches', [])]
+    assert nearest(other)[0] == 404
+    assert one.post('/v1/vectors/collections', json=shape).status_code == 201
+    wire.wait_for(lambda: other.get('/v1/records/notes').status_code == 200, 20)
+    written = other.put('/v1/records/notes/a', json={'embedding': [1, 0], 'metadata': {'team': 'x'}})
+    assert written.status_code == 200, written.text
+    token = written.headers['Polystore-Token']
+    assert nearest(one, token) == (200, ['a'])
+    wire.wait_for(lambda: nearest(other, token) == (200, ['a']), 20)  # its index has just begun
+    token = one.put('/v1/records/notes/b', json={'embedding': [0, 1]}).headers['Polystore-Token']
+    assert nearest(other, token) == (200, ['a', 'b'])
+    assert nearest(other, token, where={'team': 'x'}) == (200, ['a'])
+    again = other.post('/v1/vectors/collections', json=shape)
+    assert again.status_code == 200 and not again.json()['made'], again.text
+    assert other.post('/v1/vectors/collections', json=dict(shape, dimensions=3)).status_code == 412
+    assert other.request('DELETE', '/v1/vectors/collections/notes').status_code == 204
+    wire.wait_for(lambda: one.get('/v1/records/notes').status_code == 404, 20)
+    # Of the same name, with other dimensions: what the log has of the first is not its own.
+    assert other.post('/v1/vectors/collections', json=dict(shape, dimensions=3)).status_code == 201
+    wire.wait_for(lambda: one.get('/v1/records/notes').status_code == 200, 20)
+    token = one.put('/v1/records/notes/c', json={'embedding': [0, 0, 1]}).headers['Polystore-Token']
+    for daemon in two:
+        found = daemon.post('/v1/vectors/search', json={'domain': 'notes', 'vector': [0, 0, 1]},
+                            headers={'Polystore-Token': token})
+        assert [match['key'] for match in found.json().get('matches', [])] == ['c'], found.text
+        wire.wait_for(lambda: daemon.get('/v1/status').json()['state'] == 'ok', 20)
+
+
 def test_keys_are_revoked_at_the_other_within_a_second(two):
     one, other = two
     secret, body = one.make_key(rights=['read'])

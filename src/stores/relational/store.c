@@ -69,6 +69,8 @@ enum poly_status poly_relational_find(struct poly_session *session, const char *
         return status;
     if (found->status != POLY_OK)
         found = look_again(relational_of(session), domain);
+    if (found == NULL)
+        return dropped(domain, err);
     if (found->status != POLY_OK)
         return poly_fail(err, found->status, "domain '%s': %s", name, found->problem);
     status = domain->tenant == NULL ? POLY_OK : poly_record_tenant(found, *tenant, err);
