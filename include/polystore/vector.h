@@ -144,13 +144,15 @@ struct poly_model_status {
     /* What is collected beside it. */
     struct poly_text next; /* of that model; empty: nothing is */
     size_t next_dimensions;
-    bool back;        /* they are those of before the last swap */
-    uint64_t filled;  /* so many */
+    bool back; /* they are those of before the last swap */
+    /* Counted only where a domain is named, for all of its rows are looked at. */
+    bool counted;
+    uint64_t filled;  /* vectors of the next */
     uint64_t missing; /* records with a vector that lack one of the next */
     uint64_t stale;   /* … or have one of another version than they are now */
 };
 
-/* domain NULL: of all. */
+/* domain NULL: of all, without counts. */
 POLY_API enum poly_status poly_model_status(struct poly_session *session, const char *domain,
                                             const struct poly_model_status **list, size_t *count,
                                             struct poly_error *err) POLY_MUST_USE;

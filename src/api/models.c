@@ -17,6 +17,8 @@ static void print_model(struct poly_buffer *out, const struct poly_model_status 
         api_put_text(out, "next", one->next);
         api_put_integer(out, "next_dimensions", one->next_dimensions);
         api_put_bool(out, "back", one->back);
+    }
+    if (one->counted) {
         api_put_integer(out, "filled", one->filled);
         api_put_integer(out, "missing", one->missing);
         api_put_integer(out, "stale", one->stale);

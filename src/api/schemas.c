@@ -531,10 +531,11 @@ const struct api_schema api_schema_model = {
         MEMBER("next", API_TEXT, "the model whose vectors are kept beside; missing: none are"),
         MEMBER("next_dimensions", API_INTEGER, "numbers of each", POSITION),
         MEMBER("back", API_BOOLEAN, "they are those of before the last swap"),
-        MEMBER("filled", API_INTEGER, "so many of them", POSITION),
-        MEMBER("missing", API_INTEGER, "records with a vector that have none of the next",
-               POSITION),
-        MEMBER("stale", API_INTEGER, "records that were changed since theirs was given", POSITION)),
+        MEMBER("filled", API_INTEGER, "so many of them; with domain only", POSITION),
+        MEMBER("missing", API_INTEGER,
+               "with domain: records with a vector that have none of the next", POSITION),
+        MEMBER("stale", API_INTEGER,
+               "with domain: records that were changed since theirs was given", POSITION)),
 };
 
 const struct api_schema api_schema_models = {

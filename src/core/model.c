@@ -30,7 +30,9 @@ struct shape {
 struct poly_models {
     pthread_mutex_t lock; /* one looks at a time */
     struct shape *shapes;
-    _Atomic bool pending;
+    uint64_t looks;
+    _Atomic bool pending; /* the writer's group has a change, and has not ended */
+    _Atomic bool unknown; /* it has, and what came of it could not be read */
 };
 
 uint64_t poly_models_of(const struct poly_domain *domain)
@@ -133,6 +135,21 @@ static void install(struct poly_instance *instance, const struct poly_domain_vec
     atomic_store(&vector->family->now, shape);
 }
 
+/* What has no row any more: a log that was put back has lost the change. */
+static void forget_unseen(struct poly_instance *instance)
+{
+    for (size_t i = 0; i < instance->config->domain_count; i++) {
+        const struct poly_domain *domain = &instance->config->domains[i];
+
+        for (size_t v = 0; v < domain->vector_count; v++) {
+            struct poly_vector_family *family = domain->vectors[v].family;
+
+            if (family != NULL && family->seen != instance->models->looks)
+                atomic_store(&family->now, NULL);
+        }
+    }
+}
+
 static enum poly_status look(struct poly_instance *instance, struct poly_db *db,
                              struct poly_error *err)
 {
@@ -143,6 +160,7 @@ static enum poly_status look(struct poly_instance *instance, struct poly_db *db,
 
     if (status != POLY_OK)
         return status;
+    instance->models->looks++;
     /* Of each vector the last row is what it is now. */
     while ((status = poly_stmt_row(&get, &row, err)) == POLY_OK && row) {
         of = declared(instance, &get);
@@ -153,6 +171,7 @@ static enum poly_status look(struct poly_instance *instance, struct poly_db *db,
             poly_stmt_close(&get);
             return poly_no_memory(err);
         }
+        of->family->seen = instance->models->looks;
         if (next->change == 0)
             atomic_store(&of->family->first, next);
         if (vector != NULL && of != vector)
@@ -162,6 +181,8 @@ static enum poly_status look(struct poly_instance *instance, struct poly_db *db,
     }
     if (status == POLY_OK && vector != NULL)
         install(instance, vector, shape);
+    if (status == POLY_OK)
+        forget_unseen(instance);
     return status;
 }
 
@@ -198,18 +219,28 @@ void poly_models_begin(struct poly_instance *instance)
     atomic_store(&instance->models->pending, true);
 }
 
-bool poly_models_pending(const struct poly_instance *instance)
+bool poly_models_pending(struct poly_instance *instance)
 {
-    return atomic_load(&instance->models->pending);
+    return atomic_load(&instance->models->pending) || !poly_models_known(instance);
 }
 
-/* Until it is known, nothing is taken in, and whoever needs that waits. */
-void poly_models_settle(struct poly_instance *instance)
+bool poly_models_known(struct poly_instance *instance)
 {
     struct poly_error ignored;
 
-    if (poly_models_pending(instance) && look_through(instance, true, &ignored) == POLY_OK)
-        atomic_store(&instance->models->pending, false);
+    if (atomic_load(&instance->models->unknown) &&
+        look_through(instance, true, &ignored) == POLY_OK)
+        atomic_store(&instance->models->unknown, false);
+    return !atomic_load(&instance->models->unknown);
+}
+
+void poly_models_settle(struct poly_instance *instance)
+{
+    if (!atomic_load(&instance->models->pending))
+        return;
+    atomic_store(&instance->models->unknown, true);
+    (void)poly_models_known(instance);
+    atomic_store(&instance->models->pending, false);
 }
 
 /* --- at the start --- */

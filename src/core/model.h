@@ -23,6 +23,7 @@ struct poly_vector_family {
     _Atomic(const struct poly_domain_vector *) now; /* NULL: as declared */
     /* What it was before the first change. NULL: there was none. */
     _Atomic(const struct poly_domain_vector *) first;
+    uint64_t seen; /* by which look; under its lock */
 };
 
 /* Its shape now. Any thread. */
@@ -56,7 +57,9 @@ enum poly_status poly_models_look(struct poly_instance *instance, struct poly_er
  * the end, before anybody hears of it.
  */
 void poly_models_begin(struct poly_instance *instance);
-bool poly_models_pending(const struct poly_instance *instance);
+bool poly_models_pending(struct poly_instance *instance);
+/* It is not known what vectors are: looks, and says whether it is. */
+bool poly_models_known(struct poly_instance *instance);
 void poly_models_settle(struct poly_instance *instance);
 
 /* In the transaction of a change: one row more. before: the shape that ends; the first time it is

@@ -648,10 +648,14 @@ static void rest(struct poly_projection *projection, uint64_t head, unsigned see
 /* Another daemon may have changed one, before what head says. */
 static enum poly_status look_at_models(struct poly_projection *projection, struct poly_error *err)
 {
-    bool others = projection->instance->node[0] != '\0';
+    struct poly_instance *instance = projection->instance;
 
-    return projection->driver->models && others ? poly_models_look(projection->instance, err)
-                                                : POLY_OK;
+    if (!projection->driver->models)
+        return POLY_OK;
+    if (!poly_models_known(instance))
+        return poly_fail(err, POLY_UNAVAILABLE, "%s: a change of model cannot be read",
+                         projection->driver->store);
+    return instance->node[0] == '\0' ? POLY_OK : poly_models_look(instance, err);
 }
 
 void *poly_projector_thread(void *arg)

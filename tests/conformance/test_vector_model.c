@@ -286,6 +286,31 @@ static void takes_vectors_that_are_the_same(void **state)
     gives(p->admin, query_of(items, east), "items/a");
 }
 
+/* A write that was checked before the swap and comes after it is of the model before, whatever its
+ * length is. */
+static void refuses_what_was_checked_before(void **state)
+{
+    struct place *p = *state;
+    const struct poly_row *row = ROW({"embedding", poly_json("[0,0,0,1]")});
+    struct poly_model_swapped swapped;
+    struct poly_txn *txn, *other;
+
+    put_three(p);
+    assert_ok(poly_model_begin(p->admin, "items", NULL, "again", 4, &err));
+    assert_ok(poly_txn_begin(p->nobody, NULL, &txn, &err));
+    assert_ok(poly_put(txn, "items", "late", row, POLY_ANY, &err));
+    assert_ok(poly_txn_begin(p->acme, NULL, &other, &err));
+    assert_ok(
+        poly_put(other, "items", "none", ROW({"title", poly_str("no vector")}), POLY_ANY, &err));
+    assert_ok(swap(p, "items", NULL, false, true, &swapped));
+    assert_fails(poly_txn_commit(txn, NULL, &err), POLY_CONFLICT);
+    assert_true(strstr(err.message, "the model of its vectors was changed meanwhile") != NULL);
+    assert_ok(poly_txn_commit(other, NULL, &err));
+    gives(p->admin, query_of(items, east), "");
+    assert_ok(put_row(p->nobody, "items", "late", row, POLY_ANY, NULL, &err));
+    gives(p->nobody, query_of(items, east), "items/late");
+}
+
 /* Columns of other types, tenants. */
 static void changes_columns_of_every_kind(void **state)
 {
@@ -539,15 +564,11 @@ static void would_see_a_mixed_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(refuses_writes_of_another_model),
-        EACH(swaps_and_goes_back),
-        EACH(refuses_what_is_missing),
-        EACH(begins_goes_on_and_abandons),
-        EACH(stays_after_a_start_and_a_rebuild),
-        EACH(takes_vectors_that_are_the_same),
-        EACH(changes_columns_of_every_kind),
-        EACH(knows_whose_a_vector_is),
-        EACH(never_mixes_models),
+        EACH(refuses_writes_of_another_model),   EACH(swaps_and_goes_back),
+        EACH(refuses_what_is_missing),           EACH(begins_goes_on_and_abandons),
+        EACH(stays_after_a_start_and_a_rebuild), EACH(takes_vectors_that_are_the_same),
+        EACH(refuses_what_was_checked_before),   EACH(changes_columns_of_every_kind),
+        EACH(knows_whose_a_vector_is),           EACH(never_mixes_models),
         EACH(would_see_a_mixed_answer),
     };
 

@@ -11,6 +11,7 @@ bool crash_stream_is(struct crash_run *run, const char *stream, uint64_t wanted)
 
 extern const struct crash_workload crash_records, crash_records_followed, crash_records_recovery,
     crash_retention, crash_retention_followed, crash_migrations, crash_vectors,
-    crash_vectors_followed, crash_vectors_rebuilt, crash_vectors_recovery, crash_collections;
+    crash_vectors_followed, crash_vectors_rebuilt, crash_vectors_recovery, crash_collections,
+    crash_models, crash_models_followed;
 
 #endif

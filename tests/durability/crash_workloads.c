@@ -455,4 +455,6 @@ const struct crash_workload *const crash_workloads[] = {&fresh,
                                                         &crash_vectors_rebuilt,
                                                         &crash_vectors_recovery,
                                                         &crash_collections,
+                                                        &crash_models,
+                                                        &crash_models_followed,
                                                         NULL};

@@ -447,3 +447,79 @@ def test_a_lost_answer_is_told_over_http(make, postgresql, make_proxy):
     assert answers[0].json()['outcome'] == 'unknown'
     assert answers[1].status_code in (200, 201), answers[1].text
     wire.wait_for(lambda: postgresql.sql('SELECT count(*) FROM poly.log', database=name) == '2', 20)
+
+
+VECTORS = """
+stores: {relational: {driver: postgresql, url: '%s'}}
+domains:
+  items: {table: items, tenant: none, vector: {field: at, dimensions: 2, model: old}}
+"""
+
+
+def nearest(daemon, vector, token=None):
+    headers = {} if token is None else {'Polystore-Token': token}
+    return daemon.post('/v1/vectors/search', headers=headers, json={
+        'domain': 'items', 'vector': vector, 'limit': 1000, 'vectors': True}, timeout=60)
+
+
+def test_a_change_of_model_is_known_at_all_daemons(make, postgresql):
+    """S0-49: each answer is wholly of one model while another daemon swaps and goes back; a write
+    that was taken for one of the old model does not get in under the new one."""
+    database = postgresql.database()
+    postgresql.sql('CREATE TABLE items(id text PRIMARY KEY, at bytea)', database=database, admin=False)
+    url = postgresql.url(database=database)
+    one = make(url, 'a', VECTORS % url).start()
+    other = make(url, 'b', VECTORS % url).start(key=one.key)
+    for n in range(20):
+        answer = one.request('PUT', '/v1/records/items/%d' % n, json={'at': [1, n]})
+        assert answer.status_code == 200, answer.text
+    assert one.post('/v1/vectors/models/items', json={'model': 'new', 'dimensions': 2}).status_code == 200
+    answer = other.post('/v1/vectors/models/items/vectors', json={'vectors': [
+        {'key': str(n), 'vector': [-1, -n]} for n in range(20)]})
+    assert answer.json() == {'taken': 20, 'unknown': 0, 'stale': 0}
+    stop, wrong, seen, refused = threading.Event(), [], set(), []
+
+    def search(daemon):
+        while not stop.is_set():
+            answer = nearest(daemon, [1, 1])
+            if answer.status_code == 400 and 'has just been changed' in answer.text:
+                continue
+            if answer.status_code != 200:
+                wrong.append(answer.text)
+                continue
+            found = answer.json()['matches']
+            signs = {m['vector'][0] > 0 for m in found if m['key'] != 'w'}
+            if len(signs) != 1 or len([m for m in found if m['key'] != 'w']) != 20:
+                wrong.append(answer.text)
+            seen.update((daemon is one, sign) for sign in signs)
+
+    def write(daemon, model):
+        while not stop.is_set():
+            answer = daemon.request('PUT', '/v1/records/items/w', params={'model': model},
+                                    json={'at': [1, 1] if model == 'old' else [-1, -1]})
+            if answer.status_code in (400, 412):
+                refused.append(model)
+            elif answer.status_code != 200:
+                wrong.append(answer.text)
+
+    threads = [threading.Thread(target=search, args=(daemon,)) for daemon in (one, other, other)]
+    threads += [threading.Thread(target=write, args=(other, model)) for model in ('old', 'new')]
+    for thread in threads:
+        thread.start()
+    try:
+        for back, sign in ((False, False), (True, True), (True, False)):
+            answer = one.post('/v1/vectors/models/items/swap', timeout=60,
+                              json={'back': back, 'drop_missing': True})
+            assert answer.status_code == 200, answer.text
+            seen.clear()
+            wire.wait_for(lambda: {(True, sign), (False, sign)} <= seen or wrong, 30)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert set(refused) == {'old', 'new'}
+    # The record that was written all the time is of the model that its vector says.
+    row = one.get('/v1/records/items/w').json()['row']
+    assert row['at'] in (None, [-1, -1]), row
+    assert nearest(other, [1, 1, 1]).status_code == 400

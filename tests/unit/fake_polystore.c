@@ -544,6 +544,7 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
                                                      .named_dimensions = 2,
                                                      .next = {"new", 3},
                                                      .next_dimensions = 3,
+                                                     .counted = true,
                                                      .filled = 4,
                                                      .missing = 5,
                                                      .stale = 6},

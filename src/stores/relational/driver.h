@@ -294,7 +294,7 @@ enum poly_status poly_record_expect(const struct poly_record_operation *operatio
 /* Are its vectors still of the models that it took them for? Another daemon's change of one is
  * found by the database. */
 enum poly_status poly_record_models(const struct poly_record_operation *operation,
-                                    const struct poly_instance *instance, struct poly_error *err);
+                                    struct poly_instance *instance, struct poly_error *err);
 enum poly_status poly_record_other_model(const struct poly_record_operation *operation,
                                          struct poly_error *err);
 /* POLY_NOT_FOUND, in words. */

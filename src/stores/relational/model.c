@@ -651,7 +651,7 @@ enum poly_status poly_model_swap(struct poly_session *session, const char *domai
                                  struct poly_model_swapped *swapped, struct poly_error *err)
 {
     static const struct poly_model_swap defaults;
-    struct poly_error local;
+    struct poly_error local, ignored;
     struct swapping s = {.how = how == NULL ? &defaults : how};
     enum poly_status status;
 
@@ -671,13 +671,14 @@ enum poly_status poly_model_swap(struct poly_session *session, const char *domai
     if (status != POLY_OK)
         return poly_fail_in(err, status, "change of model");
     *swapped = s.swapped;
-    return poly_models_look(s.c.instance, err);
+    (void)!poly_models_look(s.c.instance, &ignored); /* else whoever follows the log does */
+    return POLY_OK;
 }
 
 /* --- how it is --- */
 
 static enum poly_status fill_next(struct change *c, struct poly_db *db,
-                                  struct poly_model_status *one)
+                                  struct poly_model_status *one, bool counts)
 {
     const struct poly_model_sql *sql;
     uint64_t wrong = 0;
@@ -688,6 +689,9 @@ static enum poly_status fill_next(struct change *c, struct poly_db *db,
     one->next = poly_text(c->model);
     one->next_dimensions = c->dimensions;
     one->back = c->back;
+    one->counted = counts;
+    if (!counts)
+        return POLY_OK;
     status = read_two(c, db, count_kept, &one->filled, NULL);
     if (status == POLY_OK)
         status = poly_model_sql(poly_instance_relational(c->instance), c->table, c->column, &sql,
@@ -698,12 +702,19 @@ static enum poly_status fill_next(struct change *c, struct poly_db *db,
     return status;
 }
 
-static enum poly_status fill_one(struct poly_session *session, struct poly_db *db,
-                                 const struct poly_domain *domain,
+struct looking {
+    struct poly_session *session;
+    struct poly_db *db;
+    bool counts; /* takes a look at every row */
+    struct poly_error *err;
+};
+
+static enum poly_status fill_one(const struct looking *l, const struct poly_domain *domain,
                                  const struct poly_domain_vector *vector,
-                                 struct poly_model_status *one, struct poly_error *err)
+                                 struct poly_model_status *one)
 {
     const struct poly_domain_vector *now = poly_vector_now(vector);
+    const char *name = domain->vector_count == 1 ? NULL : vector->name;
     struct change c;
 
     *one = (struct poly_model_status){
@@ -716,11 +727,10 @@ static enum poly_status fill_one(struct poly_session *session, struct poly_db *d
         .named_dimensions = vector->dimensions,
         .next = {"", 0},
     };
-    if (domain->table == NULL ||
-        find(&c, session, domain->name, domain->vector_count == 1 ? NULL : vector->name, err) !=
-            POLY_OK)
-        return POLY_OK; /* a stream, or a table that does not fit: nothing is collected */
-    return fill_next(&c, db, one);
+    /* Of a stream, or a table that does not fit, nothing is collected. */
+    return domain->table == NULL || find(&c, l->session, domain->name, name, l->err) != POLY_OK
+               ? POLY_OK
+               : fill_next(&c, l->db, one, l->counts);
 }
 
 enum poly_status poly_model_status(struct poly_session *session, const char *domain,
@@ -730,7 +740,7 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
     const struct poly_config *config = poly_instance_config(poly_session_instance(session));
     struct poly_model_status *all;
     struct poly_error local;
-    struct poly_db *db;
+    struct looking l = {.session = session, .counts = domain != NULL};
     size_t room = 0, filled = 0;
     enum poly_status status;
 
@@ -746,7 +756,8 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
     all = poly_arena_array(poly_session_arena(session), room + 1, sizeof(*all));
     if (all == NULL)
         return poly_no_memory(err);
-    status = poly_session_read_log(session, &db, err);
+    l.err = err;
+    status = poly_session_read_log(session, &l.db, err);
     if (status != POLY_OK)
         return status;
     for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++) {
@@ -754,7 +765,7 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
 
         for (size_t v = 0; v < d->vector_count && status == POLY_OK; v++)
             if (domain == NULL || strcmp(domain, d->name) == 0)
-                status = fill_one(session, db, d, &d->vectors[v], &all[filled++], err);
+                status = fill_one(&l, d, &d->vectors[v], &all[filled++]);
     }
     poly_session_read_end(session);
     *list = all;

@@ -213,7 +213,7 @@ enum poly_status poly_record_other_model(const struct poly_record_operation *op,
 }
 
 enum poly_status poly_record_models(const struct poly_record_operation *op,
-                                    const struct poly_instance *instance, struct poly_error *err)
+                                    struct poly_instance *instance, struct poly_error *err)
 {
     if (!op->vectors ||
         (op->models == poly_models_of(op->table->domain) && !poly_models_pending(instance)))
