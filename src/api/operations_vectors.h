@@ -53,8 +53,9 @@
         .method = "GET",
         .path = "/v1/vectors/models",
         .summary = "Which models vectors are of, and what is collected beside them",
-        .description = "One entry for each vector of each domain. With a domain its rows are counted, "
-                       "of all tenants.",
+        .description =
+            "One entry for each vector of each domain. With a domain its rows are counted, of all "
+            "tenants.",
         .rights = POLY_RIGHT_ADMIN,
         .flags = API_READS | API_WIDE,
         .success = 200,

@@ -371,31 +371,29 @@ static enum poly_status add(struct cli *cli, struct poly_error *err)
     return status;
 }
 
-/* --- stats --- */
+/* --- stats, models --- */
 
-static enum poly_status stats(struct cli *cli, struct poly_error *err)
+struct column {
+    const char *member, *head;
+};
+
+/* The list of the answer, a row each. */
+static enum poly_status show(struct cli *cli, struct cli_request *request, const char *list,
+                             const struct column *columns, size_t count, struct poly_error *err)
 {
-    static const char *const columns[] = {"domain",       "name",       "metric",   "dimensions",
-                                          "element",      "vectors",    "dead",     "linked",
-                                          "memory_bytes", "file_bytes", "searches", "recall"};
-    static const char *const heads[] = {"DOMAIN",  "NAME",    "METRIC",   "DIMENSIONS",
-                                        "ELEMENT", "VECTORS", "DEAD",     "LINKED",
-                                        "MEMORY",  "FILES",   "SEARCHES", "RECALL"};
-    enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
-    struct cli_request request = {.operation = "vectors.stats"};
     json_t *answer = NULL;
-    enum poly_status status = cli_ask_json(cli, &request, &answer, err);
-    const json_t *indexes = json_object_get(answer, "indexes");
+    enum poly_status status = cli_ask_json(cli, request, &answer, err);
+    const json_t *rows = json_object_get(answer, list);
     struct cli_table *table;
 
     if (status != POLY_OK || answer == NULL)
         return status;
     table = cli_table_new();
-    for (size_t i = 0; i < COLUMNS; i++)
-        cli_table_column(table, heads[i]);
-    for (size_t i = 0; i < json_array_size(indexes) * COLUMNS; i++) {
+    for (size_t i = 0; i < count; i++)
+        cli_table_column(table, columns[i].head);
+    for (size_t i = 0; i < json_array_size(rows) * count; i++) {
         const json_t *value =
-            json_object_get(json_array_get(indexes, i / COLUMNS), columns[i % COLUMNS]);
+            json_object_get(json_array_get(rows, i / count), columns[i % count].member);
 
         if (json_is_integer(value))
             cli_table_number(table, json_integer_value(value));
@@ -408,6 +406,40 @@ static enum poly_status stats(struct cli *cli, struct poly_error *err)
     cli_table_free(table);
     json_decref(answer);
     return status;
+}
+
+static enum poly_status stats(struct cli *cli, struct poly_error *err)
+{
+    static const struct column columns[] = {
+        {"domain", "DOMAIN"},       {"name", "NAME"},
+        {"metric", "METRIC"},       {"dimensions", "DIMENSIONS"},
+        {"element", "ELEMENT"},     {"vectors", "VECTORS"},
+        {"dead", "DEAD"},           {"linked", "LINKED"},
+        {"memory_bytes", "MEMORY"}, {"file_bytes", "FILES"},
+        {"searches", "SEARCHES"},   {"recall", "RECALL"}};
+    struct cli_request request = {.operation = "vectors.stats"};
+
+    return show(cli, &request, "indexes", columns, sizeof(columns) / sizeof(columns[0]), err);
+}
+
+static enum poly_status models(struct cli *cli, struct poly_error *err)
+{
+    static const struct column columns[] = {{"domain", "DOMAIN"},
+                                            {"name", "NAME"},
+                                            {"model", "MODEL"},
+                                            {"dimensions", "DIMENSIONS"},
+                                            {"changes", "CHANGES"},
+                                            {"next", "NEXT"},
+                                            {"next_dimensions", "DIMENSIONS"},
+                                            {"back", "BACK"},
+                                            {"filled", "FILLED"},
+                                            {"missing", "MISSING"},
+                                            {"stale", "STALE"}};
+    struct cli_request request = {.operation = "models.list"};
+
+    if (cli->argument_count > 0)
+        cli_parameter(&request, "domain", cli->arguments[0]);
+    return show(cli, &request, "models", columns, sizeof(columns) / sizeof(columns[0]), err);
 }
 
 /* --- the verbs --- */
@@ -549,6 +581,20 @@ static const struct cli_verb verb_stats = {
     .run = stats,
 };
 
+static const struct cli_verb verb_models = {
+    .name = "models",
+    .arguments = "[DOMAIN]",
+    .summary = "Which models vectors are of, and what is kept beside them",
+    .text = "Of one domain also how many vectors are kept, and how many records lack one. See "
+            "'polystore\n"
+            "rebuild'.",
+    .examples =
+        (const struct cli_example[]){{"polystore vector models", "of every domain"}, {NULL, NULL}},
+    .min = 0,
+    .max = 1,
+    .run = models,
+};
+
 const struct cli_verb cli_verb_vector = {
     .name = "vector",
     .summary = "Find records by their vectors, and load vectors",
@@ -559,6 +605,6 @@ const struct cli_verb cli_verb_vector = {
         (const struct cli_example[]){
             {"polystore vector search packages --like bash", "the nearest"}, {NULL, NULL}},
     .verbs = (const struct cli_verb *const[]){&verb_search, &verb_add, &verb_import, &verb_stats,
-                                              &cli_vector_create, &cli_vector_drop,
+                                              &verb_models, &cli_vector_create, &cli_vector_drop,
                                               &cli_vector_list, NULL},
 };

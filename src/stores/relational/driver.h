@@ -11,6 +11,7 @@
  *   migrate.c           files of SQL, applied once
  *   collection.c        domains that are made while running
  *   adopt.c             a database that is there: what of it could be domains (adopt.h)
+ *   model.c, model_…    change of model of vectors (model.h)
  *   view.c              materialised views (view.h): what has changed, what is due
  *
  * The driver in the log's own SQLite file (embedded.h):

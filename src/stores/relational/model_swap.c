@@ -1,0 +1,231 @@
+/*
+ * The swap: all that it does is in one transaction of the owner, in which nobody else writes to the
+ * table.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "core/instance.h"
+#include "core/model.h"
+#include "stores/relational/model.h"
+
+enum { KEYS = 5 /* that a refusal names */ };
+
+#define LATEST                                                                                     \
+    "(SELECT l.position FROM poly_log AS l WHERE l.domain = n.domain AND l.tenant = n.tenant"      \
+    " AND l.key = n.key AND l.version IS NULL ORDER BY l.position DESC LIMIT 1)"
+static const char drop_used[] =
+    "DELETE FROM poly_model_vector WHERE domain = ?1 AND field = ?2 AND old = 0";
+static const char drop_stale[] = "DELETE FROM poly_model_vector AS n WHERE domain = ?1"
+                                 " AND field = ?2 AND old = 0 AND of <> " LATEST;
+static const char keep_old[] = "UPDATE poly_model_vector AS n SET old = 0, of = " LATEST
+                               " WHERE domain = ?1 AND field = ?2 AND old = 1";
+static const char last[] = "SELECT coalesce(max(position), 0) FROM poly_log";
+
+struct swapping {
+    struct poly_model_change c;
+    const struct poly_model_swap *how;
+    const struct poly_model_sql *sql;
+    struct poly_text meta;
+    struct poly_model_swapped swapped;
+};
+
+static enum poly_status refuse(const struct swapping *s, struct poly_db *db, uint64_t wrong,
+                               uint64_t stale)
+{
+    const struct poly_model_change *c = &s->c;
+    struct poly_stmt stmt;
+    char keys[400] = "";
+    size_t used = 0;
+    bool row = true;
+    enum poly_status status = poly_model_open(c, db, s->sql->which, &stmt);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&stmt, 3, KEYS);
+    while ((status = poly_stmt_row(&stmt, &row, c->err)) == POLY_OK && row) {
+        struct poly_text key = poly_stmt_get_text(&stmt, 0);
+
+        used +=
+            (size_t)snprintf(keys + used, sizeof(keys) - used, "%s'%.*s'", used == 0 ? "" : ", ",
+                             (int)(key.size > 60 ? 60 : key.size), key.data);
+    }
+    if (status != POLY_OK)
+        return status;
+    return poly_fail(
+        c->err, POLY_CONFLICT,
+        "domain '%s': %llu records have no vector of the model '%.100s', and %llu were "
+        "changed since theirs was given: %s%s; give them one, or let them have none "
+        "(drop_missing)",
+        c->domain->name, (unsigned long long)(wrong - stale), c->model, (unsigned long long)stale,
+        keys, wrong > KEYS ? " …" : "");
+}
+
+static enum poly_status check_swap(const struct swapping *s)
+{
+    const struct poly_model_change *c = &s->c;
+
+    if (c->any && c->back == s->how->back)
+        return POLY_OK;
+    if (s->how->back)
+        return poly_fail(c->err, POLY_NOT_FOUND, "domain '%s': there is no model to go back to",
+                         c->domain->name);
+    return poly_fail(c->err, POLY_NOT_FOUND,
+                     "domain '%s': no vectors of another model have been collected",
+                     c->domain->name);
+}
+
+/* Of all vectors that are made of the column. */
+static enum poly_status note(struct swapping *s, struct poly_db *db, uint64_t since)
+{
+    const struct poly_model_change *c = &s->c;
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < c->domain->vector_count && status == POLY_OK; i++) {
+        const struct poly_domain_vector *now = poly_vector_now(&c->domain->vectors[i]);
+
+        struct poly_domain_vector after = *now;
+
+        if (strcasecmp(now->field, c->declared->field) != 0)
+            continue;
+        after.change++;
+        after.model = c->model;
+        after.dimensions = c->dimensions;
+        after.since = since;
+        after.upto = s->swapped.position;
+        status = poly_models_add(db, c->domain->name, now, &after, c->err);
+    }
+    return status;
+}
+
+static enum poly_status exchange(struct swapping *s, struct poly_db *db)
+{
+    struct poly_model_change *c = &s->c;
+    const char *const steps[] = {drop_stale, s->sql->stash, s->sql->same};
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == POLY_OK; i++)
+        status = poly_model_run(c, db, steps[i], NULL);
+    if (status == POLY_OK)
+        status = poly_model_run(c, db, s->sql->take, NULL);
+    if (status == POLY_OK)
+        status = poly_model_run(c, db, drop_used, &s->swapped.changed);
+    if (status == POLY_OK)
+        status = poly_model_run(c, db, keep_old, NULL);
+    return status;
+}
+
+static enum poly_status swap_all(struct swapping *s, struct poly_db *db)
+{
+    struct poly_model_change *c = &s->c;
+    uint64_t wrong = 0, stale = 0;
+    int64_t since = 0, upto = 0;
+    enum poly_status status = poly_model_hold_next(c, db);
+
+    if (status == POLY_OK)
+        status = check_swap(s);
+    if (status == POLY_OK && s->sql->lock != NULL)
+        status = poly_db_exec(db, s->sql->lock, c->err);
+    if (status == POLY_OK)
+        status = poly_model_read(c, db, s->sql->wrong, &wrong, &stale);
+    if (status == POLY_OK && wrong > 0 && !s->how->drop_missing)
+        status = refuse(s, db, wrong, stale);
+    if (status == POLY_OK)
+        status = poly_db_number(db, last, &since, c->err);
+    if (status == POLY_OK)
+        status = exchange(s, db);
+    if (status == POLY_OK)
+        status = poly_db_number(db, last, &upto, c->err);
+    s->swapped.position = (uint64_t)upto;
+    s->swapped.dropped = wrong;
+    s->swapped.model = poly_text(c->model);
+    s->swapped.dimensions = c->dimensions;
+    if (status == POLY_OK)
+        status = note(s, db, (uint64_t)since + 1);
+    return status == POLY_OK
+               ? poly_model_put_next(c, db, c->now->model == NULL ? "" : c->now->model,
+                                     c->now->dimensions, true)
+               : status;
+}
+
+static enum poly_status swap(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct swapping *s = arg;
+    const struct poly_relational_driver *driver = poly_instance_relational(s->c.instance)->driver;
+    enum poly_status status;
+
+    s->c.err = err;
+    status = driver->migrate_begin(db, s->meta, err);
+    if (status == POLY_OK)
+        status = swap_all(s, db);
+    if (status == POLY_OK)
+        status = driver->migrate_end(db, err);
+    if (status == POLY_OK && poly_db_engine(db) == POLY_SQLITE)
+        poly_models_begin(s->c.instance);
+    return status;
+}
+
+static enum poly_status make_meta(struct swapping *s, const char *model)
+{
+    struct poly_buffer meta;
+
+    poly_buffer_init(&meta, POLY_MAX_META);
+    poly_buffer_text(&meta, "{\"model\":");
+    poly_json_string(&meta, model, strlen(model));
+    poly_buffer_text(&meta, "}");
+    s->meta.size = meta.size;
+    s->meta.data = poly_buffer_ok(&meta) ? poly_arena_copy(s->c.arena, meta.data, meta.size) : NULL;
+    poly_buffer_release(&meta);
+    return s->meta.data == NULL ? poly_no_memory(s->c.err) : POLY_OK;
+}
+
+/* What it is now is known before the answer; where others write too, it has to be looked at. */
+static enum poly_status look_before(struct poly_model_change *c, const char *domain,
+                                    const char *name)
+{
+    enum poly_status status = poly_models_look(c->instance, c->err);
+    struct poly_db *db;
+
+    if (status == POLY_OK)
+        status = poly_model_find(c, c->session, domain, name, c->err);
+    if (status != POLY_OK)
+        return status;
+    status = poly_session_read_log(c->session, &db, c->err);
+    if (status != POLY_OK)
+        return status;
+    status = poly_model_next(c, db);
+    poly_session_read_end(c->session);
+    return status;
+}
+
+enum poly_status poly_model_swap(struct poly_session *session, const char *domain, const char *name,
+                                 const struct poly_model_swap *how,
+                                 struct poly_model_swapped *swapped, struct poly_error *err)
+{
+    static const struct poly_model_swap defaults;
+    struct poly_error local, ignored;
+    struct swapping s = {.how = how == NULL ? &defaults : how};
+    enum poly_status status;
+
+    err = err == NULL ? &local : err;
+    status = poly_model_find(&s.c, session, domain, name, err);
+    if (status == POLY_OK)
+        status = look_before(&s.c, domain, name);
+    if (status == POLY_OK)
+        status = check_swap(&s);
+    if (status == POLY_OK)
+        status = make_meta(&s, s.c.model);
+    if (status == POLY_OK)
+        status = poly_model_sql(poly_instance_relational(s.c.instance), s.c.table, s.c.column,
+                                &s.sql, err);
+    if (status == POLY_OK)
+        status = poly_instance_write(s.c.instance, swap, &s, err);
+    if (status != POLY_OK)
+        return poly_fail_in(err, status, "change of model");
+    *swapped = s.swapped;
+    (void)!poly_models_look(s.c.instance, &ignored); /* else whoever follows the log does */
+    return POLY_OK;
+}
