@@ -455,10 +455,48 @@ static enum poly_status check_stores(struct poly_config_reader *reader)
                          "%.200s: stores.relational.driver is '%s': it needs stores.relational.url",
                          reader->file, relational->driver);
     /* What is not in the log's own database can only follow it. */
-    for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES; i++)
-        if (server || strcmp(reader->stores[i].driver, "embedded") != 0)
-            reader->stores[i].follower = true;
+    for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES; i++) {
+        const char *placement = reader->stores[i].placement;
+
+        reader->stores[i].follower = server || strcmp(reader->stores[i].driver, "embedded") != 0 ||
+                                     (placement != NULL && strcmp(placement, "follower") == 0);
+    }
     return check_pool(reader, relational);
+}
+
+/* Said in so many words, for by default vectors on a server follow the log. */
+static enum poly_status check_in_tables(struct poly_config_reader *reader)
+{
+    struct poly_store_config *vector = &reader->stores[CONFIG_VECTOR];
+
+    if (strcmp(vector->driver, "postgresql") != 0 || vector->placement == NULL ||
+        strcmp(vector->placement, "colocated") != 0)
+        return POLY_OK;
+    vector->in_tables = true;
+    if (strcmp(reader->stores[CONFIG_RELATIONAL].driver, "postgresql") == 0 &&
+        vector->server.url == NULL)
+        return POLY_OK;
+    return poly_fail(reader->err, POLY_INVALID,
+                     "%.200s: stores.vector.placement is 'colocated': the vectors are then in the "
+                     "records' own tables, which have to be on PostgreSQL, and there is no "
+                     "stores.vector.url",
+                     reader->file);
+}
+
+static enum poly_status check_indexes(struct poly_config_reader *reader)
+{
+    for (size_t i = 0; i < reader->config.domain_count; i++) {
+        const struct poly_domain *domain = &reader->domains[i];
+
+        for (size_t j = 0; j < domain->vector_count; j++)
+            if (strcmp(domain->vectors[j].index, "ivfflat") == 0 &&
+                strcmp(reader->stores[CONFIG_VECTOR].driver, "postgresql") != 0)
+                return poly_fail(reader->err, POLY_INVALID,
+                                 "%.200s: domain '%s': the index 'ivfflat' is pgvector's, and "
+                                 "stores.vector.driver is '%s'",
+                                 reader->file, domain->name, reader->stores[CONFIG_VECTOR].driver);
+    }
+    return POLY_OK;
 }
 
 /* A store on a server is on that of the records, if there is one and no other is named. */
@@ -514,6 +552,10 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
         status = check_stores(reader);
     if (status == POLY_OK)
         status = poly_config_check_views(reader);
+    if (status == POLY_OK)
+        status = check_in_tables(reader);
+    if (status == POLY_OK)
+        status = check_indexes(reader);
     for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES && status == POLY_OK; i++)
         status = check_server(reader, &reader->stores[i]);
     return status;
@@ -560,4 +602,14 @@ const struct poly_store_config *poly_config_store(const struct poly_config *conf
             return &config->stores[i];
     }
     return NULL;
+}
+
+/* Of bits no column is that a record could be read from and written to; a collection's is bytes. */
+bool poly_config_in_table(const struct poly_config *config, const struct poly_domain *domain,
+                          const struct poly_domain_vector *vector)
+{
+    const struct poly_store_config *store = poly_config_store(config, "vector");
+
+    return store != NULL && store->in_tables && domain->table != NULL && domain->made == NULL &&
+           strcmp(vector->element, "binary") != 0;
 }

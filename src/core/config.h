@@ -55,6 +55,10 @@ enum poly_record_owner { POLY_RECORD_NOBODY, POLY_RECORD_PAST, POLY_RECORD_NOW }
 enum poly_record_owner poly_config_owner(const struct poly_config *config, struct poly_text name,
                                          uint64_t position);
 
+/* Is the domain's vector searched in its own table, and not in what follows the log? */
+bool poly_config_in_table(const struct poly_config *config, const struct poly_domain *domain,
+                          const struct poly_domain_vector *vector);
+
 /* The reference: every option with type, default, range, meaning. Markdown. */
 void poly_config_print_reference(FILE *out);
 

@@ -36,14 +36,13 @@ enum poly_config_kind {
     CONFIG_PATH,
     CONFIG_ADDRESS,
     CONFIG_SWITCH,
-    CONFIG_COUNT,       /* uint32_t */
-    CONFIG_SIZE,        /* uint32_t, KiB */
-    CONFIG_SECONDS,     /* int64_t; "forever" is 0 */
+    CONFIG_COUNT,        /* uint32_t */
+    CONFIG_SIZE,         /* uint32_t, KiB */
+    CONFIG_SECONDS,      /* int64_t; "forever" is 0 */
     CONFIG_MILLISECONDS, /* uint32_t */
-    CONFIG_CHOICE,      /* const char *, one of .choices */
-    CONFIG_FOLLOWER,    /* bool */
-    CONFIG_NAME,        /* const char * */
-    CONFIG_TEXT,        /* the same, any text */
+    CONFIG_CHOICE,       /* const char *, one of .choices */
+    CONFIG_NAME,         /* const char * */
+    CONFIG_TEXT,         /* the same, any text */
     CONFIG_FIELDS,
     CONFIG_FILTERS,
     CONFIG_KEY,

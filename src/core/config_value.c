@@ -203,14 +203,10 @@ static enum poly_status set_scalar(struct poly_config_reader *reader,
         *(bool *)place = *value->text == 't';
         return POLY_OK;
     case CONFIG_CHOICE:
-    case CONFIG_FOLLOWER:
         if (!is_choice(value->text, option->choices))
             return poly_config_fail(reader, value->line, "unknown %s '%.60s'; known: %s",
                                     noun(option), value->text, option->choices);
-        if (option->kind == CONFIG_FOLLOWER)
-            *(bool *)place = *value->text == 'f';
-        else
-            *text = value->text;
+        *text = value->text;
         return POLY_OK;
     case CONFIG_TEXT:
         *text = value->text;

@@ -30,7 +30,9 @@ struct poly_domain_vector {
     uint32_t dimensions;
     const char *metric;  /* "cosine", "inner", "l2" or "hamming" */
     const char *element; /* "f32", "f16", "int8" or "binary" */
+    const char *index;   /* "hnsw" or "ivfflat" */
     uint32_t m, ef_construction, ef;
+    uint32_t lists, probes;     /* of ivfflat */
     const char *model;          /* that makes the vectors; NULL: not said */
     const char *const *filters; /* columns that a search may filter by */
     size_t filter_count;
@@ -104,7 +106,9 @@ struct poly_server {
 struct poly_store_config {
     const char *name;   /* "search" */
     const char *driver; /* "embedded" */
-    bool follower;      /* placement: follower */
+    const char *placement; /* "colocated" or "follower"; NULL: as the driver does by default */
+    bool follower;         /* it, or a part of it, is kept in step by a thread of its own */
+    bool in_tables;        /* the records' own tables are its data, where there are some */
     struct poly_server server;
 };
 

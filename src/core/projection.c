@@ -650,18 +650,44 @@ void poly_projection_await(struct poly_session *session, const char *store)
     }
 }
 
+static enum poly_status find(struct poly_session *session, const char *store,
+                             struct poly_projection **projection, struct poly_error *err)
+{
+    enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
+
+    *projection = poly_instance_projection(session->instance, store);
+    if (status == POLY_OK && *projection == NULL)
+        return poly_fail(err, POLY_INVALID, "%s: no domain of the configuration uses it", store);
+    return status;
+}
+
+enum poly_status poly_projection_direct(struct poly_session *session, const char *store,
+                                        struct poly_projected *projected, struct poly_error *err)
+{
+    struct poly_projection *projection;
+    enum poly_status status = find(session, store, &projection, err);
+
+    if (status != POLY_OK)
+        return status;
+    pthread_mutex_lock(&projection->lock);
+    *projected = (struct poly_projected){.store = projection->store,
+                                         .generation = projection->live.active.number};
+    pthread_mutex_unlock(&projection->lock);
+    session->freshness =
+        (struct poly_freshness){.wanted = session->after, .applied = session->after};
+    return POLY_OK;
+}
+
 enum poly_status poly_projection_read(struct poly_session *session, const char *store,
                                       struct poly_projected *projected, struct poly_error *err)
 {
-    struct poly_projection *projection = poly_instance_projection(session->instance, store);
     struct poly_freshness freshness = {.wanted = session->after};
-    enum poly_status status = poly_session_require(session, POLY_RIGHT_READ, "reading", err);
+    struct poly_projection *projection;
+    enum poly_status status = find(session, store, &projection, err);
     bool in;
 
     if (status != POLY_OK)
         return status;
-    if (projection == NULL)
-        return poly_fail(err, POLY_INVALID, "%s: no domain of the configuration uses it", store);
     status = pass_fence(projection, session, err);
     if (status != POLY_OK)
         return status;

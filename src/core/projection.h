@@ -27,6 +27,10 @@ enum poly_status poly_projection_read(struct poly_session *session, const char *
                                       struct poly_projected *projected, struct poly_error *err);
 /* Waits until the store serves, no longer than the session's deadline. */
 void poly_projection_await(struct poly_session *session, const char *store);
+/* For what the store reads elsewhere than in what was projected: nothing is waited for, nothing is
+ * held, and there is no end. generation: the one that serves; 0: none does yet. */
+enum poly_status poly_projection_direct(struct poly_session *session, const char *store,
+                                        struct poly_projected *projected, struct poly_error *err);
 void poly_projection_read_end(struct poly_session *session, struct poly_projected *projected);
 
 #endif

@@ -155,7 +155,7 @@ static enum poly_status report_projection(struct poly_session *session, struct p
 
     out->store = poly_text(projection->driver->store);
     out->driver = poly_text(projection->driver->name);
-    out->follower = projection->follower;
+    out->follower = projection->follower && !projection->config->in_tables;
     out->state = judge(&live, retrying, head);
     out->generation = live.active.number;
     out->previous = live.previous_stopped ? 0 : live.previous.number;

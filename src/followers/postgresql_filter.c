@@ -139,13 +139,21 @@ static bool make_operand(struct printer *p)
     size_t count;
 
     if (p->filter->path == NULL) {
-        p->operand = poly_arena_printf(p->in->arena, "nullif(d.filters->%d, 'null')", place);
+        p->operand =
+            p->in->operands == NULL
+                ? poly_arena_printf(p->in->arena, "nullif(d.filters->%d, 'null')", place)
+                : poly_arena_printf(p->in->arena, "nullif(%s, 'null')", p->in->operands[place]);
         return p->operand != NULL;
     }
     steps = poly_arena_array(p->in->arena, PATH_MAX_STEPS, sizeof(*steps));
     if (steps == NULL || !read_path(p->filter->path, steps, &count))
         return false;
     poly_pg_add_texts(p->in->params, steps, (int)count);
+    if (p->in->operands != NULL) {
+        p->operand = poly_arena_printf(p->in->arena, "nullif((%s) #> $%d::text[], 'null')",
+                                       p->in->operands[place], p->in->params->count);
+        return p->operand != NULL;
+    }
     p->operand = poly_arena_printf(
         p->in->arena,
         "nullif(coalesce(nullif(d.filters->%d, 'null'), d.filters->%d) #> $%d::text[], 'null')",

@@ -18,6 +18,7 @@ enum poly_status poly_follower_filter_check(const char *store, const struct poly
 struct poly_follower_filtering {
     const char *const *names; /* of the values, in their order */
     size_t name_count;
+    const char *const *operands; /* SQL, as jsonb, of each name; NULL: they are in d.filters */
     bool time_as_number; /* how the records have times */
     struct poly_arena *arena;
     struct poly_pg_params *params;

@@ -99,7 +99,7 @@ static const char server_words[] =
 static void server_make(struct fixture *f)
 {
     static int number;
-    char sql[300];
+    char sql[300], there[1024];
 
     snprintf(f->database, sizeof(f->database), "poly_test_%d_%d", (int)getpid(), ++number);
     server_url("POLY_TEST_POSTGRESQL_URL", f->database, f->url, sizeof(f->url), f->user,
@@ -109,6 +109,10 @@ static void server_make(struct fixture *f)
              f->user);
     server_run(f->admin_url, sql);
     server_run(f->url, server_words);
+    if (getenv("POLY_TEST_PGVECTOR") != NULL) {
+        server_url("POLY_TEST_POSTGRESQL_ADMIN_URL", f->database, there, sizeof(there), NULL, 0);
+        server_run(there, "CREATE EXTENSION vector");
+    }
 }
 
 static void server_remove(struct fixture *f)

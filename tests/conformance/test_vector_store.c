@@ -34,8 +34,8 @@ static void sees_what_is_acknowledged(void **state)
 {
     struct place *p = *state;
     struct poly_vector_query query = query_of(items, east);
-    bool at_once =
-        fixture_supports(&p->fixture, "co-located") && !p->follower && !fixture_on_server();
+    bool at_once = fixture_supports(&p->fixture, "co-located") && !p->follower &&
+                   (!fixture_on_server() || p->server != NULL);
 
     query.limit = 1;
     for (int i = 0; i < 50; i++) {
@@ -218,8 +218,10 @@ static void counts_itself(void **state)
     assert_int_equal(stats[0].ef, 64);
     assert_int_equal(stats[0].vectors, 2);
     assert_int_equal(stats[0].searches, 1);
-    assert_true(stats[0].visited >= 2);
-    assert_true(stats[0].memory_bytes > 0);
+    if (!differs(p, "visited")) {
+        assert_true(stats[0].visited >= 2);
+        assert_true(stats[0].memory_bytes > 0);
+    }
     assert_true(isnan(stats[0].recall));
     assert_int_equal(stats[1].vectors, 1);
     assert_string_equal(stats[3].name.data, "dot");
@@ -237,6 +239,8 @@ static void samples_its_answers(void **state)
     const struct poly_vector_stats *stats;
     size_t count;
 
+    if (differs(p, "sampled"))
+        return;
     put_item(p->nobody, "a", "", "open", 0, "[1,0,0,0]");
     put_item(p->nobody, "b", "", "done", 0, "[1,1,0,0]");
     poly_control_sample = 2;
@@ -306,12 +310,19 @@ static void stops_at_what_is_no_vector(void **state)
     put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
     fixture_foreign_dialects(
         &p->fixture, "INSERT INTO items(id, title, embedding) VALUES('bad', 'rubbish', x'0102')",
-        "INSERT INTO items(id, title, embedding) VALUES('bad', 'rubbish', '\\x0102')");
+        is_typed(p)
+            ? "INSERT INTO items(id, title, embedding) VALUES('bad', 'rubbish', '[0,0,0,0]')"
+            : "INSERT INTO items(id, title, embedding) VALUES('bad', 'rubbish', '\\x0102')");
     put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    if (is_typed(p) && !p->follower) { /* the table is what it is: nothing stops */
+        gives(p->nobody, query, "items/a items/b");
+        assert_int_equal(status_of(p, "vector").state, POLY_STATE_OK);
+        return;
+    }
     assert_fails(poly_vector_search(p->nobody, &query, &matches, &err), POLY_UNAVAILABLE);
     assert_message("stopped at record");
     assert_message("key 'bad'");
-    assert_message("2 bytes were given");
+    assert_message(is_typed(p) ? "all its numbers are zero" : "2 bytes were given");
     now = status_of(p, "vector");
     assert_int_equal(now.state, POLY_STATE_STOPPED);
     assert_ok(poly_search(p->nobody, &words, &hits, &err));
@@ -398,6 +409,8 @@ static void needs_none_of_its_files(void **state)
     struct place *p = *state;
     char *before;
 
+    if (p->server != NULL) /* it has no files of ours */
+        return;
     fill(p, 200);
     before = everything(p);
     for (size_t i = 0; i < sizeof(losses) / sizeof(*losses); i++) {
@@ -421,6 +434,8 @@ static void says_why_it_is_built_again(void **state)
     struct poly_projection_status now;
     char path[500];
 
+    if (p->server != NULL)
+        return;
     fill(p, 50);
     free(everything(p));
     close_place(p);

@@ -33,6 +33,17 @@ static const char vector_tables_postgresql[] =
     "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near json, dot real[], bits text,"
     " small jsonb, far text);";
 
+/* … and with pgvector's own types, where those tables are searched. */
+static const char vector_tables_pgvector[] =
+    "CREATE EXTENSION IF NOT EXISTS vector;"
+    "CREATE TABLE items(id text COLLATE \"C\" PRIMARY KEY, title text, state text, rank integer,"
+    " meta json, embedding vector(4));"
+    "CREATE TABLE cases(id text COLLATE \"C\" NOT NULL, tenant_id text COLLATE \"C\" NOT NULL,"
+    " title text, state text, embedding vector(4), PRIMARY KEY(tenant_id, id));"
+    "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near vector(3), dot halfvec(2), bits "
+    "text,"
+    " small vector(2), far vector(2500));";
+
 #define VECTOR_ITEMS                                                                               \
     "  items: {table: items, tenant: none, search: {fields: [title], filters: [state, rank]},"     \
     " vector: {field: embedding, dimensions: 4, model: small-1,"                                   \
@@ -56,7 +67,7 @@ static const char vector_domains[] = "domains:\n" VECTOR_ITEMS VECTOR_OTHERS;
 
 struct place {
     bool follower;
-    const char *server; /* where the vectors are; NULL: embedded */
+    const char *server; /* where the vectors are; NULL: embedded; "": where the records are */
     struct fixture fixture;
     struct poly_session *acme, *zeta, *nobody, *admin;
 };
@@ -67,11 +78,21 @@ static const char *const cases[] = {"cases", NULL};
 static const char *const shapes[] = {"shapes", NULL};
 static const char *const logs[] = {"logs", NULL};
 
+/* Have the columns a type that holds vectors only? */
+static inline bool is_typed(const struct place *p)
+{
+    return p->server != NULL && *p->server == '\0';
+}
+
 static inline void open_with(struct place *p, const char *domains)
 {
     char config[8192];
 
-    if (p->server != NULL)
+    if (is_typed(p))
+        snprintf(config, sizeof(config),
+                 "stores: {vector: {driver: postgresql, placement: %s}}\n%s",
+                 p->follower ? "follower" : "colocated", domains);
+    else if (p->server != NULL)
         snprintf(config, sizeof(config), "stores: {vector: {driver: postgresql, url: '%s'}}\n%s",
                  p->server, domains);
     else
@@ -117,13 +138,16 @@ static inline int setup_place(void **state, bool follower)
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
-    if (getenv("POLY_TEST_PGVECTOR") != NULL) {
+    if (getenv("POLY_TEST_PGVECTOR") != NULL && fixture_on_server()) {
+        p->server = "";
+    } else if (getenv("POLY_TEST_PGVECTOR") != NULL) {
         p->follower = true;
         p->server = getenv("POLY_TEST_POSTGRESQL_URL");
         clear_server();
     }
     fixture_make(&p->fixture);
-    fixture_dialects(&p->fixture, "0001_init", vector_tables, vector_tables_postgresql);
+    fixture_dialects(&p->fixture, "0001_init", vector_tables,
+                     is_typed(p) ? vector_tables_pgvector : vector_tables_postgresql);
     open_with(p, vector_domains);
     fixture_migrate(&p->fixture);
     *state = p;

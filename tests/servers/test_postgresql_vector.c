@@ -29,6 +29,18 @@ static const struct poly_domain_vector many_vectors[] = {
     VECTOR("f16-cosine", "f16", "cosine"), VECTOR("f16-l2", "f16", "l2"),
     VECTOR("int8-l2", "int8", "l2"),       VECTOR("int8-cosine", "int8", "cosine"),
 };
+static const struct poly_domain_vector list_vectors[] = {{.name = "",
+                                                          .field = "embedding",
+                                                          .dimensions = DIMENSIONS,
+                                                          .metric = "l2",
+                                                          .element = "f16",
+                                                          .index = "ivfflat",
+                                                          .lists = 20,
+                                                          .probes = 6,
+                                                          .m = 16,
+                                                          .ef_construction = 64,
+                                                          .filters = filters,
+                                                          .filter_count = 3}};
 static const struct poly_domain_vector bit_vectors[] = {VECTOR("", "binary", "hamming")};
 static const struct poly_domain domains[] = {
     {.name = "notes", .table = "notes", .vectors = note_vectors, .vector_count = 1},
@@ -40,11 +52,12 @@ static const struct poly_domain domains[] = {
     {.name = "many", .table = "many", .vectors = many_vectors, .vector_count = 6},
     {.name = "bits", .table = "bits", .vectors = bit_vectors, .vector_count = 1},
     {.name = "events", .stream = "event", .vectors = note_vectors, .vector_count = 1},
+    {.name = "listed", .table = "listed", .vectors = list_vectors, .vector_count = 1},
     {.name = "silent", .table = "silent"},
 };
 static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
 static const struct poly_config config = {
-    .domains = domains, .domain_count = 6, .stores = stores, .store_count = 1};
+    .domains = domains, .domain_count = 7, .stores = stores, .store_count = 1};
 
 static const struct poly_driver *driver = &poly_vector_postgresql.base;
 
@@ -559,14 +572,17 @@ static void exact_as_every_distance(void **state)
     }
 }
 
-static bool wait_for_index(struct place *p)
+static bool wait_for_index(struct place *p, const char *name)
 {
-    char why[256];
+    char why[256], sql[200];
     int64_t since;
 
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid"
+             " WHERE relname = '%s' AND indisvalid",
+             name);
     for (int i = 0; i < 300; i++) {
-        if (number(p, "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid"
-                      " WHERE relname = 'entries_1_1_hnsw' AND indisvalid") == 1)
+        if (number(p, sql) == 1)
             return true;
         usleep(100000);
     }
@@ -600,7 +616,7 @@ static void index_is_made_and_used(void **state)
 
     fill(p, &shapes[0], vectors, COUNT);
     assert_string_equal(plan_of(p, &r), "exact");
-    assert_true(wait_for_index(p));
+    assert_true(wait_for_index(p, "entries_1_1_hnsw"));
     for (int i = 0; i < 100 && strcmp(plan_of(p, &r), "graph") != 0; i++)
         usleep(100000);
     assert_string_equal(plan_of(p, &r), "graph");
@@ -631,6 +647,58 @@ static void index_is_made_and_used(void **state)
     for (int i = 0; i < 100; i++) { /* statistics come a moment later */
         if (number(p, "SELECT idx_scan FROM pg_stat_user_indexes"
                       " WHERE indexrelname = 'entries_1_1_hnsw'") >= before + QUERIES)
+            return;
+        usleep(100000);
+    }
+    fail_msg("the index was not used");
+}
+
+/* IVFFlat: what is near a centre. A condition that most lists have nothing of looks into more of
+ * them, and finds in order what they give in none. */
+static void lists_are_made_and_used(void **state)
+{
+    enum { COUNT = 2000, K = 10, QUERIES = 40 };
+    static float vectors[COUNT * DIMENSIONS];
+    static const size_t steps[] = {1, 100};
+    static const struct shape shape = {
+        "listed", 0, {.element = POLY_F16, .metric = POLY_L2, .dimensions = DIMENSIONS}};
+    static const struct poly_value hundred = {.type = POLY_INT, .integer = 100};
+    const struct poly_filter filter = {"size", NULL, POLY_EQ, &hundred, 1};
+    const struct poly_where where = {.kind = POLY_WHERE_COMPARE, .compare = &filter};
+    struct place *p = *state;
+    struct poly_vector_request r = request("listed", axes[0], K);
+    uint64_t seed = 5;
+
+    fill(p, &shape, vectors, COUNT);
+    assert_true(wait_for_index(p, "entries_1_11_ivfflat_20"));
+    for (int i = 0; i < 100 && strcmp(plan_of(p, &r), "graph") != 0; i++)
+        usleep(100000);
+    assert_string_equal(plan_of(p, &r), "graph");
+    on_server(p->server, "ANALYZE poly_vector.entries_1_11");
+    for (size_t s = 0; s < 2; s++) {
+        size_t good = 0;
+
+        for (int q = 0; q < QUERIES; q++) {
+            float query[DIMENSIONS], distances[COUNT];
+            struct poly_matches matches;
+
+            data_vector(&shape.options, &seed, -1, query);
+            r.vector = query;
+            r.where = s == 0 ? NULL : &where;
+            assert_ok(ask(p, &r, &matches));
+            assert_int_equal(matches.count, K);
+            nearest(&shape, vectors, COUNT, steps[s], query, distances);
+            for (size_t i = 0; i < K; i++) {
+                good += matches.matches[i].distance <= (double)distances[K - 1] + 1e-3;
+                assert_true(i == 0 ||
+                            matches.matches[i - 1].distance <= matches.matches[i].distance);
+            }
+        }
+        assert_true(good >= QUERIES * K * 80 / 100);
+    }
+    for (int i = 0; i < 100; i++) {
+        if (number(p, "SELECT idx_scan FROM pg_stat_user_indexes"
+                      " WHERE indexrelname = 'entries_1_11_ivfflat_20'") >= QUERIES)
             return;
         usleep(100000);
     }
@@ -703,6 +771,7 @@ int main(void)
         TEST(pages_thresholds_groups),
         TEST(exact_as_every_distance),
         TEST(index_is_made_and_used),
+        TEST(lists_are_made_and_used),
         TEST(generations),
         TEST(numbers),
     };

@@ -7,6 +7,16 @@
 
 struct poly_postgresql;
 
+/*
+ * SQL: the table that the configuration calls so. It is taken as it is spelled, without or with its
+ * schema; else as SQL would read it.
+ */
+#define POLY_POSTGRESQL_NAMED(name)                                                                \
+    "coalesce(to_regclass(quote_ident(" name ")),"                                                 \
+    " CASE WHEN " name " ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN"          \
+    " coalesce(to_regclass(quote_ident(split_part(" name ", '.', 1)) || '.' ||"                    \
+    "  quote_ident(split_part(" name ", '.', 2))), to_regclass(" name ")) END)"
+
 /* Rows of these columns of poly.log, as records of views into the result. */
 #define POLY_POSTGRESQL_COLUMNS                                                                    \
     "position, txn, tenant, domain, key, version, type, time, data, meta, salt, bytes"

@@ -227,6 +227,11 @@ enum poly_status poly_model_begin(struct poly_session *session, const char *doma
     status = poly_model_find(&b.c, session, domain, name, err);
     if (status != POLY_OK)
         return status;
+    if (poly_config_in_table(poly_instance_config(b.c.instance), b.c.domain, b.c.now))
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "domain '%s': its vectors are searched in its own table, and there one "
+                         "column cannot have two models; change it by a migration",
+                         domain);
     if (model == NULL || *model == '\0' || strlen(model) > POLY_MAX_NAME)
         return poly_fail(err, POLY_INVALID, "the name of a model has 1 to %d bytes", POLY_MAX_NAME);
     if (dimensions == 0 || dimensions > POLY_MAX_DIMENSIONS)

@@ -18,16 +18,6 @@ struct poly_postgresql_column {
     bool exact;       /* its text is that of the value (see the image) */
 };
 
-/*
- * SQL: the table that the configuration calls so. It is taken as it is spelled, without or with its
- * schema; else as SQL would read it.
- */
-#define POLY_POSTGRESQL_NAMED(name)                                                                \
-    "coalesce(to_regclass(quote_ident(" name ")),"                                                 \
-    " CASE WHEN " name " ~ '^[A-Za-z_][A-Za-z0-9_$]*(\\.[A-Za-z_][A-Za-z0-9_$]*)?$' THEN"          \
-    " coalesce(to_regclass(quote_ident(split_part(" name ", '.', 1)) || '.' ||"                    \
-    "  quote_ident(split_part(" name ", '.', 2))), to_regclass(" name ")) END)"
-
 struct poly_postgresql_table {
     struct poly_table base;
     const char *name;        /* "schema"."table" */

@@ -40,7 +40,8 @@ static const char sql_tables[] =
     " JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles r ON r.rolname = current_user"
     " WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'"
     " AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"
-    " AND n.nspname NOT IN ('poly', 'poly_search') AND NOT EXISTS (SELECT 1 FROM pg_depend"
+    " AND n.nspname NOT IN ('poly', 'poly_search', 'poly_vector') AND NOT EXISTS (SELECT 1 FROM "
+    "pg_depend"
     "  WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')"
     " ORDER BY 3 DESC, 1, c.relname <> lower(c.relname), 2";
 
@@ -353,6 +354,11 @@ static enum poly_status apply(struct poly_adopt_job *job, struct poly_error *err
 
 /* --- releasing --- */
 
+/* Indexes of vectors that we made on the table c: stores/vector/postgresql_table.c names them. */
+#define INDEXES                                                                                    \
+    " FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid"            \
+    " AND x.relname ~ '^poly_vector_[0-9]+_[0-9]+_(hnsw|ivfflat_[0-9]+)$'"
+
 /* What of ours stands on tables: the relation, and the statements that take it away. Row level
  * security is switched off where it was us who switched it on, for policies of ours only. */
 static const char sql_ours[] =
@@ -369,21 +375,25 @@ static const char sql_ours[] =
     "  FROM pg_policy WHERE polrelid = c.oid AND polname IN ('poly_open', 'poly_wall')),"
     " CASE WHEN EXISTS (SELECT 1 FROM aclexplode(c.relacl) WHERE grantee ="
     "   (SELECT oid FROM pg_roles WHERE rolname = 'poly_tenant'))"
-    "  THEN format('REVOKE ALL ON %s FROM poly_tenant', c.oid::regclass) END) AS steps"
+    "  THEN format('REVOKE ALL ON %s FROM poly_tenant', c.oid::regclass) END,"
+    " (SELECT string_agg(format('DROP INDEX %s', i.indexrelid::regclass), ';')" INDEXES
+    ")) AS steps"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('poly', 'poly_search')"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('poly', 'poly_search', "
+    "'poly_vector')"
     " AND (EXISTS (SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
     "   WHERE t.tgrelid = c.oid AND NOT t.tgisinternal"
     "   AND p.pronamespace = to_regnamespace('poly'))"
     "  OR EXISTS (SELECT 1 FROM pg_policy WHERE polrelid = c.oid"
     "   AND polname IN ('poly_open', 'poly_wall'))"
     "  OR EXISTS (SELECT 1 FROM aclexplode(c.relacl) WHERE grantee ="
-    "   (SELECT oid FROM pg_roles WHERE rolname = 'poly_tenant')))"
+    "   (SELECT oid FROM pg_roles WHERE rolname = 'poly_tenant'))"
+    "  OR EXISTS (SELECT 1" INDEXES "))"
     " ORDER BY c.oid";
 
 static const char sql_schemas[] =
     "SELECT coalesce(string_agg(format('REVOKE ALL ON SCHEMA %I FROM poly_tenant', nspname), ';'),"
-    " '') FROM pg_namespace WHERE nspname NOT IN ('poly', 'poly_search') AND EXISTS"
+    " '') FROM pg_namespace WHERE nspname NOT IN ('poly', 'poly_search', 'poly_vector') AND EXISTS"
     " (SELECT 1 FROM aclexplode(nspacl) WHERE grantee ="
     "  (SELECT oid FROM pg_roles WHERE rolname = 'poly_tenant'))";
 
@@ -488,16 +498,16 @@ static enum poly_status release_schema(struct poly_pg *pg, char *schema, int64_t
     return poly_postgresql_insist(pg, poly_postgresql_unmake, schema, relation, true, &effort, err);
 }
 
-/* The index of the search, wherever it is. */
-static enum poly_status release_search(struct doing *doing, struct poly_error *err)
+/* What a store has on a server, wherever that is. */
+static enum poly_status release_store(struct doing *doing, const char *store, char *schema,
+                                      struct poly_error *err)
 {
-    const struct poly_store_config *search = poly_config_store(doing->job->config, "search");
-    struct poly_pg_options where = poly_server_options(&search->server);
-    char schema[] = "poly_search";
+    const struct poly_store_config *config = poly_config_store(doing->job->config, store);
+    struct poly_pg_options where = poly_server_options(&config->server);
     struct poly_pg *pg;
     enum poly_status status;
 
-    if (strcmp(search->driver, "postgresql") != 0)
+    if (strcmp(config->driver, "postgresql") != 0)
         return POLY_OK;
     where.application_name = "polystore release";
     status = connect(&where, &pg, err);
@@ -510,7 +520,7 @@ static enum poly_status release_search(struct doing *doing, struct poly_error *e
 
 static enum poly_status release_rest(struct doing *doing, struct poly_error *err)
 {
-    char schema[] = "poly";
+    char schema[] = "poly", search[] = "poly_search", vector[] = "poly_vector";
     PGresult *rows;
     enum poly_status status = poly_pg_run(doing->pg, sql_schemas, NULL, &rows, err);
 
@@ -520,7 +530,9 @@ static enum poly_status release_rest(struct doing *doing, struct poly_error *err
         status = poly_pg_exec(doing->pg, poly_pg_text(rows, 0, 0).data, err);
     PQclear(rows);
     if (status == POLY_OK)
-        status = release_search(doing, err);
+        status = release_store(doing, "search", search, err);
+    if (status == POLY_OK)
+        status = release_store(doing, "vector", vector, err);
     if (status == POLY_OK)
         status = release_schema(doing->pg, schema, doing->until, err);
     return status == POLY_OK ? release_role(doing, err) : status;

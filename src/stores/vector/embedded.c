@@ -475,6 +475,7 @@ static enum poly_status stats(const struct poly_projected *projected,
 static const struct poly_capability capabilities[] = {
     {"co-located", true, "seen with the commit; or it follows the log on a thread of its own"},
     {"large-dimensions", true, "as any others"},
+    {"sampled", true, "one search in a thousand is compared with an exact one"},
     {"visited", true, "how many distances were computed"},
     {NULL, false, NULL},
 };

@@ -1,13 +1,31 @@
 /* The vector engine on PostgreSQL with pgvector, on the inside: schema poly_vector, a table for
- * each vector of a domain in each generation. */
+ * each vector of a domain in each generation; or the records' own tables. */
 #ifndef POLY_STORES_VECTOR_POSTGRESQL_H
 #define POLY_STORES_VECTOR_POSTGRESQL_H
 
 #include "followers/postgresql.h"
+#include "followers/postgresql_filter.h"
 #include "stores/vector/driver.h"
 #include "stores/vector/engine/kernel.h"
 
-/* One vector of one domain in one generation, as it was when the generation was made. */
+/* A column that a search of the records' own table may filter by. */
+struct poly_pgv_column {
+    const char *sql;  /* d."state" */
+    const char *type; /* as the catalog names it: "int4"; "": nothing is compared as it stands */
+};
+
+/* The records' own table, where that is searched. */
+struct poly_pgv_table {
+    const char *problem; /* why it cannot be; NULL: it can. status says what that is */
+    enum poly_status status;
+    const char *key, *key_type;            /* SQL: d."id", its type */
+    const char *tenant, *tenant_type;      /* NULL: none */
+    const struct poly_pgv_column *columns; /* as the shape's filters */
+    const char *const *operands; /* the same as jsonb, as an entry of ours would have them */
+};
+
+/* One vector of one domain in one generation, as it was when the generation was made; or in the
+ * records' own table, as that is. */
 struct poly_pgv_collection {
     struct poly_follower_source base; /* first */
     struct poly_domain_vector shape;  /* filters: the first of names; ef is today's */
@@ -20,13 +38,31 @@ struct poly_pgv_collection {
     const char *opclass;  /* "vector_cosine_ops" */
     const char *send;     /* "vector_send": the function that gives the type's bytes */
     bool indexable;       /* pgvector can index so many dimensions of that type */
-    const char *put, *like, *measure, *is_indexed, *add_index, *drop_index; /* SQL */
+    const struct poly_pgv_table *table;       /* the records' own; NULL: one of ours */
+    const char *from;                         /* SQL: … AS d */
+    const char *key, *embedding;              /* SQL: d.key, d.embedding */
+    const char *indexes;                      /* SQL: FROM … WHERE: what pgvector has for it */
+    const char *put, *like, *count, *measure; /* SQL */
+    const char *is_indexed, *is_worth, *add_index, *drop_index, *old_indexes; /* SQL */
     _Atomic bool *indexed; /* as it was looked at last */
+    _Atomic uint64_t *searches;
+};
+
+/* Where a collection is, for SQL that is made of it. */
+struct poly_pgv_place {
+    const char *relation;  /* as FROM wants it */
+    const char *column;    /* of the vectors, quoted */
+    const char *oid;       /* of the relation: an expression */
+    const char *attribute; /* the column's number: an expression; i is its pg_index */
+    const char *schema;    /* of the index, quoted */
+    const char *prefix;    /* of our indexes' names; a regular expression, too */
 };
 
 struct poly_pgv {
     struct poly_follower base; /* first: a poly_store is one of these */
 
+    bool in_tables; /* records' own tables are searched, where they are tables */
+    struct poly_follower_generation *tables; /* those, as they are; under base.lock */
     bool iterative;         /* pgvector 0.8: a filtered search goes on in its index */
     _Atomic int64_t filled; /* when the last full batch was applied; monotonic */
 
@@ -64,6 +100,30 @@ enum poly_status poly_pgv_look(struct poly_pgv *self, struct poly_pg *pg,
                                const struct poly_pgv_collection **collection,
                                struct poly_error *err);
 
+/* Type, operators and functions of a collection whose shape is known. */
+enum poly_status poly_pgv_describe(struct poly_arena *arena, struct poly_pgv_collection *collection,
+                                   struct poly_error *err);
+
+/* --- postgresql_table.c --- */
+
+/* The records' own tables that are searched. look: whether they have changed. The one that is
+ * given lives as long as the store. */
+enum poly_status poly_pgv_tables(struct poly_pgv *self, struct poly_pg *pg, bool look,
+                                 const struct poly_follower_generation **tables,
+                                 struct poly_error *err);
+void poly_pgv_tables_free(struct poly_pgv *self);
+
+/* --- postgresql_where.c --- */
+
+/* Is the condition one on the collection's filters? */
+enum poly_status poly_pgv_where_check(const struct poly_pgv_collection *collection,
+                                      const struct poly_where *where, struct poly_error *err);
+/* The condition, checked, as SQL; filtering: how that is done in our own tables. */
+enum poly_status poly_pgv_where_print(const struct poly_pgv_collection *collection,
+                                      const struct poly_where *where,
+                                      const struct poly_follower_filtering *filtering,
+                                      struct poly_buffer *out, struct poly_error *err);
+
 /* --- postgresql_value.c --- */
 
 /* A vector in the form in which it is sent, in the arena. Errors are poly_vector_pack()'s. */
@@ -91,6 +151,12 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
                                struct poly_error *err);
 
 /* --- postgresql_index.c --- */
+
+/* The collection's SQL for its index. Any valid index of its column and operator serves; ours is
+ * made where there is none. */
+enum poly_status poly_pgv_index_sql(struct poly_arena *arena,
+                                    struct poly_pgv_collection *collection,
+                                    const struct poly_pgv_place *place, struct poly_error *err);
 
 /* A thread that makes what indexes are missing, one statement at a time, while all goes on. */
 enum poly_status poly_pgv_keep(struct poly_pgv *self, struct poly_error *err);

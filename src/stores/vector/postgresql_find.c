@@ -7,21 +7,24 @@
  * An order by the operator plus 0 is one that no index has: this is how an exact search is asked
  * for.
  */
-#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "followers/filter.h"
-#include "followers/postgresql_filter.h"
-#include "followers/where.h"
 #include "stores/vector/postgresql.h"
 
 enum { EF_MAX = 1000, PARAMS_MAX = 8 + 2 * POLY_MAX_FILTERS };
 
 /* One round trip with the search, when the connection has it otherwise. */
-static const char set_ef[] = "SELECT set_config('hnsw.ef_search', $1, false)";
+static const char set_width[] = "SELECT set_config('hnsw.ef_search', $1, false),"
+                                " set_config('ivfflat.probes', $2, false)";
+/* Lists are known in an order of their own only: what is found is put in order after it. */
 static const char set_iterative[] = "SELECT set_config('hnsw.ef_search', $1, false),"
-                                    " set_config('hnsw.iterative_scan', 'strict_order', false)";
+                                    " set_config('ivfflat.probes', $2, false),"
+                                    " set_config('hnsw.iterative_scan', 'strict_order', false),"
+                                    " set_config('ivfflat.iterative_scan', 'relaxed_order', false)";
 
 struct find {
     struct poly_pgv *self;
@@ -37,21 +40,6 @@ struct find {
 
 /* --- may it be asked? --- */
 
-static enum poly_status check_compare(void *arg, const struct poly_filter *filter)
-{
-    const struct find *f = arg;
-    enum poly_status status = poly_follower_filter_check("vector", filter, f->err);
-
-    if (status != POLY_OK)
-        return status;
-    return poly_filter_place(f->collection->names, f->collection->shape.filter_count,
-                             filter->column) >= 0
-               ? POLY_OK
-               : poly_fail(f->err, POLY_INVALID,
-                           "filter on '%.60s': domain '%s' does not list it under vector: filters",
-                           filter->column, f->collection->base.name);
-}
-
 static enum poly_status check_group(const struct find *f)
 {
     const char *group = f->request->group;
@@ -66,6 +54,15 @@ static enum poly_status check_group(const struct find *f)
 
 /* --- whose vector --- */
 
+/* A text that the column it is compared with cannot hold: no UUID, no number. */
+static bool is_no_such_value(const struct find *f)
+{
+    const char *state = poly_pg_state(f->pg);
+
+    return f->collection->table != NULL &&
+           (strcmp(state, "22P02") == 0 || strcmp(state, "22003") == 0);
+}
+
 static enum poly_status find_like(struct find *f)
 {
     const struct poly_vector_request *r = f->request;
@@ -78,16 +75,17 @@ static enum poly_status find_like(struct find *f)
     poly_pg_add_text(&params, r->scope.tenant);
     poly_pg_add_text(&params, r->like);
     status = poly_pg_run(f->pg, f->collection->like, &params, &rows, f->err);
-    if (status != POLY_OK)
+    if (status != POLY_OK && !is_no_such_value(f))
         return status;
-    found = PQntuples(rows) > 0;
+    found = status == POLY_OK && PQntuples(rows) > 0;
     if (found) {
         struct poly_text bytes = poly_pg_bytes(rows, 0, 0);
 
         f->vector.size = bytes.size;
         f->vector.data = poly_arena_copy(f->arena, bytes.data, bytes.size);
     }
-    PQclear(rows);
+    if (status == POLY_OK)
+        PQclear(rows);
     if (!found)
         return poly_fail(f->err, POLY_NOT_FOUND, "domain '%s': no record '%.*s' with a vector",
                          f->collection->base.name, (int)(r->like.size > 64 ? 64 : r->like.size),
@@ -103,38 +101,40 @@ struct print {
     struct poly_pg_params *params;
 };
 
-static enum poly_status print_where(struct print *p, const struct poly_where *where)
+static void print_tenant(struct print *p)
 {
-    const struct poly_pgv_collection *c = p->f->collection;
-    struct poly_follower_filtering filtering = {.names = c->names,
-                                                .name_count = c->shape.filter_count,
-                                                .time_as_number = p->f->self->base.time_as_number &&
-                                                                  !c->base.stream,
-                                                .arena = p->f->arena,
-                                                .params = p->params};
+    const struct poly_pgv_table *table = p->f->collection->table;
 
-    return poly_follower_where_print(&filtering, where, p->out, p->f->err);
+    poly_pg_add_text(p->params, p->f->request->scope.tenant);
+    if (table == NULL)
+        poly_buffer_printf(p->out, " AND d.tenant = $%d", p->params->count);
+    else
+        poly_buffer_printf(p->out, " AND %s = $%d::%s", table->tenant, p->params->count,
+                           table->tenant_type);
 }
 
 static enum poly_status print_conditions(struct print *p)
 {
     const struct poly_vector_request *r = p->f->request;
+    const struct poly_pgv_collection *c = p->f->collection;
+    const struct poly_follower_filtering filtering = {
+        .names = c->names,
+        .name_count = c->shape.filter_count,
+        .time_as_number = p->f->self->base.time_as_number && !c->base.stream,
+        .arena = p->f->arena,
+        .params = p->params};
 
-    poly_buffer_printf(
-        p->out, " FROM poly_vector.entries_%llu_%lld AS d WHERE d.embedding IS NOT NULL",
-        (unsigned long long)p->f->generation->number, (long long)p->f->collection->base.number);
-    if (!r->scope.all_tenants) {
-        poly_pg_add_text(p->params, r->scope.tenant);
-        poly_buffer_printf(p->out, " AND d.tenant = $%d", p->params->count);
-    }
+    poly_buffer_printf(p->out, " FROM %s WHERE %s IS NOT NULL", c->from, c->embedding);
+    if (!r->scope.all_tenants && (c->table == NULL || c->table->tenant != NULL))
+        print_tenant(p);
     if (r->like.data != NULL) {
         poly_pg_add_text(p->params, r->like);
-        poly_buffer_printf(p->out, " AND d.key <> $%d", p->params->count);
+        poly_buffer_printf(p->out, " AND %s <> $%d", c->key, p->params->count);
     }
     if (r->where == NULL)
         return POLY_OK;
     poly_buffer_text(p->out, " AND ");
-    return print_where(p, r->where);
+    return poly_pgv_where_print(c, r->where, &filtering, p->out, p->f->err);
 }
 
 static void print_bounds(struct print *p)
@@ -148,11 +148,17 @@ static void print_bounds(struct print *p)
 static void print_columns(struct print *p)
 {
     const struct poly_pgv_collection *c = p->f->collection;
+    const struct poly_pgv_table *table = c->table;
 
-    poly_buffer_printf(p->out, "SELECT d.key, d.version, (d.embedding %s $1)::float8 AS distance",
-                       c->operator);
+    poly_buffer_printf(p->out, "SELECT %s AS key, ", c->key);
+    if (table == NULL)
+        poly_buffer_text(p->out, "d.version");
+    else
+        poly_buffer_printf(p->out, "%s::text AS tenant",
+                           table->tenant == NULL ? "''" : table->tenant);
+    poly_buffer_printf(p->out, ", (%s %s $1)::float8 AS distance", c->embedding, c->operator);
     if (p->f->request->vectors)
-        poly_buffer_printf(p->out, ", %s(d.embedding) AS vector", c->send);
+        poly_buffer_printf(p->out, ", %s(%s) AS vector", c->send, c->embedding);
 }
 
 /* The nearest of each value of a column: the server numbers them. */
@@ -161,15 +167,19 @@ static enum poly_status print_grouped(struct print *p)
     const struct poly_vector_request *r = p->f->request;
     const struct poly_pgv_collection *c = p->f->collection;
     int place = poly_filter_place(c->names, c->shape.filter_count, r->group);
+    const char *value = c->table != NULL ? c->table->operands[place]
+                                         : poly_arena_printf(p->f->arena, "d.filters->%d", place);
     enum poly_status status;
 
-    poly_buffer_printf(p->out, "SELECT key, version, distance%s FROM (",
-                       r->vectors ? ", vector" : "");
+    if (value == NULL)
+        return poly_no_memory(p->f->err);
+    poly_buffer_printf(p->out, "SELECT key, %s, distance%s FROM (",
+                       c->table == NULL ? "version" : "tenant", r->vectors ? ", vector" : "");
     print_columns(p);
     poly_buffer_printf(p->out,
-                       ", row_number() OVER (PARTITION BY coalesce(d.filters->%d, 'null')"
-                       " ORDER BY d.embedding %s $1, d.key) AS place",
-                       place, c->operator);
+                       ", row_number() OVER (PARTITION BY coalesce(%s, 'null')"
+                       " ORDER BY %s %s $1, %s) AS place",
+                       value, c->embedding, c->operator, c->key);
     status = print_conditions(p);
     poly_pg_add_int(p->params, r->group_limit);
     poly_buffer_printf(p->out, ") AS g WHERE place <= $%d::bigint ORDER BY distance, key",
@@ -178,31 +188,65 @@ static enum poly_status print_grouped(struct print *p)
     return status;
 }
 
-static enum poly_status print_search(struct print *p, bool exact)
+static enum poly_status print_nearest(struct print *p, bool exact)
 {
+    const struct poly_pgv_collection *c = p->f->collection;
     enum poly_status status;
 
     if (p->f->request->group != NULL)
         return print_grouped(p);
     print_columns(p);
     status = print_conditions(p);
-    poly_buffer_printf(p->out, " ORDER BY %sd.embedding %s $1%s, d.key", exact ? "(" : "",
-                       p->f->collection->operator, exact ? ") + 0" : "");
+    poly_buffer_printf(p->out, " ORDER BY %s%s %s $1%s, %s", exact ? "(" : "", c->embedding,
+                       c->operator, exact ? ") + 0" : "", c->key);
     print_bounds(p);
+    return status;
+}
+
+/* The version of a row is the position of its last record, looked up for those that are answers. */
+static enum poly_status print_search(struct print *p, bool exact)
+{
+    const struct poly_pgv_collection *c = p->f->collection;
+    const char *vector = p->f->request->vectors ? ", vector" : "";
+    enum poly_status status;
+
+    if (c->table == NULL)
+        return print_nearest(p, exact);
+    poly_pg_add_text(p->params, poly_text(c->base.name));
+    poly_buffer_printf(p->out,
+                       "SELECT key, (SELECT l.position FROM poly.log l WHERE l.domain = $%d::text"
+                       " AND l.tenant = a.tenant AND l.key = a.key AND l.version IS NULL"
+                       " ORDER BY l.position DESC LIMIT 1), distance%s FROM (",
+                       p->params->count, vector);
+    status = print_nearest(p, exact);
+    poly_buffer_text(p->out, ") AS a");
     return status;
 }
 
 /* --- asking --- */
 
-static enum poly_status send_ef(struct find *f, int ef)
+/* How widely an index is searched, whichever it is. */
+struct width {
+    int ef, probes;
+};
+
+/* As one number that a connection can keep. */
+static int note_of(struct width width)
+{
+    return width.ef << 16 | width.probes;
+}
+
+static enum poly_status send_width(struct find *f, struct width width)
 {
     struct poly_pg_params params;
-    char text[16];
-    int size = snprintf(text, sizeof(text), "%d", ef);
+    char ef[16], probes[16];
 
+    snprintf(ef, sizeof(ef), "%d", width.ef);
+    snprintf(probes, sizeof(probes), "%d", width.probes);
     poly_pg_params(&params);
-    poly_pg_add_text(&params, (struct poly_text){text, (size_t)size});
-    return poly_pg_queue(f->pg, f->self->iterative ? set_iterative : set_ef, &params, f->err);
+    poly_pg_add_text(&params, poly_text(ef));
+    poly_pg_add_text(&params, poly_text(probes));
+    return poly_pg_queue(f->pg, f->self->iterative ? set_iterative : set_width, &params, f->err);
 }
 
 static enum poly_status take_both(struct find *f, PGresult **rows)
@@ -218,27 +262,28 @@ static enum poly_status take_both(struct find *f, PGresult **rows)
     return status;
 }
 
-static int ef_of(const struct find *f)
+static struct width width_of(const struct find *f)
 {
     uint64_t wanted = (uint64_t)f->request->limit + f->request->offset;
+    uint32_t probes = f->collection->shape.probes;
 
     wanted = wanted < f->request->ef ? f->request->ef : wanted;
-    return wanted < EF_MAX ? (int)wanted : EF_MAX;
+    return (struct width){wanted < EF_MAX ? (int)wanted : EF_MAX, probes == 0 ? 1 : (int)probes};
 }
 
 static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
                             bool exact, PGresult **rows)
 {
     const char *form = poly_follower_form(&f->self->base, f->generation, sql);
-    int ef = ef_of(f);
+    struct width width = width_of(f);
+    bool set = !exact && poly_pg_note(f->pg) != note_of(width);
     enum poly_status status;
 
-    if (form == NULL && (exact || poly_pg_note(f->pg) == ef))
-        return poly_pg_run_once(f->pg, sql, params, rows, f->err);
-    if (exact || poly_pg_note(f->pg) == ef)
-        return poly_pg_run(f->pg, form, params, rows, f->err);
+    if (!set)
+        return form == NULL ? poly_pg_run_once(f->pg, sql, params, rows, f->err)
+                            : poly_pg_run(f->pg, form, params, rows, f->err);
     poly_pg_set_note(f->pg, 0);
-    status = send_ef(f, ef);
+    status = send_width(f, width);
     if (status == POLY_OK && form != NULL)
         status = poly_pg_queue(f->pg, form, params, f->err);
     if (status == POLY_OK && form != NULL)
@@ -248,7 +293,7 @@ static enum poly_status run(struct find *f, const char *sql, const struct poly_p
         status = poly_pg_run_once(f->pg, sql, params, rows, f->err);
     }
     if (status == POLY_OK)
-        poly_pg_set_note(f->pg, ef);
+        poly_pg_set_note(f->pg, note_of(width));
     return status;
 }
 
@@ -267,9 +312,13 @@ static enum poly_status ask(struct find *f, bool exact, PGresult **rows)
     if (status == POLY_OK && !poly_buffer_ok(&sql))
         status = poly_no_memory(f->err);
     if (status == POLY_OK)
-        status = poly_follower_gone(&f->self->base, f->pg, f->generation->number,
-                                    run(f, sql.data, &params, exact, rows), f->err);
+        status = run(f, sql.data, &params, exact, rows);
     poly_buffer_release(&sql);
+    if (f->collection->table == NULL)
+        return poly_follower_gone(&f->self->base, f->pg, f->generation->number, status, f->err);
+    if (status != POLY_OK && is_no_such_value(f))
+        return poly_fail(f->err, POLY_DENIED, "domain '%s': no row can be of this tenant",
+                         f->collection->base.name);
     return status;
 }
 
@@ -295,6 +344,19 @@ static enum poly_status take_match(struct find *f, const PGresult *rows, int row
                            f->collection->shape.dimensions);
 }
 
+/* Where what is near was known in no order, it is put into one here. */
+static int by_distance(const void *left, const void *right)
+{
+    const struct poly_match *a = left, *b = right;
+    size_t size = a->key.size < b->key.size ? a->key.size : b->key.size;
+    int order = memcmp(a->key.data, b->key.data, size);
+
+    if (a->distance != b->distance)
+        return a->distance < b->distance ? -1 : 1;
+    return order != 0 ? order : (a->key.size > b->key.size) - (a->key.size < b->key.size);
+}
+
+/* A vector of zeros, which another program may have put into a table, has no distance. */
 static enum poly_status take_matches(struct find *f, const PGresult *rows)
 {
     int count = PQntuples(rows);
@@ -303,11 +365,15 @@ static enum poly_status take_matches(struct find *f, const PGresult *rows)
 
     f->matches->matches = list;
     for (int i = 0; i < count && status == POLY_OK; i++) {
-        if (poly_pg_float(rows, i, 2) > f->request->farthest)
-            break;
-        status = take_match(f, rows, i, &list[i]);
-        f->matches->count = (size_t)i + 1;
+        double distance = poly_pg_float(rows, i, 2);
+
+        if (!(distance <= f->request->farthest))
+            continue;
+        status = take_match(f, rows, i, &list[f->matches->count]);
+        f->matches->count++;
     }
+    if (status == POLY_OK)
+        qsort(list, f->matches->count, sizeof(*list), by_distance);
     return status;
 }
 
@@ -328,6 +394,7 @@ static enum poly_status search(struct find *f)
         return status;
     f->matches->plan =
         exact ? (filtered ? "filtered exact" : "exact") : (filtered ? "filtered graph" : "graph");
+    atomic_fetch_add(f->collection->searches, 1);
     status = take_matches(f, rows);
     PQclear(rows);
     return status;
@@ -376,16 +443,20 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "vector: generation %llu was built without domain '%s'",
                          (unsigned long long)generation->number, request->scope.domain->name);
-    if (f.collection->shape.change > request->scope.vector->change)
+    if (f.collection->table != NULL && f.collection->table->problem != NULL)
+        return poly_fail(f.err, f.collection->table->status, "%s", f.collection->table->problem);
+    if (f.collection->table == NULL &&
+        f.collection->shape.change > request->scope.vector->change)
         return poly_fail(f.err, POLY_INVALID,
                          "the model of its vectors has just been changed; they have %u dimensions",
                          f.collection->shape.dimensions);
-    if (f.collection->shape.change < request->scope.vector->change)
+    if (f.collection->table == NULL &&
+        f.collection->shape.change < request->scope.vector->change)
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "domain '%s': its vectors of another model are being taken in",
                          request->scope.domain->name);
     found.dimensions = f.collection->shape.dimensions;
-    status = poly_where_each(request->where, check_compare, &f, err);
+    status = poly_pgv_where_check(f.collection, request->where, f.err);
     if (status == POLY_OK)
         status = check_group(&f);
     if (status == POLY_OK)

@@ -3,7 +3,7 @@
  * above them poly_vector.entries_NUMBER, from which they inherit what they have in common and by
  * which they are counted.
  *
- * Their HNSW indexes are made when a generation has been filled: pgvector builds one from a table
+ * Their indexes are made when a generation has been filled: pgvector builds one from a table
  * many times faster than by one insert after the other. Until then searches are exact.
  */
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "core/config.h"
 #include "core/model.h"
 #include "stores/vector/postgresql.h"
+#include "stores/vector/record.h"
 
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS poly_vector.domain(generation bigint, number int,"
@@ -221,6 +222,8 @@ static enum poly_status add_vectors(struct poly_follower *self, struct poly_pg *
     for (size_t i = 0; i < domain->vector_count && status == POLY_OK; i++) {
         const struct poly_domain_vector *now = poly_vector_now(&domain->vectors[i]);
 
+        if (poly_config_in_table(self->config, domain, now))
+            continue;
         status = add_row(pg, generation, *number, domain, now, err);
         if (status == POLY_OK)
             status = add_collection(self, pg, generation, *number, now, err);
@@ -400,6 +403,17 @@ enum poly_status poly_pgv_follow_models(struct poly_follower *self,
     return status;
 }
 
+/* What changes nothing of what is kept. */
+static void take_today(struct poly_domain_vector *shape, const struct poly_domain_vector *now)
+{
+    if (now == NULL)
+        return;
+    shape->model = now->model;
+    shape->index = now->index;
+    shape->lists = now->lists;
+    shape->probes = now->probes;
+}
+
 static const char *copy(struct poly_arena *arena, const PGresult *rows, int row, int column)
 {
     struct poly_text text = poly_pg_text(rows, row, column);
@@ -432,43 +446,58 @@ static enum poly_status load_names(struct poly_arena *arena, struct poly_text js
 static enum poly_status load_sql(struct poly_arena *arena, uint64_t generation,
                                  struct poly_pgv_collection *c, struct poly_error *err)
 {
-    unsigned long long g = generation;
-    long long n = c->base.number;
+    const char *name = poly_arena_printf(arena, "entries_%llu_%lld", (unsigned long long)generation,
+                                         (long long)c->base.number);
+    const char *relation = poly_arena_printf(arena, "poly_vector.%s", name == NULL ? "" : name);
+    struct poly_pgv_place place = {
+        .relation = relation,
+        .column = "embedding",
+        .oid = poly_arena_printf(arena, "to_regclass('%s')", relation == NULL ? "" : relation),
+        .attribute = "(SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = i.indrelid"
+                     " AND a.attname = 'embedding')",
+        .schema = "poly_vector",
+        .prefix = name};
 
+    if (name == NULL || relation == NULL || place.oid == NULL)
+        return poly_no_memory(err);
+    c->key = "d.key";
+    c->embedding = "d.embedding";
+    c->from = poly_arena_printf(arena, "%s AS d", relation);
     c->put = poly_arena_printf(
         arena,
-        "INSERT INTO poly_vector.entries_%llu_%lld AS d(tenant, key, position, version, filled,"
+        "INSERT INTO %s AS d(tenant, key, position, version, filled,"
         " filters, embedding) VALUES ($1, $2, $3, $4, $6::%s IS NOT NULL, $5, $6)"
         " ON CONFLICT (tenant, key) DO UPDATE SET position = excluded.position,"
         " version = excluded.version, filled = excluded.filled, filters = excluded.filters,"
         " embedding = excluded.embedding WHERE d.position < excluded.position",
-        g, n, c->type);
+        relation, c->type);
     c->like = poly_arena_printf(arena,
-                                "SELECT %s(embedding) FROM poly_vector.entries_%llu_%lld"
+                                "SELECT %s(embedding) FROM %s"
                                 " WHERE tenant = $1 AND key = $2 AND embedding IS NOT NULL",
-                                c->send, g, n);
-    c->measure = poly_arena_printf(
-        arena,
-        "SELECT (SELECT count(*) FROM poly_vector.entries_%llu_%lld WHERE embedding IS NOT NULL),"
-        " pg_total_relation_size(oid), pg_stat_get_dead_tuples(oid) FROM pg_class"
-        " WHERE oid = 'poly_vector.entries_%llu_%lld'::regclass",
-        g, n, g, n);
-    c->is_indexed = poly_arena_printf(arena,
-                                      "SELECT indisvalid FROM pg_index WHERE indexrelid ="
-                                      " to_regclass('poly_vector.entries_%llu_%lld_hnsw')",
-                                      g, n);
-    c->add_index = poly_arena_printf(
-        arena,
-        "CREATE INDEX CONCURRENTLY entries_%llu_%lld_hnsw ON poly_vector.entries_%llu_%lld"
-        " USING hnsw (embedding %s) WITH (m = %u, ef_construction = %u)",
-        g, n, g, n, c->opclass, c->shape.m,
-        c->shape.ef_construction < 2 * c->shape.m ? 2 * c->shape.m : c->shape.ef_construction);
-    c->drop_index = poly_arena_printf(
-        arena, "DROP INDEX CONCURRENTLY IF EXISTS poly_vector.entries_%llu_%lld_hnsw", g, n);
-    return c->put == NULL || c->like == NULL || c->measure == NULL || c->is_indexed == NULL ||
-                   c->add_index == NULL || c->drop_index == NULL
+                                c->send, relation);
+    c->measure =
+        poly_arena_printf(arena,
+                          "SELECT (SELECT count(*) FROM %s WHERE embedding IS NOT NULL),"
+                          " pg_total_relation_size(oid), pg_stat_get_dead_tuples(oid) FROM pg_class"
+                          " WHERE oid = '%s'::regclass",
+                          relation, relation);
+    return c->from == NULL || c->put == NULL || c->like == NULL || c->measure == NULL
                ? poly_no_memory(err)
-               : POLY_OK;
+               : poly_pgv_index_sql(arena, c, &place, err);
+}
+
+enum poly_status poly_pgv_describe(struct poly_arena *arena, struct poly_pgv_collection *c,
+                                   struct poly_error *err)
+{
+    c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
+    c->searches = poly_arena_alloc(arena, sizeof(*c->searches));
+    c->element = element_of(c->shape.element);
+    c->metric = poly_vector_metric(&c->shape);
+    c->type = type_of(arena, c->shape.element, c->shape.dimensions);
+    if (c->type == NULL || c->indexed == NULL || c->searches == NULL)
+        return poly_no_memory(err);
+    set_operators(c);
+    return POLY_OK;
 }
 
 static enum poly_status load_source(struct poly_follower *self,
@@ -478,7 +507,6 @@ static enum poly_status load_source(struct poly_follower *self,
 {
     struct poly_pgv_collection *c = (struct poly_pgv_collection *)source;
     struct poly_arena *arena = generation->arena;
-    const struct poly_domain_vector *now;
     enum poly_status status;
 
     c->shape.name = copy(arena, rows, row, 5);
@@ -489,9 +517,8 @@ static enum poly_status load_source(struct poly_follower *self,
     c->shape.m = (uint32_t)poly_pg_int(rows, row, 10);
     c->shape.ef_construction = (uint32_t)poly_pg_int(rows, row, 11);
     c->shape.change = (uint32_t)poly_pg_int(rows, row, 13);
-    c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
     if (c->shape.name == NULL || c->shape.field == NULL || c->shape.metric == NULL ||
-        c->shape.element == NULL || c->indexed == NULL)
+        c->shape.element == NULL)
         return poly_no_memory(err);
     c->base.since = (uint64_t)poly_pg_int(rows, row, 14);
     if (!PQgetisnull(rows, row, 15)) {
@@ -499,15 +526,10 @@ static enum poly_status load_source(struct poly_follower *self,
         if (c->shape.filters_in == NULL)
             return poly_no_memory(err);
     }
-    now = today(self->config, c->base.name, c->base.since, c->shape.name);
-    c->shape.model = now == NULL ? NULL : now->model;
-    c->element = element_of(c->shape.element);
-    c->metric = poly_vector_metric(&c->shape);
-    c->type = type_of(arena, c->shape.element, c->shape.dimensions);
-    if (c->type == NULL)
-        return poly_no_memory(err);
-    set_operators(c);
-    status = load_names(arena, poly_pg_text(rows, row, 12), c, err);
+    take_today(&c->shape, today(self->config, c->base.name, c->base.since, c->shape.name));
+    status = poly_pgv_describe(arena, c, err);
+    if (status == POLY_OK)
+        status = load_names(arena, poly_pg_text(rows, row, 12), c, err);
     return status == POLY_OK ? load_sql(arena, generation->number, c, err) : status;
 }
 

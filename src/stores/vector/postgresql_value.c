@@ -90,6 +90,24 @@ enum poly_status poly_pgv_encode(const struct poly_pgv_collection *collection, c
     return POLY_OK;
 }
 
+/* A record's own column has what was written, and ours what is compared. */
+static const float *as_compared(const struct poly_pgv_collection *c, float *numbers,
+                                struct poly_arena *arena)
+{
+    size_t dimensions = c->shape.dimensions;
+    void *packed;
+    struct poly_error ignored;
+
+    if (c->table == NULL)
+        return numbers;
+    packed = poly_arena_alloc(arena, poly_element_size(c->element, dimensions));
+    if (packed == NULL ||
+        poly_vector_pack(c->element, c->metric, numbers, dimensions, packed, &ignored) != POLY_OK)
+        return NULL;
+    poly_vector_unpack(c->element, c->metric, packed, dimensions, numbers);
+    return numbers;
+}
+
 const float *poly_pgv_decode(const struct poly_pgv_collection *collection, struct poly_text bytes,
                              struct poly_arena *arena)
 {
@@ -109,7 +127,7 @@ const float *poly_pgv_decode(const struct poly_pgv_collection *collection, struc
         for (size_t i = 0; i < dimensions; i++)
             halves[i] = get16(from + 2 * i);
         poly_vector_unpack(POLY_F16, collection->metric, halves, dimensions, numbers);
-        return numbers;
+        return as_compared(collection, numbers, arena);
     }
     for (size_t i = 0; i < dimensions; i++) {
         if (collection->element == POLY_BINARY) {
@@ -119,5 +137,5 @@ const float *poly_pgv_decode(const struct poly_pgv_collection *collection, struc
         bits = get32(from + 4 * i);
         memcpy(&numbers[i], &bits, sizeof(bits));
     }
-    return numbers;
+    return as_compared(collection, numbers, arena);
 }

@@ -57,18 +57,26 @@ bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, voi
         add(arg, domain->table);
         add(arg, domain->stream);
         add(arg, domain->tenant);
-        for (size_t j = 0; j < domain->vector_count; j++)
+        for (size_t j = 0; j < domain->vector_count; j++) {
             add_vector(&domain->vectors[j], add, arg);
+            if (poly_config_in_table(config, domain, &domain->vectors[j]))
+                add(arg, "in its table");
+        }
         add(arg, "");
     }
     return any;
 }
 
-bool poly_vector_wants(const struct poly_config *config, struct poly_text domain)
+bool poly_vector_wants(const struct poly_config *config, struct poly_text name)
 {
-    for (size_t i = 0; i < poly_config_domains(config); i++)
-        if (config->domains[i].vector_count > 0 && poly_document_of(&config->domains[i], domain))
-            return true;
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        for (size_t j = 0; j < domain->vector_count; j++)
+            if (!poly_config_in_table(config, domain, &domain->vectors[j]) &&
+                poly_document_of(domain, name))
+                return true;
+    }
     return false;
 }
 

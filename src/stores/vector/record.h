@@ -7,7 +7,7 @@
 
 /* For the drivers' shape() and wants(). */
 bool poly_vector_shape(const struct poly_config *config, poly_shape_fn *add, void *arg);
-bool poly_vector_wants(const struct poly_config *config, struct poly_text domain);
+bool poly_vector_wants(const struct poly_config *config, struct poly_text name);
 
 /* What is taken of a record. */
 struct poly_vector_entry {

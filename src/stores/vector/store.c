@@ -13,6 +13,7 @@
 #include "core/config.h"
 #include "core/instance.h"
 #include "core/model.h"
+#include "stores/vector/record.h"
 
 static const char store_name[] = "vector";
 
@@ -125,7 +126,7 @@ static enum poly_status ask_all(const struct batch *b, const struct poly_project
     enum poly_status status = POLY_OK;
 
     *failed = 0;
-    if (driver->search_all != NULL)
+    if (driver->search_all != NULL && b->request_count > 1)
         return driver->search_all(projected, b->requests, b->request_count, b->arena, b->answers,
                                   failed, b->err);
     for (size_t i = 0; i < b->request_count && status == POLY_OK; i++) {
@@ -148,19 +149,36 @@ static enum poly_status check_reached(const struct batch *b, size_t *failed)
     return POLY_OK;
 }
 
+/* In the records' own tables only: there is nothing that follows, and nothing to wait for. */
+static bool is_direct(const struct batch *b)
+{
+    const struct poly_config *config = poly_instance_config(poly_session_instance(b->session));
+    size_t direct = 0;
+
+    while (direct < b->request_count &&
+           poly_config_in_table(config, b->requests[direct].scope.domain,
+                                b->requests[direct].scope.vector))
+        direct++;
+    return direct == b->request_count;
+}
+
 static enum poly_status ask(struct batch *b)
 {
+    bool direct = is_direct(b);
     struct poly_projected projected;
-    enum poly_status status = poly_projection_read(b->session, store_name, &projected, b->err);
+    enum poly_status status =
+        direct ? poly_projection_direct(b->session, store_name, &projected, b->err)
+               : poly_projection_read(b->session, store_name, &projected, b->err);
     size_t failed;
 
     if (status != POLY_OK)
         return status;
     b->generation = projected.generation;
-    status = check_reached(b, &failed);
+    status = direct ? POLY_OK : check_reached(b, &failed);
     if (status == POLY_OK)
         status = ask_all(b, &projected, &failed);
-    poly_projection_read_end(b->session, &projected);
+    if (!direct)
+        poly_projection_read_end(b->session, &projected);
     if (status == POLY_OK || status == POLY_UNAVAILABLE)
         return status;
     poly_fail_in(b->err, status, "domain '%s'", b->requests[failed].scope.domain->name);
