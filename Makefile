@@ -1,6 +1,6 @@
 # The front door; the work is done by meson and the scripts.
 FIGURES = commit log record http projection rest postgresql vector vector-large vector-servers \
-  vector-wide vector-write vector-million
+  vector-wide vector-write vector-million vector-pgvector
 
 all: build/build.ninja
 	ninja -C build

@@ -10,7 +10,7 @@ from lib import harness, vector_stores
 from lib.daemon import Daemon, free_port
 from lib.harness import alternate, call, program
 from lib.postgres import Postgres
-from lib.vectors import vector, vector_large, vector_servers, vector_wide
+from lib.vectors import vector, vector_large, vector_pgvector, vector_servers, vector_wide
 
 EVENT = {'events': [{'type': 'Measured', 'data': {'number': 1, 'text': 'x' * 176}}]}
 QUIET = 'limits: {rate_per_tenant: 0}\n'
@@ -272,4 +272,5 @@ def database_bytes(place):
 ALL = {'commit': commit, 'log': log, 'record': record, 'http': http, 'projection': projection,
        'rest': rest, 'postgresql': postgresql, 'vector': vector, 'vector-large': vector_large,
        'vector-servers': vector_servers, 'vector-wide': vector_wide,
-       'vector-write': vector_stores.write, 'vector-million': vector_stores.million}
+       'vector-write': vector_stores.write, 'vector-million': vector_stores.million,
+       'vector-pgvector': vector_pgvector}

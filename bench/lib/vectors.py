@@ -352,3 +352,28 @@ def vector_wide(found, folder, rounds, seconds):
         graphs(found, 'vector-wide.%d' % dimensions,
                (clusters(*data[1:]), *data[1:]), folder, rounds,
                {'search': {'hnswlib': 3}, 'build': {'hnswlib': 2}})
+
+
+def vector_pgvector(found, folder, rounds, seconds):
+    """searches in the records' own table by pgvector, against libpq with the same statement"""
+    command = [os.path.join(harness.ROOT, 'tests', 'servers', 'with'),
+               'postgresql18,own,shared_buffers=256MB', '--', harness.program('vector-pgvector'),
+               os.path.join(folder, 'data')]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(side):
+        process.stdin.write('%s %d\n' % (side, seconds))
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    line = process.stdout.readline()
+    if line.startswith('skipped:'):
+        found.note(line.strip())
+        return
+    if not line.strip():
+        raise SystemExit('bench-vector-pgvector failed')
+    # a connection that comes first or last in a round gains nothing by it: many short rounds
+    ours, peer = harness.alternate(4 * rounds, lambda _: ask('ours'), lambda _: ask('libpq'))
+    found.add('vector-pgvector.search', ours, peer, least=0.98)
+    process.stdin.close()
+    process.wait()
