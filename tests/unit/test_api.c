@@ -1,39 +1,7 @@
 /* Handlers alone, on a library that only writes down how it was called. S0-36, S3-30 */
-#include "../test.h"
+#include "api_place.h"
 
 #include <jansson.h>
-
-#include "api_help.h"
-#include "fake_polystore.h"
-
-static struct poly_error err;
-static struct memory_sink sink;
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake_reset();
-    memory_sink_init(&sink);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    memory_sink_release(&sink);
-    assert_int_equal(fake.open_transactions, 0);
-    assert_int_equal(fake.open_subscriptions, 0);
-    return 0;
-}
-
-static enum poly_status run(const char *method, const char *target, const char *body)
-{
-    struct call call = {.method = method, .target = target, .body = body};
-
-    memory_sink_release(&sink);
-    memory_sink_init(&sink);
-    return api_run(fake_session(), &call, &sink, &err);
-}
 
 static void assert_answer(const char *wanted)
 {
@@ -491,8 +459,6 @@ static void test_admin(void **state)
         run_with("GET", "/v1/migrations?folder=m", NULL, (struct api_request){.local = true}));
     assert_string_equal(fake.calls, "migrate_status m;");
 }
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {

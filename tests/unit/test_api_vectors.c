@@ -1,49 +1,24 @@
 /* The handlers of vector search alone: what becomes of a body, of an answer, of the metrics. S3-39,
  * S3-42, S3-44, S3-46, S3-88 */
-#include "../test.h"
-
-#include "api_help.h"
-#include "fake_polystore.h"
+#include "api_place.h"
 
 #define DEFAULTS " name= model= limit=0 offset=0 ef=0"
 
-static struct poly_error err;
-static struct memory_sink sink;
-
-static int set_up(void **state)
+static enum poly_status run_anew(const char *method, const char *target, const char *body)
 {
-    (void)state;
-    fake_reset();
-    memory_sink_init(&sink);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    memory_sink_release(&sink);
-    return 0;
-}
-
-static enum poly_status run(const char *method, const char *target, const char *body)
-{
-    struct call call = {.method = method, .target = target, .body = body};
-
     fake.calls[0] = '\0';
-    memory_sink_release(&sink);
-    memory_sink_init(&sink);
-    return api_run(fake_session(), &call, &sink, &err);
+    return run(method, target, body);
 }
 
 static void assert_asks(const char *body, const char *calls)
 {
-    assert_ok(run("POST", "/v1/vectors/search", body));
+    assert_ok(run_anew("POST", "/v1/vectors/search", body));
     assert_string_equal(fake.calls, calls);
 }
 
 static void refuse(const char *body, const char *message)
 {
-    assert_fails(run("POST", "/v1/vectors/search", body), POLY_INVALID);
+    assert_fails(run_anew("POST", "/v1/vectors/search", body), POLY_INVALID);
     assert_message(message);
     assert_string_equal(fake.calls, "");
 }
@@ -104,7 +79,7 @@ static void wrong_bodies_are_refused_by_name(void **state)
     fake.fail_at = "where";
     fake.fail_with = POLY_INVALID;
     assert_fails(
-        run("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\",\"where\":{}}"),
+        run_anew("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\",\"where\":{}}"),
         POLY_INVALID);
     assert_message("'where': the fake was told to fail");
 }
@@ -120,8 +95,8 @@ static void errors_have_their_place(void **state)
 static void answers_have_what_was_asked_for(void **state)
 {
     (void)state;
-    assert_ok(run("POST", "/v1/vectors/search",
-                  "{\"domain\":\"d\",\"like\":\"k\",\"explain\":true,\"rows\":true}"));
+    assert_ok(run_anew("POST", "/v1/vectors/search",
+                       "{\"domain\":\"d\",\"like\":\"k\",\"explain\":true,\"rows\":true}"));
     assert_string_equal(
         sink.out.data,
         "{\"generation\":1,\"plan\":\"graph\",\"candidates\":9,\"visited\":7,\"matches\":["
@@ -129,7 +104,7 @@ static void answers_have_what_was_asked_for(void **state)
         "\"score\":0.75,\"vector\":[0.1,-1],\"row\":{\"a\":1}},"
         "{\"domain\":\"d\",\"key\":\"text\",\"version\":4,\"score\":0.5}]}\n");
     fake.freshness = (struct poly_freshness){.applied = 5, .wanted = 6, .stale = true};
-    assert_ok(run("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\"}"));
+    assert_ok(run_anew("POST", "/v1/vectors/search", "{\"domain\":\"d\",\"like\":\"k\"}"));
     assert_null(strstr(sink.out.data, "plan"));
     assert_int_equal(sink.head.applied, 5);
     assert_true(sink.head.stale);
@@ -138,17 +113,17 @@ static void answers_have_what_was_asked_for(void **state)
 static void batches(void **state)
 {
     (void)state;
-    assert_ok(run("POST", "/v1/vectors/search/batch",
-                  "{\"searches\":[{\"domain\":\"d\",\"vector\":[1,2]},"
-                  "{\"domain\":\"e\",\"vector\":[3]},{\"domain\":\"f\",\"like\":\"k\"}]}"));
+    assert_ok(run_anew("POST", "/v1/vectors/search/batch",
+                       "{\"searches\":[{\"domain\":\"d\",\"vector\":[1,2]},"
+                       "{\"domain\":\"e\",\"vector\":[3]},{\"domain\":\"f\",\"like\":\"k\"}]}"));
     assert_string_equal(fake.calls,
                         "all d [1,2]#2" DEFAULTS "; e [3]#1" DEFAULTS "; f like=k" DEFAULTS ";");
     assert_memory_equal(sink.out.data, "{\"answers\":[{\"generation\":1,\"matches\":[{", 38);
-    assert_fails(run("POST", "/v1/vectors/search/batch",
-                     "{\"searches\":[{\"domain\":\"d\",\"like\":\"k\"},{\"domain\":\"d\"}]}"),
+    assert_fails(run_anew("POST", "/v1/vectors/search/batch",
+                          "{\"searches\":[{\"domain\":\"d\",\"like\":\"k\"},{\"domain\":\"d\"}]}"),
                  POLY_INVALID);
     assert_message("searches[1]: exactly one of 'vector'");
-    assert_fails(run("POST", "/v1/vectors/search/batch", "{\"searches\":[]}"), POLY_INVALID);
+    assert_fails(run_anew("POST", "/v1/vectors/search/batch", "{\"searches\":[]}"), POLY_INVALID);
 }
 
 static void too_many_searches(void **state)
@@ -161,7 +136,7 @@ static void too_many_searches(void **state)
     for (int i = 0; i < 256; i++)
         poly_buffer_text(&body, ",{\"domain\":\"d\",\"vector\":[1]}");
     poly_buffer_text(&body, "]}");
-    assert_fails(run("POST", "/v1/vectors/search/batch", body.data), POLY_LIMIT);
+    assert_fails(run_anew("POST", "/v1/vectors/search/batch", body.data), POLY_LIMIT);
     assert_message("257 items; 1 to 256");
     poly_buffer_release(&body);
 }
@@ -169,7 +144,7 @@ static void too_many_searches(void **state)
 static void stats(void **state)
 {
     (void)state;
-    assert_ok(run("GET", "/v1/vectors", NULL));
+    assert_ok(run_anew("GET", "/v1/vectors", NULL));
     assert_non_null(strstr(
         sink.out.data,
         "{\"domain\":\"d\",\"name\":\"embedding\",\"model\":\"m\",\"dimensions\":2,\"metric\":"
@@ -178,14 +153,14 @@ static void stats(void **state)
         "\"linked\":9,\"memory_bytes\":4096,\"file_bytes\":2048,\"saved_position\":17,"
         "\"searches\":5,\"visited\":50,\"recall\":0.995,\"samples\":2}"));
     fake.rights = POLY_RIGHT_READ;
-    assert_fails(run("GET", "/v1/vectors", NULL), POLY_DENIED);
+    assert_fails(run_anew("GET", "/v1/vectors", NULL), POLY_DENIED);
 }
 
 /* Change of model: bodies become calls, and answers have what came of them. */
 static void models(void **state)
 {
     (void)state;
-    assert_ok(run("GET", "/v1/vectors/models", NULL));
+    assert_ok(run_anew("GET", "/v1/vectors/models", NULL));
     assert_string_equal(
         sink.out.data,
         "{\"models\":[{\"domain\":\"d\",\"name\":\"\",\"model\":\"old\",\"dimensions\":2,"
@@ -193,33 +168,35 @@ static void models(void **state)
         "\"next_dimensions\":3,\"back\":false,\"filled\":4,\"missing\":5,\"stale\":6},"
         "{\"domain\":\"e\",\"name\":\"v\",\"dimensions\":0,\"changes\":0,"
         "\"named_dimensions\":0}]}\n");
-    assert_ok(run("POST", "/v1/vectors/models/d", "{\"model\":\"new\",\"dimensions\":3}"));
+    assert_ok(run_anew("POST", "/v1/vectors/models/d", "{\"model\":\"new\",\"dimensions\":3}"));
     assert_non_null(strstr(fake.calls, "model_begin d  new 3;"));
-    assert_ok(run("POST", "/v1/vectors/models/d/vectors",
-                  "{\"model\":\"new\",\"vectors\":[{\"key\":\"a\",\"vector\":[0.5,1,2]},"
-                  "{\"key\":\"b\",\"version\":7,\"tenant\":\"t\","
-                  "\"vector_base64\":\"AACAPw==\"}]}"));
+    assert_ok(run_anew("POST", "/v1/vectors/models/d/vectors",
+                       "{\"model\":\"new\",\"vectors\":[{\"key\":\"a\",\"vector\":[0.5,1,2]},"
+                       "{\"key\":\"b\",\"version\":7,\"tenant\":\"t\","
+                       "\"vector_base64\":\"AACAPw==\"}]}"));
     assert_non_null(strstr(fake.calls, "model_add d  new /a@0#3[0.5] t/b@7#1[1];"));
     assert_string_equal(sink.out.data, "{\"taken\":2,\"unknown\":1,\"stale\":2}\n");
-    assert_fails(run("POST", "/v1/vectors/models/d/vectors", "{\"vectors\":[{\"key\":\"a\"}]}"),
-                 POLY_INVALID);
+    assert_fails(
+        run_anew("POST", "/v1/vectors/models/d/vectors", "{\"vectors\":[{\"key\":\"a\"}]}"),
+        POLY_INVALID);
     assert_message("vectors[0]: exactly one of 'vector' and 'vector_base64' is wanted");
-    assert_ok(run("POST", "/v1/vectors/models/d/swap", "{\"name\":\"v\",\"drop_missing\":true}"));
+    assert_ok(
+        run_anew("POST", "/v1/vectors/models/d/swap", "{\"name\":\"v\",\"drop_missing\":true}"));
     assert_non_null(strstr(fake.calls, "model_swap d v drop;"));
     assert_string_equal(sink.out.data, "{\"model\":\"new\",\"dimensions\":3,\"changed\":4,"
                                        "\"dropped\":1,\"position\":17}\n");
-    assert_ok(run("POST", "/v1/vectors/models/d/swap", "{\"back\":true}"));
+    assert_ok(run_anew("POST", "/v1/vectors/models/d/swap", "{\"back\":true}"));
     assert_non_null(strstr(fake.calls, "model_swap d  back;"));
-    assert_ok(run("DELETE", "/v1/vectors/models/d", NULL));
+    assert_ok(run_anew("DELETE", "/v1/vectors/models/d", NULL));
     assert_non_null(strstr(fake.calls, "model_abandon d ;"));
     fake.rights = POLY_RIGHT_READ | POLY_RIGHT_WRITE;
-    assert_fails(run("POST", "/v1/vectors/models/d/swap", "{}"), POLY_DENIED);
+    assert_fails(run_anew("POST", "/v1/vectors/models/d/swap", "{}"), POLY_DENIED);
 }
 
 static void metrics(void **state)
 {
     (void)state;
-    assert_ok(run("GET", "/metrics", NULL));
+    assert_ok(run_anew("GET", "/metrics", NULL));
     assert_non_null(strstr(
         sink.out.data, "# TYPE polystore_vector_visited_total counter\n"
                        "polystore_vector_visited_total{domain=\"d\",name=\"embedding\"} 50.0\n"));
@@ -230,10 +207,10 @@ static void metrics(void **state)
     /* Who may not know, and indexes that are being filled, do not take the other metrics away. */
     fake.fail_at = "vector_stats";
     fake.fail_with = POLY_DENIED;
-    assert_ok(run("GET", "/metrics", NULL));
+    assert_ok(run_anew("GET", "/metrics", NULL));
     assert_null(strstr(sink.out.data, "polystore_vector"));
     fake.fail_with = POLY_NO_MEMORY;
-    assert_fails(run("GET", "/metrics", NULL), POLY_NO_MEMORY);
+    assert_fails(run_anew("GET", "/metrics", NULL), POLY_NO_MEMORY);
 }
 
 #define NOTES                                                                                      \
@@ -247,38 +224,38 @@ static void metrics(void **state)
 static void collections(void **state)
 {
     (void)state;
-    assert_ok(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"));
+    assert_ok(run_anew("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"));
     assert_string_equal(fake.calls, "create notes 3 - - m=0/0 ef=0 model=;");
     assert_int_equal(sink.head.http, 201);
     assert_string_equal(sink.out.data, "{\"made\":true," NOTES "\n");
-    assert_ok(
-        run("POST", "/v1/vectors/collections",
-            "{\"name\":\"there\",\"dimensions\":8,\"metric\":\"l2\",\"element\":\"f16\",\"m\":9,"
-            "\"ef_construction\":70,\"ef\":80,\"model\":\"m1\",\"filters\":[\"a\",\"b\"],"
-            "\"tenants\":true}"));
+    assert_ok(run_anew(
+        "POST", "/v1/vectors/collections",
+        "{\"name\":\"there\",\"dimensions\":8,\"metric\":\"l2\",\"element\":\"f16\",\"m\":9,"
+        "\"ef_construction\":70,\"ef\":80,\"model\":\"m1\",\"filters\":[\"a\",\"b\"],"
+        "\"tenants\":true}"));
     assert_string_equal(fake.calls, "create there 8 l2 f16 m=9/70 ef=80 model=m1 tenants +a +b;");
     assert_int_equal(sink.head.http, 200);
     assert_string_equal(sink.out.data, "{\"made\":false," THERE "\n");
-    assert_ok(run("GET", "/v1/vectors/collections", NULL));
+    assert_ok(run_anew("GET", "/v1/vectors/collections", NULL));
     assert_string_equal(sink.out.data, "{\"collections\":[{" NOTES ",{" THERE "]}\n");
-    assert_ok(run("DELETE", "/v1/vectors/collections/notes", NULL));
+    assert_ok(run_anew("DELETE", "/v1/vectors/collections/notes", NULL));
     assert_string_equal(fake.calls, "drop notes;");
     assert_int_equal(sink.head.http, 204);
-    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\"}"), POLY_INVALID);
+    assert_fails(run_anew("POST", "/v1/vectors/collections", "{\"name\":\"notes\"}"), POLY_INVALID);
     assert_message("'dimensions' is missing");
-    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":16001}"),
-                 POLY_INVALID);
     assert_fails(
-        run("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":1,\"dimension\":1}"),
+        run_anew("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":16001}"),
         POLY_INVALID);
+    assert_fails(run_anew("POST", "/v1/vectors/collections",
+                          "{\"name\":\"n\",\"dimensions\":1,\"dimension\":1}"),
+                 POLY_INVALID);
     fake.rights = POLY_RIGHT_READ | POLY_RIGHT_WRITE | POLY_RIGHT_SQL;
-    assert_fails(run("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"),
-                 POLY_DENIED);
-    assert_fails(run("DELETE", "/v1/vectors/collections/notes", NULL), POLY_DENIED);
-    assert_ok(run("GET", "/v1/vectors/collections", NULL));
+    assert_fails(
+        run_anew("POST", "/v1/vectors/collections", "{\"name\":\"notes\",\"dimensions\":3}"),
+        POLY_DENIED);
+    assert_fails(run_anew("DELETE", "/v1/vectors/collections/notes", NULL), POLY_DENIED);
+    assert_ok(run_anew("GET", "/v1/vectors/collections", NULL));
 }
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {

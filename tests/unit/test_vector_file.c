@@ -1,16 +1,14 @@
 /* An index that is saved and loaded again, and what is not taken for one (S0-05). */
-#include "vector_data.h"
+#include "index_place.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "stores/vector/engine/section.h"
 
 enum { COUNT = 400, KIND = 0x58444e49, HEAD = 1, LINKS = 3, SUMS = 7 };
 
-static char folder[64];
-static char path[96], originals[96], other[96], spare[96];
+static char other[96], spare[96]; /* beside them in the folder */
 static struct poly_index_options options = {.element = POLY_F32,
                                             .metric = POLY_COSINE,
                                             .dimensions = 20,
@@ -20,26 +18,13 @@ static struct poly_index_options options = {.element = POLY_F32,
                                             .originals = originals};
 static const float query[20] = {1, 0.5F, -1};
 
-static int make_folder(void **state)
+static int make_place(void **state)
 {
-    (void)state;
-    if (!data_folder(folder, sizeof(folder)))
+    if (make_folder(state) != 0)
         return -1;
-    snprintf(path, sizeof(path), "%s/index", folder);
-    snprintf(originals, sizeof(originals), "%s/originals", folder);
     snprintf(other, sizeof(other), "%s/other", folder);
     snprintf(spare, sizeof(spare), "%s/spare", folder);
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(path);
-    unlink(originals);
-    unlink(other);
-    unlink(spare);
-    return rmdir(folder);
 }
 
 /* Some dead, some not linked; saved. */
@@ -425,5 +410,5 @@ int main(void)
         cmocka_unit_test(nonsense_is_harmless),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_place, remove_folder);
 }

@@ -1,39 +1,17 @@
 /* The index when memory runs out, at each of its allocations in turn: it says so, has lost nothing,
  * and goes on when there is memory again. */
-#include "vector_data.h"
-
-#include <unistd.h>
+#include "index_place.h"
 
 #include "memory.h"
 
 enum { COUNT = 300 };
 
-static char folder[64];
-static char path[96], originals[96];
 static struct poly_index_options options = {.element = POLY_F32,
                                             .metric = POLY_L2,
                                             .dimensions = 9,
                                             .m = 3,
                                             .ef_construction = 20,
                                             .graph_from = 1};
-
-static int make_folder(void **state)
-{
-    (void)state;
-    if (!data_folder(folder, sizeof(folder)))
-        return -1;
-    snprintf(path, sizeof(path), "%s/index", folder);
-    snprintf(originals, sizeof(originals), "%s/originals", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(path);
-    unlink(originals);
-    return rmdir(folder);
-}
 
 static enum poly_status append_all(struct poly_index *index, uint32_t from, uint32_t to)
 {

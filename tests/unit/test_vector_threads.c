@@ -1,14 +1,11 @@
 /* One appends, kills and publishes, two link, two search, one saves, all at a time: every search
  * sees one state, and ThreadSanitizer sees no race. */
-#include "vector_data.h"
+#include "index_place.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 enum { COUNT = 4000, BATCH = 50, DIMENSIONS = 16 };
 
-static char folder[64];
-static char path[96], originals[96];
 static struct poly_index_options options = {.element = POLY_F32,
                                             .metric = POLY_L2,
                                             .dimensions = DIMENSIONS,
@@ -19,24 +16,6 @@ static struct poly_index_options options = {.element = POLY_F32,
 static struct poly_index *shared;
 static atomic_bool done;
 static atomic_uint wrong, searches;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    if (!data_folder(folder, sizeof(folder)))
-        return -1;
-    snprintf(path, sizeof(path), "%s/index", folder);
-    snprintf(originals, sizeof(originals), "%s/originals", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(path);
-    unlink(originals);
-    return rmdir(folder);
-}
 
 static void *link_all(void *unused)
 {
