@@ -367,10 +367,10 @@ static void the_key_is_sent_and_never_said(void **state)
     memset(said, 'x', POLY_MAX_SECRET + 1);
     said[POLY_MAX_SECRET + 1] = '\0';
     setenv(options.key_env, said, 1);
-    assert_fails(embed(1, in(60)), POLY_INVALID); /* it is read anew */
+    assert_fails(embed(1, in(60)), POLY_DENIED); /* it is read anew */
     assert_message("longer than 4096 bytes");
     unsetenv(options.key_env);
-    assert_fails(embed(1, in(60)), POLY_INVALID);
+    assert_fails(embed(1, in(60)), POLY_DENIED);
     assert_message("'POLY_TEST_EMBEDDER_KEY', which should hold the key for the embedder");
 }
 
@@ -393,11 +393,11 @@ static void the_key_may_be_in_a_file(void **state)
     assert_int_equal(ftruncate(file, POLY_MAX_SECRET), 0);
     assert_ok(embed(1, in(60)));
     assert_int_equal(pwrite(file, "x", 1, POLY_MAX_SECRET), 1);
-    assert_fails(embed(1, in(60)), POLY_INVALID);
+    assert_fails(embed(1, in(60)), POLY_DENIED);
     assert_message("longer than 4096 bytes");
     assert_int_equal(pwrite(file, "a\x02", 2, 0), 2);
     assert_int_equal(ftruncate(file, 2), 0);
-    assert_fails(embed(1, in(60)), POLY_INVALID);
+    assert_fails(embed(1, in(60)), POLY_DENIED);
     assert_message("the header 'Authorization' holds what no header may hold");
     close(file);
     unlink(path);

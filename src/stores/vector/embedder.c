@@ -57,6 +57,7 @@ struct call {
     char *key;                /* NULL: none is sent */
     char *authorization;
     int64_t deadline;
+    int attempts; /* for one request; 0: until the deadline */
     struct poly_buffer body;
     struct poly_http_answer answer;
     bool refused; /* the texts were, the service is well */
@@ -263,7 +264,8 @@ static void hold(struct poly_embedder *embedder, int64_t until)
     pthread_mutex_unlock(&embedder->lock);
 }
 
-/* Waits before the next attempt. False: there is no time for one, or it was stopped. */
+/* Waits before the next attempt. False: none is left, there is no time for one, or it was stopped.
+ */
 static bool wait_again(struct call *call, int attempt)
 {
     struct poly_embedder *embedder = call->embedder;
@@ -277,10 +279,10 @@ static bool wait_again(struct call *call, int attempt)
     wait = most / 2 + drawn % (most / 2 + 1);
     wait = asked > 0 ? later(asked + drawn % 100000, wait) : wait;
     until = poly_clock_monotonic() + wait;
-    if (call->deadline >= 0 && until >= call->deadline)
-        return false;
     if (asked > 0)
         hold(embedder, until);
+    if ((call->deadline >= 0 && until >= call->deadline) || attempt + 1 == call->attempts)
+        return false;
     return poly_http_pause(embedder->http, until);
 }
 
@@ -424,16 +426,34 @@ static enum poly_status embed_all(struct call *call, const struct poly_text *tex
     return status;
 }
 
+enum poly_status poly_embedder_try(struct poly_embedder *embedder,
+                                   const struct poly_embedder_patience *patience,
+                                   const struct poly_text *texts, size_t count, float *vectors,
+                                   size_t *done, struct poly_error *err)
+{
+    struct call call = {
+        .embedder = embedder, .deadline = patience->deadline, .attempts = patience->attempts};
+    enum poly_status status = call_begin(&call, err);
+
+    *done = 0;
+    if (status != POLY_OK)
+        poly_fail_in(err, status, "embedder '%s'", embedder->url);
+    else
+        status = embed_all(&call, texts, count, vectors, done, err);
+    if (status == POLY_INVALID && !call.refused) { /* the key is wrong, and no text */
+        status = POLY_DENIED;
+        if (err != NULL)
+            err->status = POLY_DENIED;
+    }
+    call_end(&call);
+    return status;
+}
+
 enum poly_status poly_embedder_embed(struct poly_embedder *embedder, const struct poly_text *texts,
                                      size_t count, int64_t deadline, float *vectors, size_t *done,
                                      struct poly_error *err)
 {
-    struct call call = {.embedder = embedder, .deadline = deadline};
-    enum poly_status status = call_begin(&call, err);
+    const struct poly_embedder_patience patience = {deadline, 0};
 
-    *done = 0;
-    if (status == POLY_OK)
-        status = embed_all(&call, texts, count, vectors, done, err);
-    call_end(&call);
-    return status;
+    return poly_embedder_try(embedder, &patience, texts, count, vectors, done, err);
 }

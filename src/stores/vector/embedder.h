@@ -51,7 +51,7 @@ void poly_embedder_stop(struct poly_embedder *embedder);
  * other vectors then mean nothing. Failures:
  *
  * POLY_INVALID      the server refuses texts[*done], and just that one: too long, empty …
- * POLY_DENIED       it does not accept the key, or its certificate is not accepted
+ * POLY_DENIED       there is no key any more, or it is not accepted; nor is its certificate
  * POLY_NOT_FOUND    it knows no such model or address
  * POLY_UNSUPPORTED  it answers something else than these vectors: another length, no JSON, a
  * redirect POLY_LIMIT        its answer is larger than these vectors can be POLY_UNAVAILABLE,
@@ -60,6 +60,16 @@ void poly_embedder_stop(struct poly_embedder *embedder);
 enum poly_status poly_embedder_embed(struct poly_embedder *embedder, const struct poly_text *texts,
                                      size_t count, int64_t deadline, float *vectors, size_t *done,
                                      struct poly_error *err);
+
+struct poly_embedder_patience {
+    int64_t deadline; /* as above */
+    int attempts;     /* for one request, at most; 0: until the deadline */
+};
+/* The same. */
+enum poly_status poly_embedder_try(struct poly_embedder *embedder,
+                                   const struct poly_embedder_patience *patience,
+                                   const struct poly_text *texts, size_t count, float *vectors,
+                                   size_t *done, struct poly_error *err);
 
 static inline bool poly_embedder_passes(enum poly_status status)
 {
