@@ -67,6 +67,23 @@ struct poly_view_status {
     int64_t error_time;     /* 0: never */
 };
 
+/* A vector of a domain that an embedder makes of the records' text. */
+struct poly_embedding_status {
+    struct poly_text domain, name; /* of the vector; name empty: the domain's only one */
+    struct poly_text embedder, model;
+    enum poly_state state; /* BEHIND: records wait; RETRYING: requests fail, see .error */
+    uint64_t position;     /* of the log: what comes after it has not been looked at */
+    uint64_t lag_records;
+    uint64_t waiting;  /* records whose text has no vector yet */
+    uint64_t refused;  /* … and will have none: see poly_vector_refused() */
+    int64_t behind_us; /* age of the oldest that waits; 0: none */
+    uint64_t made;     /* vectors, by this process since its start */
+    uint64_t failures; /* requests that failed and texts that were refused, the same */
+    bool leads;        /* this process makes them, of several on one log */
+    struct poly_text error; /* why it is RETRYING */
+    int64_t error_time;     /* since when; 0: it is not */
+};
+
 struct poly_subscription_status {
     struct poly_text name, tenant;
     uint64_t acknowledged, lag_records;
@@ -125,6 +142,8 @@ struct poly_status_report {
     struct poly_server_status *server; /* NULL: the log is embedded */
     const struct poly_view_status *views;
     size_t view_count;
+    const struct poly_embedding_status *embeddings;
+    size_t embedding_count;
 };
 
 /* Never fails for what it reports: that is in the report. */

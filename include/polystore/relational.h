@@ -31,7 +31,8 @@ POLY_API enum poly_status poly_txn_get(struct poly_txn *txn, const char *domain,
 
 /* For if_version: POLY_ANY (events.h), 0 = must not exist, any other = exactly that version. */
 
-/* Replaces the whole record or makes it: columns that are not given become their default.
+/* Replaces the whole record or makes it: columns that are not given become their default, but for a
+ * vector that an embedder makes, which stays.
  * key NULL: it stands in the row, or (for a UUID or integer key) is made. */
 POLY_API enum poly_status poly_put(struct poly_txn *txn, const char *domain, const char *key,
                                    const struct poly_row *row, int64_t if_version,

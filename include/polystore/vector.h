@@ -44,8 +44,9 @@ struct poly_hybrid {
 struct poly_vector_query {
     const char *const *domains; /* NULL-terminated; each with a vector of that shape */
     const char *name;           /* which of a record's vectors; NULL: its only one */
-    const float *vector;        /* exactly one of vector, like */
+    const float *vector;        /* exactly one of vector, like, text */
     size_t dimensions;
+    const char *text; /* near what its vector is, made by the domain's embedder */
     const char *like; /* key of a record (of the first domain) whose vector is meant; it is itself
                        * left out of the answer */
     const char
@@ -91,7 +92,8 @@ struct poly_matches {
  * Nearest first, equal ones by domain and key. POLY_INVALID: a domain without such a vector, wrong
  * dimensions, NaN or infinity, a zero vector under cosine, a filter that is none of the domain's.
  * POLY_NOT_FOUND: .like names no record with a vector. POLY_UNAVAILABLE: the index is stopped or
- * being filled, and no stale answer was asked for with a token.
+ * being filled, and no stale answer was asked for with a token; or the embedder gives .text no
+ * vector.
  */
 POLY_API enum poly_status poly_vector_search(struct poly_session *session,
                                              const struct poly_vector_query *query,
@@ -253,6 +255,29 @@ POLY_API enum poly_status poly_vector_collections(struct poly_session *session,
                                                   const struct poly_vector_collection **list,
                                                   size_t *count,
                                                   struct poly_error *err) POLY_MUST_USE;
+/*
+ * A domain may name an embedder, a server that makes vectors of texts: then the vector of a record
+ * is made of its text, soon after the commit, and is written into the record as its next version.
+ * How far that is stands in the status. A text that cannot be embedded stays without a vector until
+ * it is changed, or somebody says that it should be tried again.
+ */
+struct poly_vector_refusal {
+    struct poly_text tenant, key;
+    uint64_t version; /* of the record */
+    int64_t time;     /* when; microseconds since 1970 */
+    struct poly_text error;
+};
+
+/* name: which of the domain's vectors; NULL: the first that an embedder makes. At most 1,000.
+ * ADMIN. POLY_NOT_FOUND: no embedder makes it. */
+POLY_API enum poly_status poly_vector_refused(struct poly_session *session, const char *domain,
+                                              const char *name,
+                                              const struct poly_vector_refusal **refusals,
+                                              size_t *count, struct poly_error *err) POLY_MUST_USE;
+/* All that were refused wait again, *count of them, and a pause after a failure ends. ADMIN. */
+POLY_API enum poly_status poly_vector_retry(struct poly_session *session, const char *domain,
+                                            const char *name, uint64_t *count,
+                                            struct poly_error *err) POLY_MUST_USE;
 
 #ifdef __cplusplus
 }

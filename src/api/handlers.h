@@ -59,6 +59,12 @@ enum poly_status api_vector_metrics(struct poly_session *session, struct poly_bu
 RUN(collection_create);
 RUN(collection_list);
 RUN(collection_drop);
+/* embeddings.c */
+RUN(embedding_refused);
+RUN(embedding_retry);
+/* A member of the status, and what /metrics says. */
+void api_embeddings_print(struct poly_buffer *out, const struct poly_status_report *report);
+void api_embeddings_metrics(struct poly_buffer *out, const struct poly_status_report *report);
 
 /* status.c */
 RUN(status);

@@ -59,6 +59,11 @@
         .max = POLY_MAX_FILTERS, .meaning = "conditions that must all hold, as JSON",              \
         .example = "[{\"column\": \"section\", \"compare\": \"in\", \"values\": [\"net\"]}]"       \
     }
+#define VECTOR_NAME                                                                                \
+    {                                                                                              \
+        .name = "name", .kind = API_TEXT, NAME, .example = "\"body\"",                             \
+        .meaning = "which of its vectors; without it, the first that an embedder makes"            \
+    }
 #define LIMIT(most, otherwise)                                                                     \
     {                                                                                              \
         .name = "limit", .kind = API_INTEGER, .min = 1, .max = most, .fallback = otherwise,        \

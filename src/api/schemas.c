@@ -176,8 +176,8 @@ const struct api_schema api_schema_hybrid = {
 
 const struct api_schema api_schema_vector_search = {
     .name = "VectorSearch",
-    .meaning = "what is looked for; one of vector, vector_base64 and like says near what, and one "
-               "of domain and domains where",
+    .meaning = "what is looked for; one of vector, vector_base64, like and text says near "
+               "what, and one of domain and domains where",
     .fields = FIELDS(
         MEMBER("domain", API_TEXT, "name of the domain in polystore.yaml", .min = 1,
                .max = POLY_MAX_NAME, .example = "\"documents\""),
@@ -193,6 +193,8 @@ const struct api_schema api_schema_vector_search = {
         MEMBER("like", API_TEXT,
                "key of a record of the first domain, near whose vector; it is left out itself",
                .min = 1, .max = POLY_MAX_KEY),
+        MEMBER("text", API_TEXT, "near its vector, made by the domain's embedder", .min = 1,
+               .max = POLY_MAX_SEARCH_TEXT, .example = "\"how to undo a merge\""),
         MEMBER("model", API_TEXT, "that made the vector; refused when the domain names another",
                .min = 1, .max = POLY_MAX_NAME),
         MEMBER("where", API_MAP, "a condition on the domain's vector filters: see docs/vectors.md",
@@ -675,7 +677,8 @@ const struct api_schema api_schema_status = {
         MEMBER("server", API_OBJECT, "that keeps the log", .schema = &api_schema_server),
         ITEMS("projections", projection, "followers"),
         ITEMS("subscriptions", subscription, "named ones"), ITEMS("domains", domain, "all"),
-        ITEMS("views", view, "materialised ones")),
+        ITEMS("views", view, "materialised ones"),
+        ITEMS("embeddings", embedding, "vectors that embedders make")),
 };
 
 const struct api_schema api_schema_live = {

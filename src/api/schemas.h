@@ -40,6 +40,10 @@
     X(match, "Match")                                                                              \
     X(matches, "Matches")                                                                          \
     X(match_lists, "MatchLists")                                                                   \
+    X(embedding, "Embedding")                                                                      \
+    X(embedding_refusal, "EmbeddingRefusal")                                                       \
+    X(embedding_refusals, "EmbeddingRefusals")                                                     \
+    X(embedding_retry, "EmbeddingRetry")                                                           \
     X(vector_index, "VectorIndex")                                                                 \
     X(vector_indexes, "VectorIndexes")                                                             \
     X(model_begin, "ModelBegin")                                                                   \

@@ -179,6 +179,7 @@ static void print_lists(struct poly_buffer *out, const struct poly_status_report
         print_view(out, &report->views[i]);
     }
     poly_buffer_char(out, ']');
+    api_embeddings_print(out, report);
 }
 
 /* What may name records of other tenants, or places on the machine, is for administrators. */
@@ -188,8 +189,10 @@ static bool hide(struct poly_status_report *report, struct poly_arena *arena)
         poly_arena_array(arena, report->projection_count + 1, sizeof(*projections));
     struct poly_view_status *views =
         poly_arena_array(arena, report->view_count + 1, sizeof(*views));
+    struct poly_embedding_status *embeddings =
+        poly_arena_array(arena, report->embedding_count + 1, sizeof(*embeddings));
 
-    if (projections == NULL || views == NULL)
+    if (projections == NULL || views == NULL || embeddings == NULL)
         return false;
     for (size_t i = 0; i < report->projection_count; i++) {
         projections[i] = report->projections[i];
@@ -200,8 +203,13 @@ static bool hide(struct poly_status_report *report, struct poly_arena *arena)
         views[i] = report->views[i];
         views[i].error = poly_text("");
     }
+    for (size_t i = 0; i < report->embedding_count; i++) {
+        embeddings[i] = report->embeddings[i];
+        embeddings[i].error = poly_text("");
+    }
     report->projections = projections;
     report->views = views;
+    report->embeddings = embeddings;
     report->data = report->last_error = poly_text("");
     report->server = NULL;
     return true;
@@ -233,7 +241,7 @@ enum poly_status api_live(struct api_context *context, struct poly_error *err)
 
 /* Why not, in words that everybody may read; empty: it is. A full disk alone is no reason to send
  * reads elsewhere, nor the write that finds room again; nor is a materialised view that cannot be
- * refreshed. */
+ * refreshed, or an embedder that is away. */
 static void print_reason(struct poly_buffer *out, const struct poly_status_report *report)
 {
     const struct poly_server_status *server = report->server;
@@ -552,6 +560,7 @@ enum poly_status api_metrics(struct poly_session *session, struct poly_buffer *o
     pool_lines(out, &report);
     subscription_lines(out, &report);
     view_lines(out, &report);
+    api_embeddings_metrics(out, &report);
     status = api_vector_metrics(session, out, err);
     if (status != POLY_OK)
         return status;

@@ -124,9 +124,10 @@ static enum poly_status read_vector(const struct api_context *context, const jso
     enum poly_status status = POLY_OK;
 
     query->like = api_member(json, "like");
-    if ((vector != NULL) + (base64 != NULL) + (query->like != NULL) != 1)
+    query->text = api_member(json, "text");
+    if ((vector != NULL) + (base64 != NULL) + (query->like != NULL) + (query->text != NULL) != 1)
         return poly_fail(err, POLY_INVALID,
-                         "exactly one of 'vector', 'vector_base64' and 'like' is wanted");
+                         "exactly one of 'vector', 'vector_base64', 'like' and 'text' is wanted");
     if (vector != NULL)
         status = api_floats(context, vector, &floats, err);
     else if (base64 != NULL)

@@ -24,6 +24,9 @@
 #define POLY_MAX_SEARCH_FIELDS 32            /* of a domain */
 #define POLY_MAX_VECTORS 16                  /* of a domain */
 #define POLY_MAX_VECTOR_NAME 48              /* bytes: name of one of a domain's vectors */
+#define POLY_MAX_EMBEDDERS 16
+#define POLY_MAX_FAILURES 1000               /* texts that an embedder refuses, in one answer */
+#define POLY_MAX_SEARCH_TEXT 65536           /* bytes of a text whose vector is looked for */
 #define POLY_MAX_MATCHES 1000                /* of one vector search */
 #define POLY_MAX_MATCHES_OFFSET 10000
 #define POLY_MAX_VECTOR_SEARCHES 256         /* in one call */

@@ -138,6 +138,34 @@ static enum poly_status print_views(const json_t *status, struct poly_error *err
     return printed;
 }
 
+static enum poly_status print_embeddings(const json_t *status, struct poly_error *err)
+{
+    const json_t *list = json_object_get(status, "embeddings");
+    struct cli_table *table = cli_table_new();
+    static const char *const names[] = {"EMBEDDER", "DOMAIN",  "VECTOR", "STATE",
+                                        "WAITING",  "REFUSED", "BEHIND", "ERROR"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        cli_table_column(table, names[i]);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+
+        cli_table_text(table, cli_json_string(one, "embedder"));
+        cli_table_text(table, cli_json_string(one, "domain"));
+        cli_table_text(table, cli_json_string(one, "name"));
+        cli_table_text(table, cli_json_string(one, "state"));
+        cli_table_number(table, cli_json_integer(one, "waiting"));
+        cli_table_number(table, cli_json_integer(one, "refused"));
+        add_seconds(table, one, "behind_seconds");
+        cli_table_text(table, cli_json_string(one, "error"));
+    }
+    enum poly_status printed =
+        json_array_size(list) == 0 ? POLY_OK : cli_table_print(table, stdout, err);
+
+    cli_table_free(table);
+    return printed;
+}
+
 static void print_server(const json_t *server)
 {
     const char *warnings = cli_json_string(server, "warnings");
@@ -199,6 +227,10 @@ static enum poly_status print(const json_t *status, struct poly_error *err)
         printf("\n");
     if (printed == POLY_OK)
         printed = print_views(status, err);
+    if (printed == POLY_OK && json_array_size(json_object_get(status, "embeddings")) > 0)
+        printf("\n");
+    if (printed == POLY_OK)
+        printed = print_embeddings(status, err);
     if (printed == POLY_OK && json_array_size(json_object_get(status, "subscriptions")) > 0)
         printf("\n");
     return printed == POLY_OK ? print_subscriptions(status, err) : printed;

@@ -169,7 +169,7 @@ static enum poly_status put_body(const struct cli *cli, struct poly_buffer *body
     static const char *const numbers[][2] = {{"where", "where"},   {"limit", "limit"},
                                              {"offset", "offset"}, {"threshold", "threshold"},
                                              {"ef", "ef"},         {"group_limit", "group-limit"}};
-    static const char *const texts[] = {"name", "like", "model", "group"};
+    static const char *const texts[] = {"name", "like", "text", "model", "group"};
     static const char *const flags[] = {"exact", "vectors", "explain"};
     enum poly_status status = POLY_OK;
 
@@ -463,11 +463,13 @@ static const struct cli_verb verb_search = {
     .name = "search",
     .arguments = "DOMAIN…",
     .summary = "Find the records whose vectors are nearest",
-    .text = "To a vector, or to that of a record. Conditions are JSON, on the domain's vector\n"
+    .text = "To a vector, to that of a record, or to that of a text, which the domain's embedder\n"
+            "makes. Conditions are JSON, on the domain's vector\n"
             "filters: {\"section\": \"net\", \"size\": {\"<\": 100}}.",
     .options =
         (const struct cli_option[]){
             {"like", 'l', "KEY", NULL, "near the vector of this record"},
+            {"text", 't', "TEXT", NULL, "near the vector of this text"},
             VECTOR,
             {"where", 'w', "JSON", NULL, "a condition"},
             {"limit", 'n', "N", NULL, "at most so many; default: 10"},
@@ -606,5 +608,6 @@ const struct cli_verb cli_verb_vector = {
             {"polystore vector search packages --like bash", "the nearest"}, {NULL, NULL}},
     .verbs = (const struct cli_verb *const[]){&verb_search, &verb_add, &verb_import, &verb_stats,
                                               &verb_models, &cli_vector_create, &cli_vector_drop,
-                                              &cli_vector_list, NULL},
+                                              &cli_vector_list, &cli_verb_vector_refused,
+                                              &cli_verb_vector_retry, NULL},
 };

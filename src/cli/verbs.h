@@ -64,6 +64,8 @@ void cli_repeat(const struct cli *cli, const char *option, struct cli_request *r
 /* --- verb_vector_import.c --- */
 
 enum poly_status cli_vector_import(struct cli *cli, struct poly_error *err);
+/* … and verb_vector_text.c. */
+extern const struct cli_verb cli_verb_vector_refused, cli_verb_vector_retry;
 
 /* --- verb_rebuild_model.c --- */
 

@@ -283,6 +283,26 @@ static enum poly_status read_view(struct poly_config_reader *reader, const struc
     return status;
 }
 
+static enum poly_status read_embedder(struct poly_config_reader *reader,
+                                      const struct poly_yaml *entry)
+{
+    size_t length = strlen(reader->path);
+    enum poly_status status = check_entry(reader, entry, "embedder", POLY_MAX_NAME);
+
+    if (status != POLY_OK)
+        return status;
+    reader->embedder = (struct poly_embedder_config){.name = entry->name};
+    status = set_defaults(reader, "embedders.");
+    if (status == POLY_OK)
+        status = walk(reader, entry, "embedders.*");
+    reader->path[length] = '\0';
+    if (status == POLY_OK)
+        status = poly_config_check_embedder(reader, entry->line);
+    if (status == POLY_OK)
+        reader->embedders[reader->config.embedder_count++] = reader->embedder;
+    return status;
+}
+
 /* The sections whose entries have names of the user's. */
 struct named {
     const char *path;
@@ -292,6 +312,7 @@ struct named {
 
 static const struct named named[] = {{"domains", POLY_MAX_DOMAINS, read_domain},
                                      {"domains.*.vectors", POLY_MAX_VECTORS, read_vector},
+                                     {"embedders", POLY_MAX_EMBEDDERS, read_embedder},
                                      {"views", POLY_MAX_VIEWS, read_view}};
 
 static enum poly_status make_room(struct poly_config_reader *reader, const struct named *section,
@@ -303,6 +324,11 @@ static enum poly_status make_room(struct poly_config_reader *reader, const struc
         reader->domains = poly_arena_array(reader->arena, count, sizeof(*reader->domains));
         reader->config.domains = reader->domains;
         return reader->domains == NULL ? poly_no_memory(reader->err) : POLY_OK;
+    }
+    if (section->read == read_embedder) {
+        reader->embedders = poly_arena_array(reader->arena, count, sizeof(*reader->embedders));
+        reader->config.embedders = reader->embedders;
+        return reader->embedders == NULL ? poly_no_memory(reader->err) : POLY_OK;
     }
     reader->views = poly_arena_array(reader->arena, count, sizeof(*reader->views));
     reader->view_lines = poly_arena_array(reader->arena, count, sizeof(*reader->view_lines));
@@ -556,6 +582,8 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
         status = check_in_tables(reader);
     if (status == POLY_OK)
         status = check_indexes(reader);
+    if (status == POLY_OK)
+        status = poly_config_check_embedded(reader);
     for (size_t i = CONFIG_SEARCH; i < CONFIG_STORES && status == POLY_OK; i++)
         status = check_server(reader, &reader->stores[i]);
     return status;
@@ -592,6 +620,16 @@ enum poly_status poly_config_load(const char *file, const char *text, struct pol
     else
         poly_arena_free(arena);
     return status;
+}
+
+const struct poly_embedder_config *poly_config_embedder(const struct poly_config *config,
+                                                        const char *name)
+{
+    for (size_t i = 0; i < config->embedder_count; i++) {
+        if (strcmp(config->embedders[i].name, name) == 0)
+            return &config->embedders[i];
+    }
+    return NULL;
 }
 
 const struct poly_store_config *poly_config_store(const struct poly_config *config,

@@ -43,6 +43,8 @@ enum poly_status poly_config_room(struct poly_config *config, struct poly_error 
 enum poly_status poly_config_make(struct poly_config *config, const char *name, uint64_t since,
                                   const char *definition, const struct poly_domain **domain,
                                   struct poly_error *err);
+const struct poly_embedder_config *poly_config_embedder(const struct poly_config *config,
+                                                        const char *name);
 const struct poly_store_config *poly_config_store(const struct poly_config *config,
                                                   const char *name);
 

@@ -136,8 +136,36 @@ const struct poly_config_option poly_config_options[] = {
      "what a vector search may filter by: `[state, author]`"},
     {"domains.*.vector.filters_in", CONFIG_NAME, AT(vector.filters_in), NULL, NULL, NULL, NULL,
      "a column that holds JSON: the filters are fields of that, not columns"},
+    {"domains.*.vector.embedder", CONFIG_NAME, AT(vector.embedder), NULL, NULL, NULL, NULL,
+     "one of `embedders`, which makes the vector of the record's text; needs `model` and `text`"},
+    {"domains.*.vector.text", CONFIG_COLUMNS, 0, NULL, NULL, NULL, NULL,
+     "the columns whose text it is made of, in that order: `[title, body]`"},
     {"domains.*.vectors", CONFIG_VECTORS, 0, NULL, NULL, NULL, NULL,
      "instead of `vector`, where there are several: `{title: {field: …}, body: {field: …}}`"},
+
+    {"embedders.*.url", CONFIG_TEXT, AT(embedder.url), NULL, NULL, NULL, NULL,
+     "a server that makes vectors of texts: what comes before `/embeddings`, as in "
+     "`https://host/v1`; needed"},
+    {"embedders.*.key_env", CONFIG_NAME, AT(embedder.key_env), NULL, NULL, NULL, NULL,
+     "environment variable with its key"},
+    {"embedders.*.key_file", CONFIG_PATH, AT(embedder.key_file), NULL, NULL, NULL, NULL,
+     "or file whose first line is the key"},
+    {"embedders.*.ca_file", CONFIG_PATH, AT(embedder.ca_file), NULL, NULL, NULL, NULL,
+     "PEM file with the authorities that may vouch for it; else those of the system"},
+    {"embedders.*.batch", CONFIG_COUNT, AT(embedder.batch), "64", "1", "2048", NULL,
+     "texts in one request"},
+    {"embedders.*.requests_per_minute", CONFIG_COUNT, AT(embedder.requests_per_minute), "0", "0",
+     "1000000", NULL, "how many requests it is sent; 0: any number"},
+    {"embedders.*.texts_per_minute", CONFIG_COUNT, AT(embedder.texts_per_minute), "0", "0",
+     "100000000", NULL, "how many texts; 0: any number"},
+    {"embedders.*.connect", CONFIG_MILLISECONDS, AT(embedder.connect_ms), "2s", "10ms", "10m", NULL,
+     "longest wait for a connection to it"},
+    {"embedders.*.timeout", CONFIG_MILLISECONDS, AT(embedder.timeout_ms), "30s", "10ms", "1h", NULL,
+     "longest wait for one request and its answer"},
+    {"embedders.*.base64", CONFIG_SWITCH, AT(embedder.base64), "false", NULL, NULL, NULL,
+     "ask for vectors in base64, a fourth of the bytes"},
+    {"embedders.*.shorten", CONFIG_SWITCH, AT(embedder.shorten), "false", NULL, NULL, NULL,
+     "ask for `dimensions` numbers, of models that can give shorter vectors"},
 
     {"views.*.query", CONFIG_TEXT, AT(view.query), NULL, NULL, NULL, NULL,
      "one SELECT, whose rows the materialised view has; needed"},
@@ -157,6 +185,7 @@ bool poly_config_variable(const struct poly_config_option *option, char variable
 {
     bool single = option->kind != CONFIG_FIELDS && option->kind != CONFIG_FILTERS &&
                   option->kind != CONFIG_KEY && option->kind != CONFIG_REPLICAS &&
+                  option->kind != CONFIG_COLUMNS &&
                   option->kind != CONFIG_VECTORS;
 
     snprintf(variable, 64, "POLYSTORE_%s", option->path);
@@ -247,6 +276,7 @@ static void print_type(FILE *out, const struct poly_config_option *option)
         [CONFIG_FIELDS] = "list of names, or names with weights",
         [CONFIG_FILTERS] = "list of names",
         [CONFIG_KEY] = "list of names",
+        [CONFIG_COLUMNS] = "list of names",
         [CONFIG_VECTORS] = "names, each with the options of `vector`",
         [CONFIG_REPLICAS] = "list of urls",
     };

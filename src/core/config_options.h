@@ -23,6 +23,8 @@ struct poly_config_reader {
     struct poly_domain *room;         /* poly_config_room(): theirs, and of those that are made */
     struct poly_domain_vector vector; /* the one being read … */
     struct poly_domain_vector vectors[POLY_MAX_VECTORS]; /* … and all of the domain */
+    struct poly_embedder_config embedder; /* the one being read */
+    struct poly_embedder_config *embedders;
     struct poly_view_config view; /* the one being read */
     struct poly_view_config *views;
     int *view_lines;
@@ -46,6 +48,7 @@ enum poly_config_kind {
     CONFIG_FIELDS,
     CONFIG_FILTERS,
     CONFIG_KEY,
+    CONFIG_COLUMNS,
     CONFIG_VECTORS, /* names of the user's, each with the options of 'vector' */
     CONFIG_REPLICAS,
 };
@@ -81,6 +84,10 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
 /* What an option alone cannot say of one of a domain's vectors, which is added to them. */
 enum poly_status poly_config_add_vector(struct poly_config_reader *reader, const char *name,
                                         int line);
+/* What an option alone cannot say of an embedder; and, when everything is read, of the vectors that
+ * one makes. */
+enum poly_status poly_config_check_embedder(struct poly_config_reader *reader, int line);
+enum poly_status poly_config_check_embedded(struct poly_config_reader *reader);
 /* What an option alone cannot say of a view; and, when everything is read, of all of them. */
 enum poly_status poly_config_check_view(struct poly_config_reader *reader, int line);
 enum poly_status poly_config_check_views(struct poly_config_reader *reader);

@@ -293,15 +293,17 @@ static enum poly_status set_names(struct poly_config_reader *reader,
                                   const struct poly_yaml *value, const char *const **list,
                                   size_t *list_count)
 {
-    bool key = option->kind == CONFIG_KEY;
-    const char *what = key ? "column" : "filter";
+    bool key = option->kind == CONFIG_KEY, texts = option->kind == CONFIG_COLUMNS;
+    const char *what = key || texts ? "column" : "filter";
     size_t most = key ? POLY_MAX_VIEW_KEY : POLY_MAX_FILTERS, count = count_of(value), i = 0;
     const char **names = poly_arena_array(reader->arena, count, sizeof(*names));
     enum poly_status status = names == NULL ? poly_no_memory(reader->err) : POLY_OK;
 
     if (value->kind != POLY_YAML_LIST)
         return poly_config_fail(reader, value->line, "wants a list of names, like %s",
-                                key ? "[tenant, day]" : "[state, author]");
+                                key     ? "[tenant, day]"
+                                : texts ? "[title, body]"
+                                        : "[state, author]");
     if (count > most)
         return poly_config_fail(reader, value->line, "%zu %ss; %zu are the most", count, what,
                                 most);
@@ -369,7 +371,7 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
     if (option->kind == CONFIG_FIELDS && !scalar)
         return set_fields(reader, value);
     if (scalar && (option->kind == CONFIG_FILTERS || option->kind == CONFIG_FIELDS ||
-                   option->kind == CONFIG_KEY))
+                   option->kind == CONFIG_KEY || option->kind == CONFIG_COLUMNS))
         return poly_config_fail(reader, value->line, "wants a list of names, like [%.60s]",
                                 value->text);
     if (option->kind == CONFIG_VECTORS)
@@ -380,6 +382,8 @@ enum poly_status poly_config_set(struct poly_config_reader *reader,
         return set_filters(reader, option, value);
     if (option->kind == CONFIG_KEY)
         return set_names(reader, option, value, &reader->view.key, &reader->view.key_count);
+    if (option->kind == CONFIG_COLUMNS)
+        return set_names(reader, option, value, &reader->vector.texts, &reader->vector.text_count);
     if (option->kind == CONFIG_REPLICAS)
         return set_replicas(reader, option, value);
     if (!scalar)

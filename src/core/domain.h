@@ -42,6 +42,9 @@ struct poly_domain_vector {
     uint64_t since, upto;              /* positions: the log's vectors from there on are of it; the
                                         * last record that the change itself wrote */
     struct poly_vector_family *family; /* NULL: of no configuration, it never changes */
+    const char *embedder;     /* name of what makes it of the record's text; NULL: who writes */
+    const char *const *texts; /* columns with that text, in order */
+    size_t text_count;
 };
 
 /* Not yet committed; its table stands; dropped. */
@@ -80,6 +83,16 @@ static inline bool poly_domain_has(const struct poly_domain *domain, uint64_t po
     return domain->made == NULL ||
            (position > domain->made->since && position <= atomic_load(&domain->made->until));
 }
+
+/* A server that makes vectors of texts: see stores/vector/embedder.h. */
+struct poly_embedder_config {
+    const char *name;
+    const char *url, *key_env, *key_file, *ca_file; /* NULL: none, but for url */
+    uint32_t batch;                                 /* texts in a request */
+    uint32_t requests_per_minute, texts_per_minute; /* 0: any number */
+    uint32_t connect_ms, timeout_ms;
+    bool base64, shorten;
+};
 
 /* A materialised view of the relational store. */
 struct poly_view_config {
@@ -128,6 +141,8 @@ struct poly_config {
     _Atomic size_t *domains_all;       /* grows: see poly_config_make() */
     const struct poly_view_config *views;
     size_t view_count;
+    const struct poly_embedder_config *embedders;
+    size_t embedder_count;
     const char *migrations; /* folder; NULL: none */
     /* server limits: see config.c */
     uint32_t connections_max, body_max_kib, request_timeout_ms, rows_max, rate_per_tenant;

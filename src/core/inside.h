@@ -28,6 +28,7 @@ struct poly_instance {
     struct poly_projection **projections; /* has room for one of each store */
     _Atomic size_t projection_count;
     pthread_mutex_t opening; /* of a projection while all is running */
+    struct poly_embeddings *embeddings;
     int64_t started;
     _Atomic uint64_t replays;
     _Atomic uint64_t sealed; /* as the status has read it last */

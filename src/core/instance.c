@@ -77,6 +77,8 @@ static enum poly_status open_rest(struct poly_instance *self, struct poly_error 
         status = poly_projections_open(self, err);
     if (status == POLY_OK)
         status = poly_keeper_start(self, err);
+    if (status == POLY_OK)
+        status = poly_stores_run(self, err);
     return status;
 }
 
@@ -220,6 +222,17 @@ void poly_instance_set_relational(struct poly_instance *instance,
                                   struct poly_relational *relational)
 {
     instance->relational = relational;
+}
+
+struct poly_embeddings *poly_instance_embeddings(struct poly_instance *instance)
+{
+    return instance->embeddings;
+}
+
+void poly_instance_set_embeddings(struct poly_instance *instance,
+                                  struct poly_embeddings *embeddings)
+{
+    instance->embeddings = embeddings;
 }
 
 struct writing {

@@ -25,6 +25,12 @@ struct poly_relational *poly_instance_relational(struct poly_instance *instance)
 void poly_instance_set_relational(struct poly_instance *instance,
                                   struct poly_relational *relational);
 
+/* The same for vectors that are made of texts; NULL: there are none. */
+struct poly_embeddings;
+struct poly_embeddings *poly_instance_embeddings(struct poly_instance *instance);
+void poly_instance_set_embeddings(struct poly_instance *instance,
+                                  struct poly_embeddings *embeddings);
+
 /* The projection of a store ("search"); NULL: nothing is configured for it. */
 struct poly_projection *poly_instance_projection(struct poly_instance *instance, const char *store);
 
@@ -57,6 +63,8 @@ enum poly_status poly_instance_write_alone(struct poly_instance *instance,
  * missing or does not fit is no failure: see poly_stores_problem().
  */
 enum poly_status poly_stores_start(struct poly_instance *instance, struct poly_error *err);
+/* Called once, when everything else runs: begins what the stores do by themselves. */
+enum poly_status poly_stores_run(struct poly_instance *instance, struct poly_error *err);
 /* Ends what the stores do by themselves; the owner still answers. Also after a failed start. */
 void poly_stores_halt(struct poly_instance *instance);
 /* The opposite, by poly_close, after the last operation has run. Also after a failed start. */
@@ -76,6 +84,12 @@ struct poly_view_status;
 enum poly_status poly_stores_views(struct poly_instance *instance, struct poly_db *db,
                                    struct poly_arena *arena, const struct poly_view_status **views,
                                    size_t *count, struct poly_error *err);
+/* The vectors that embedders make, likewise. */
+struct poly_embedding_status;
+enum poly_status poly_stores_embeddings(struct poly_instance *instance, struct poly_db *db,
+                                        struct poly_arena *arena,
+                                        const struct poly_embedding_status **embeddings,
+                                        size_t *count, struct poly_error *err);
 /*
  * The row image (JSON object) of a change record whose data in the log is the
  * integer 1: it is kept once, in poly_history or in the row itself. record

@@ -202,12 +202,17 @@ static enum poly_status report_projections(struct poly_session *session, struct 
     return status;
 }
 
-/* db NULL: the server does not answer. */
-static enum poly_status report_views(struct poly_session *session, struct poly_db *db,
+/* Materialised views, and vectors that embedders make. db NULL: the server does not answer. */
+static enum poly_status report_others(struct poly_session *session, struct poly_db *db,
                                      struct poly_status_report *report, struct poly_error *err)
 {
-    return poly_stores_views(session->instance, db, session->arena, &report->views,
-                             &report->view_count, err);
+    enum poly_status status = poly_stores_views(session->instance, db, session->arena,
+                                                &report->views, &report->view_count, err);
+
+    if (status != POLY_OK)
+        return status;
+    return poly_stores_embeddings(session->instance, db, session->arena, &report->embeddings,
+                                  &report->embedding_count, err);
 }
 
 /* --- domains --- */
@@ -276,7 +281,7 @@ static enum poly_status report_log(struct poly_session *session, struct poly_sta
         status = report_projections(session, db, report, err);
     }
     if (status == POLY_OK)
-        status = report_views(session, db, report, err);
+        status = report_others(session, db, report, err);
     if (status == POLY_OK)
         status = poly_subscriptions_report(session, report, err);
     poly_session_read_end(session);
@@ -302,7 +307,7 @@ static enum poly_status report_without(struct poly_session *session,
     report->subscription_count = 0;
     if (status == POLY_OK)
         status = report_projections(session, NULL, report, err);
-    return status == POLY_OK ? report_views(session, NULL, report, err) : status;
+    return status == POLY_OK ? report_others(session, NULL, report, err) : status;
 }
 
 static enum poly_status report_server_log(struct poly_session *session,
@@ -352,6 +357,9 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
     for (size_t i = 0; i < out.view_count && status == POLY_OK; i++)
         if (out.views[i].state > out.state)
             out.state = out.views[i].state;
+    for (size_t i = 0; i < out.embedding_count && status == POLY_OK; i++)
+        if (out.embeddings[i].state > out.state)
+            out.state = out.embeddings[i].state;
     if (status == POLY_OK)
         *report = out;
     return status;

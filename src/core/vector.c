@@ -18,6 +18,13 @@ const struct poly_domain_vector *poly_vector_of(const struct poly_domain *domain
     return NULL;
 }
 
+bool poly_vector_made(const struct poly_domain *domain, const char *field)
+{
+    const struct poly_domain_vector *vector = poly_vector_of(domain, field);
+
+    return vector != NULL && vector->embedder != NULL;
+}
+
 /* --- a list of numbers --- */
 
 struct cursor {

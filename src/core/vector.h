@@ -11,6 +11,9 @@
 const struct poly_domain_vector *poly_vector_of(const struct poly_domain *domain,
                                                 const char *field);
 
+/* Is it made by an embedder? Then a record that is put without it keeps the one that it has. */
+bool poly_vector_made(const struct poly_domain *domain, const char *field);
+
 /*
  * Bytes are little-endian IEEE 754 singles; JSON is an array of numbers, and so is text, which may
  * also be PostgreSQL's array {1,2}. *numbers has the shape's dimensions, in the arena; NULL: the

@@ -451,10 +451,10 @@ static void refuses_wrong_queries(void **state)
     struct poly_vector_query good = query_of(items, east), q = good;
 
     q.vector = NULL;
-    refuses(p->nobody, q, POLY_INVALID, "give either a vector, or the key");
+    refuses(p->nobody, q, POLY_INVALID, "give either a vector, or a text, or the key");
     q = good;
     q.like = "a";
-    refuses(p->nobody, q, POLY_INVALID, "give either a vector, or the key");
+    refuses(p->nobody, q, POLY_INVALID, "give either a vector, or a text, or the key");
     q = good;
     q.dimensions = 3;
     refuses(p->nobody, q, POLY_INVALID, "3 dimensions were given, it has 4");

@@ -369,6 +369,8 @@ static void note_query(const struct poly_vector_query *query)
         note(" %s", query->domains[i]);
     if (query->like != NULL)
         note(" like=%s", query->like);
+    if (query->text != NULL)
+        note(" text=%s", query->text);
     for (size_t i = 0; i < query->dimensions && i < 8; i++)
         note("%s%.9g", i == 0 ? " [" : ",", (double)query->vector[i]);
     if (query->dimensions > 0)
@@ -495,39 +497,7 @@ enum poly_status poly_vector_collections(struct poly_session *session,
     return answer("vector_collections", err);
 }
 
-enum poly_status poly_vector_stats(struct poly_session *session,
-                                   const struct poly_vector_stats **stats, size_t *count,
-                                   struct poly_error *err)
-{
-    static struct poly_vector_stats some[] = {
-        {.domain = {"d", 1},
-         .name = {"embedding", 9},
-         .model = {"m", 1},
-         .dimensions = 2,
-         .metric = POLY_L2,
-         .element = "f32",
-         .m = 16,
-         .ef_construction = 64,
-         .ef = 100,
-         .vectors = 10,
-         .dead = 1,
-         .linked = 9,
-         .memory_bytes = 4096,
-         .file_bytes = 2048,
-         .saved_position = 17,
-         .searches = 5,
-         .visited = 50,
-         .recall = 0.995,
-         .samples = 2},
-        {.domain = {"e\"", 2}, .name = {"v", 1}, .element = "int8"},
-    };
-
-    (void)session;
-    some[1].recall = NAN;
-    *stats = some;
-    *count = 2;
-    return answer("vector_stats", err);
-}
+#include "fake_vectors.h"
 
 /* --- models --- */
 
@@ -690,6 +660,15 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
                                                                  .lag_records = 2};
     static const struct poly_view_status view = {
         .name = {"totals", 6}, .behind_us = 250000, .staleness_us = 1000000, .within = true};
+    static const struct poly_embedding_status embedding = {.domain = {"d", 1},
+                                                           .name = {"", 0},
+                                                           .embedder = {"local", 5},
+                                                           .model = {"m", 1},
+                                                           .state = POLY_STATE_RETRYING,
+                                                           .waiting = 4,
+                                                           .refused = 2,
+                                                           .behind_us = 1500000,
+                                                           .error = {"HTTP 503", 8}};
 
     (void)session;
     *report = (struct poly_status_report){
@@ -705,6 +684,8 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
         .subscription_count = 1,
         .views = &view,
         .view_count = 1,
+        .embeddings = &embedding,
+        .embedding_count = 1,
     };
     return answer("status", err);
 }

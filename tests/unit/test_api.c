@@ -426,6 +426,10 @@ static void test_status(void **state)
     assert_non_null(strstr(sink.out.data, "polystore_view_within{view=\"totals\"} 1.0\n"));
     assert_non_null(
         strstr(sink.out.data, "polystore_view_state{view=\"totals\",state=\"ok\"} 1\n"));
+    assert_non_null(
+        strstr(sink.out.data, "polystore_embedder_waiting{domain=\"d\",name=\"\"} 4.0\n"));
+    assert_non_null(
+        strstr(sink.out.data, "polystore_embedder_failing{domain=\"d\",name=\"\"} 1.0\n"));
     assert_non_null(strstr(sink.out.data, "{name=\"a\\\"b\\\\c\\n\",tenant=\"\"} 2.0\n"));
 }
 
@@ -441,6 +445,13 @@ static void test_admin(void **state)
     assert_ok(run_with("POST", "/v1/views/totals/refresh", NULL, (struct api_request){0}));
     assert_string_equal(fake.calls, "refresh totals;");
     assert_int_equal(sink.head.http, 204);
+    assert_ok(run_with("GET", "/v1/embeddings/d", NULL, (struct api_request){0}));
+    assert_string_equal(fake.calls, "refused d -;");
+    assert_answer("{\"refused\":[{\"tenant\":\"t\",\"key\":\"7\",\"version\":12,"
+                  "\"time\":\"1970-01-01T00:00:00.000001Z\",\"error\":\"too long\"}]}\n");
+    assert_ok(run_with("POST", "/v1/embeddings/d/retry?name=body", NULL, (struct api_request){0}));
+    assert_string_equal(fake.calls, "again d body;");
+    assert_answer("{\"waiting\":3}\n");
     assert_ok(run("POST", "/v1/projections/search/rebuild", NULL));
     assert_int_equal(sink.head.http, 202);
     assert_ok(run("POST", "/v1/projections/search/rebuild?wait=true", NULL));

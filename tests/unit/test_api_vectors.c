@@ -26,6 +26,7 @@ static void refuse(const char *body, const char *message)
 static void bodies_become_queries(void **state)
 {
     (void)state;
+    assert_asks("{\"domain\":\"d\",\"text\":\"a b\"}", "nearest d text=a b" DEFAULTS ";");
     assert_asks("{\"domain\":\"d\",\"like\":\"k\"}", "nearest d like=k" DEFAULTS ";");
     assert_asks("{\"domain\":\"d\",\"vector\":[0.1,-2,3e-5]}",
                 "nearest d [0.100000001,-2,2.99999992e-05]#3" DEFAULTS ";");
@@ -51,7 +52,7 @@ static void wrong_bodies_are_refused_by_name(void **state)
     refuse("{\"domain\":\"d\",\"domains\":[\"d\"],\"like\":\"k\"}", "exactly one of 'domain'");
     refuse("{\"domains\":[],\"like\":\"k\"}", "0 items");
     refuse("{\"domains\":[7],\"like\":\"k\"}", "item 0 must be a text of 1 to 128 bytes");
-    refuse("{\"domain\":\"d\"}", "exactly one of 'vector', 'vector_base64' and 'like'");
+    refuse("{\"domain\":\"d\"}", "exactly one of 'vector', 'vector_base64', 'like' and 'text'");
     refuse("{\"domain\":\"d\",\"vector\":[1],\"like\":\"k\"}", "exactly one of 'vector'");
     refuse("{\"domain\":\"d\",\"vector\":[]}", "0 items");
     refuse("{\"domain\":\"d\",\"vector\":7}", "'vector' must be an array");

@@ -139,7 +139,7 @@ static const struct {
     {"domains: {u: {table: t, tenant: none, search: {fields: [a], filter: [b]}}}",
      "domains.u.search.filter: unknown option; did you mean 'filters'?"},
     {"frobnicate: 1", "unknown option; known here: data, migrations, listen, log, stores, limits, "
-                      "domains, views"},
+                      "domains, embedders, views"},
     {"listen.http: 127.0.0.1:1", "unknown option"},
     {"domains.*: {table: x}", "unknown option"},
     {"data: a\ndata: b", "configuration:2: 'data' stands here a second time; first in line 1"},

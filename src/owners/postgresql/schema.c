@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 10 };
+enum { FORMAT = 11 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -301,6 +301,21 @@ static const char views[] =
     " refreshes bigint NOT NULL, time bigint NOT NULL, duration bigint NOT NULL,"
     " relation text, shown text, walled boolean NOT NULL DEFAULT false);";
 
+/* The vectors that an embedder makes: see stores/vector/embedding_queue.h. */
+static const char embedding[] =
+    "CREATE TABLE poly.embedding("
+    " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL,"
+    " tenant text COLLATE \"C\" NOT NULL, key text COLLATE \"C\" NOT NULL,"
+    " state bigint NOT NULL, position bigint NOT NULL, hash bytea NOT NULL,"
+    " attempts bigint NOT NULL, since bigint NOT NULL, error text NOT NULL,"
+    " PRIMARY KEY (domain, name, tenant, key));"
+    "CREATE INDEX embedding_open ON poly.embedding(domain, name, state, attempts, position)"
+    " WHERE state > 0;"
+    "CREATE TABLE poly.embedding_state("
+    " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL,"
+    " shape bytea NOT NULL, position bigint NOT NULL, error text NOT NULL, time bigint NOT NULL,"
+    " PRIMARY KEY (domain, name));";
+
 /*
  * Who follows the log sees whole transactions. Records of two that write at a time lie mixed, so
  * the horizon can cut one in two: some of its records below a writer's lock, or below the last
@@ -383,7 +398,7 @@ static const char models[] =
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
     {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views},
-    {whole, nobody},     {usages},  {models}};
+    {whole, nobody},     {usages},  {models}, {embedding}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =

@@ -16,6 +16,7 @@
 #include <strings.h>
 
 #include "base/limits.h"
+#include "core/vector.h"
 
 static const char sql_table[] = "SELECT type, wr, name FROM pragma_table_list"
                                 " WHERE schema = 'main' AND name = ?1 COLLATE NOCASE";
@@ -352,9 +353,31 @@ static void add_values(struct poly_buffer *b, const struct poly_table *table, in
     poly_buffer_text(b, ")");
 }
 
+/* What an embedder makes, and was not given, stays as it is until that comes to it. */
+static void add_replacement(struct poly_buffer *b, const struct poly_table *table, size_t column,
+                            int step)
+{
+    const char *name = table->columns[column].name;
+    bool stays = step == 2 && poly_vector_made(table->domain, name);
+
+    poly_sql_name(b, name);
+    poly_buffer_text(b, " = ");
+    if (stays)
+        poly_buffer_printf(b, "CASE WHEN ?%d THEN ", poly_table_parameter(column, step) - 1);
+    poly_buffer_text(b, "excluded.");
+    poly_sql_name(b, name);
+    if (!stays)
+        return;
+    poly_buffer_text(b, " ELSE ");
+    poly_sql_name(b, table->domain->table);
+    poly_buffer_char(b, '.');
+    poly_sql_name(b, name);
+    poly_buffer_text(b, " END");
+}
+
 /* The row of another tenant with the same key stays as it is: nothing is changed, and the caller
  * sees that by the count. */
-static void add_conflict(struct poly_buffer *b, const struct poly_table *table)
+static void add_conflict(struct poly_buffer *b, const struct poly_table *table, int step)
 {
     const char *tenant = table->domain->tenant;
     const char *key = table->columns[table->key].name;
@@ -373,9 +396,7 @@ static void add_conflict(struct poly_buffer *b, const struct poly_table *table)
         if (i == table->key || table->columns[i].generated)
             continue;
         poly_buffer_text(b, ", ");
-        poly_sql_name(b, table->columns[i].name);
-        poly_buffer_text(b, " = excluded.");
-        poly_sql_name(b, table->columns[i].name);
+        add_replacement(b, table, i, step);
     }
     if (tenant != NULL) {
         poly_buffer_text(b, " WHERE ");
@@ -426,11 +447,11 @@ static void build(struct poly_table *table, bool *failed)
     sql->version = keep(table, &b, failed);
     add_insert(&b, table);
     add_values(&b, table, 1);
-    add_conflict(&b, table);
+    add_conflict(&b, table, 1);
     sql->put_all = keep(table, &b, failed);
     add_insert(&b, table);
     add_values(&b, table, 2);
-    add_conflict(&b, table);
+    add_conflict(&b, table, 2);
     sql->put_some = keep(table, &b, failed);
     add_patch(&b, table);
     sql->patch = keep(table, &b, failed);

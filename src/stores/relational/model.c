@@ -237,6 +237,11 @@ enum poly_status poly_model_begin(struct poly_session *session, const char *doma
     if (dimensions == 0 || dimensions > POLY_MAX_DIMENSIONS)
         return poly_fail(err, POLY_INVALID, "a vector has 1 to %d dimensions, not %zu",
                          POLY_MAX_DIMENSIONS, dimensions);
+    if (b.c.now->embedder != NULL)
+        return poly_fail(err, POLY_UNSUPPORTED,
+                         "domain '%s': its vectors are made by the embedder '%s'; name its model "
+                         "in polystore.yaml, and they are made anew",
+                         domain, b.c.now->embedder);
     if (b.c.now->model != NULL && strcmp(b.c.now->model, model) == 0)
         return poly_fail(err, POLY_INVALID,
                          "domain '%s': its vectors are of the model '%s' already", domain, model);

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/limits.h"
+#include "core/vector.h"
 #include "stores/relational/postgresql.h"
 
 enum { TEXT_MAX = 4 * 1024 * 1024, TABLE_MAX = 32 * 1024 * 1024 };
@@ -448,7 +449,39 @@ static void add_values(struct poly_buffer *b, const struct poly_postgresql_table
     }
 }
 
-static void add_conflict(struct poly_buffer *b, const struct poly_postgresql_table *self)
+/* Of add_values(): the parameter that says whether the column is given, of those that may not be.
+ */
+static int given_number(const struct poly_postgresql_table *self, size_t column)
+{
+    int number = self->tenant_sql != NULL ? 2 : 1;
+
+    for (size_t i = 0; i < column; i++)
+        if (!self->base.columns[i].generated)
+            number += i == self->base.key ? 1 : 2;
+    return number + 1;
+}
+
+/* What an embedder makes, and was not given, stays as it is until that comes to it. */
+static void add_replacement(struct poly_buffer *b, const struct poly_postgresql_table *self,
+                            size_t column, bool some)
+{
+    const char *name = self->base.columns[column].name;
+    bool stays = some && poly_vector_made(self->base.domain, name);
+
+    poly_sql_name(b, name);
+    poly_buffer_text(b, " = ");
+    if (stays)
+        poly_buffer_printf(b, "CASE WHEN $%d THEN ", given_number(self, column));
+    poly_buffer_text(b, "excluded.");
+    poly_sql_name(b, name);
+    if (!stays)
+        return;
+    poly_buffer_text(b, " ELSE t.");
+    poly_sql_name(b, name);
+    poly_buffer_text(b, " END");
+}
+
+static void add_conflict(struct poly_buffer *b, const struct poly_postgresql_table *self, bool some)
 {
     const struct poly_table *table = &self->base;
     const char *key = table->columns[table->key].name, *comma = "";
@@ -464,9 +497,7 @@ static void add_conflict(struct poly_buffer *b, const struct poly_postgresql_tab
         if (i == table->key || table->columns[i].generated || self->columns[i].always)
             continue;
         poly_buffer_text(b, comma);
-        poly_sql_name(b, table->columns[i].name);
-        poly_buffer_text(b, " = excluded.");
-        poly_sql_name(b, table->columns[i].name);
+        add_replacement(b, self, i, some);
         comma = ", ";
     }
     if (*comma == '\0') {
@@ -504,7 +535,7 @@ static void add_put(struct poly_buffer *b, const struct poly_postgresql_table *s
     poly_buffer_printf(b, ") %sVALUES (", always ? "OVERRIDING SYSTEM VALUE " : "");
     add_values(b, self, some);
     poly_buffer_text(b, ")");
-    add_conflict(b, self);
+    add_conflict(b, self, some);
     add_written(b, self);
 }
 

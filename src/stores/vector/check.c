@@ -35,10 +35,13 @@ static enum poly_status check_bounds(const struct poly_vector_lookup *l)
         return too_many(l, "group_limit", query->group_limit, POLY_MAX_MATCHES);
     if (query->domains == NULL || query->domains[0] == NULL)
         return poly_fail(l->err, POLY_INVALID, "vector search: name a domain to look in");
-    if ((query->vector == NULL) == (query->like == NULL))
+    if ((query->vector != NULL) + (query->like != NULL) + (query->text != NULL) != 1)
         return poly_fail(l->err, POLY_INVALID,
-                         "vector search: give either a vector, or the key of a record that is like "
-                         "what is wanted");
+                         "vector search: give either a vector, or a text, or the key of a record "
+                         "that is like what is wanted");
+    if (query->text != NULL && (*query->text == '\0' || strlen(query->text) > POLY_MAX_SEARCH_TEXT))
+        return poly_fail(l->err, POLY_INVALID, "vector search: a text has 1 to %d bytes",
+                         POLY_MAX_SEARCH_TEXT);
     if (query->has_threshold && isnan(query->threshold))
         return poly_fail(l->err, POLY_INVALID, "vector search: the threshold is no number");
     if (query->group != NULL && query->domains[1] != NULL)
@@ -229,6 +232,8 @@ enum poly_status poly_vector_examine(struct poly_vector_lookup *l)
         status = add_scope(l, l->query->domains[i]);
     for (size_t i = 0; i < l->count && status == POLY_OK; i++)
         status = check_scope(l, &l->scopes[i]);
+    if (status == POLY_OK && l->query->text != NULL)
+        status = poly_vector_check_text(l);
     if (status == POLY_OK && poly_vector_is_hybrid(l->query))
         status = poly_vector_check_hybrid(l);
     return status == POLY_OK ? take_like(l) : status;

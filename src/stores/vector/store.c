@@ -323,6 +323,7 @@ static enum poly_status search(struct batch *b, const struct poly_vector_query *
 {
     struct poly_matches *found = poly_arena_array(b->arena, b->count, sizeof(*found));
     enum poly_status status = POLY_OK;
+    size_t failed = 0;
 
     b->lookups = poly_arena_array(b->arena, b->count, sizeof(*b->lookups));
     if (found == NULL || b->lookups == NULL)
@@ -334,6 +335,9 @@ static enum poly_status search(struct batch *b, const struct poly_vector_query *
         if (status != POLY_OK)
             return failed_at(b, i, status);
     }
+    status = poly_vector_embed(b->lookups, b->count, &failed);
+    if (status != POLY_OK)
+        return failed_at(b, failed, status);
     status = make_requests(b);
     if (status == POLY_OK)
         status = ask(b);

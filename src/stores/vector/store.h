@@ -14,7 +14,7 @@ struct poly_vector_lookup {
     struct poly_vector_scope *scopes; /* of its domains */
     size_t count;
     uint32_t limit;      /* of the answer; the offset is the query's */
-    const float *vector; /* of the query, or of the record that it names, where scopes need it */
+    const float *vector; /* of the query, its text, or the record that it names, where needed */
     struct poly_error *err;
 };
 
@@ -22,6 +22,14 @@ struct poly_vector_lookup {
 
 /* Everything that can be refused before anybody is asked. */
 enum poly_status poly_vector_examine(struct poly_vector_lookup *lookup);
+
+/* --- text.c --- */
+
+/* Does its domains' embedder make vectors, all alike? */
+enum poly_status poly_vector_check_text(const struct poly_vector_lookup *lookup);
+/* The vectors of all texts among the lookups, which were examined. *failed: which one it is. */
+enum poly_status poly_vector_embed(struct poly_vector_lookup *lookups, size_t count,
+                                   size_t *failed);
 
 /* --- hybrid.c --- */
 
