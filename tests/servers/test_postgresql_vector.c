@@ -56,8 +56,9 @@ static const struct poly_domain domains[] = {
     {.name = "silent", .table = "silent"},
 };
 static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
+static _Atomic size_t all = 7; /* none is made while it runs */
 static const struct poly_config config = {
-    .domains = domains, .domain_count = 7, .stores = stores, .store_count = 1};
+    .domains = domains, .domain_count = 7, .domains_all = &all, .stores = stores, .store_count = 1};
 
 static const struct poly_driver *driver = &poly_vector_postgresql.base;
 
