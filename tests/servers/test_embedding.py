@@ -429,6 +429,33 @@ def test_what_cannot_be_is_said_at_the_start(make, embedder, vector, words):
     assert ended.returncode != 0 and words in ended.stderr, ended.stderr
 
 
+@OWNERS
+def test_another_model_is_refused_while_its_vectors_are_there(make, embedder, owner):
+    """Answers would be of two models until all had been made again (S0-49)."""
+    daemon = make(owner).start()
+    daemon.note('a', title='a')
+    daemon.settle()
+    daemon.stop()
+    for changed, words in (('model: other-model', "'other-model' with 8"),
+                           ('model: test-model, dimensions: 4', "'test-model' with 4")):
+        daemon.configure()
+        with open(daemon.config) as file:
+            text = file.read()
+        first = text.index('model: test-model')
+        text = text[:first] + changed + text[first + len('model: test-model'):]
+        if '4' in changed:
+            text = text.replace('dimensions: 8, model: test-model, dimensions: 4', changed, 1)
+        with open(daemon.config, 'w') as file:
+            file.write(text)
+        ended = daemon.run()
+        assert ended.returncode != 0, ended.stderr
+        assert "made by the model 'test-model' with 8 dimensions, not by " + words in ended.stderr
+    daemon.configure().start(migrate=False)
+    daemon.settle()
+    assert wrong(daemon.notes()) == [] and asked(embedder) == 1
+    daemon.stop()
+
+
 def write_on(daemon, stop, written, chance):
     """Puts, changes and deletes, until the daemon is gone. What was acknowledged is in written."""
     n = len(written)

@@ -314,7 +314,7 @@ static const char embedding[] =
     "CREATE TABLE poly.embedding_state("
     " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL,"
     " shape bytea NOT NULL, position bigint NOT NULL, error text NOT NULL, time bigint NOT NULL,"
-    " PRIMARY KEY (domain, name));";
+    " model text NOT NULL, dimensions bigint NOT NULL, PRIMARY KEY (domain, name));";
 
 /*
  * Who follows the log sees whole transactions. Records of two that write at a time lie mixed, so

@@ -331,12 +331,50 @@ enum poly_status poly_embeddings_open(struct poly_instance *instance,
     return status;
 }
 
+/* Vectors of two models would stand side by side until all of them were made again. */
+static enum poly_status check_model(struct poly_embedding *self, struct poly_db *db,
+                                    struct poly_error *err)
+{
+    const struct poly_domain_vector *vector = self->vector;
+    struct poly_embedding_state state;
+    bool known;
+    enum poly_status status;
+
+    poly_arena_reset(self->arena);
+    status = poly_embedding_state_get(db, &self->name, self->arena, &state, &known, err);
+    if (status != POLY_OK || !known ||
+        (strcmp(state.model.data, vector->model) == 0 && state.dimensions == vector->dimensions))
+        return status;
+    return poly_fail(err, POLY_INVALID,
+                     "domain '%s': the vectors in '%s' were made by the model '%.100s' with %u "
+                     "dimensions, not by '%.100s' with %u; give the new model a vector of its own "
+                     "beside that one, and take that one away when the new one is filled",
+                     self->domain->name, vector->field, state.model.data, state.dimensions,
+                     vector->model, vector->dimensions);
+}
+
+static enum poly_status check_models(struct poly_embeddings *embeddings, struct poly_error *err)
+{
+    struct poly_owner *owner = poly_instance_owner(embeddings->instance);
+    struct poly_db *db = owner->driver->take(owner, err);
+    enum poly_status status = db == NULL ? err->status : POLY_OK;
+
+    for (size_t i = 0; i < embeddings->count && status == POLY_OK; i++)
+        status = check_model(&embeddings->list[i], db, err);
+    owner->driver->give(owner, db);
+    return status;
+}
+
 enum poly_status poly_embeddings_start(struct poly_embeddings *embeddings, struct poly_error *err)
 {
     const struct poly_owner *owner;
+    enum poly_status status;
 
     if (embeddings == NULL)
         return POLY_OK;
+    status = check_models(embeddings, err);
+    if (status != POLY_OK)
+        return status;
     owner = poly_instance_owner(embeddings->instance);
     embeddings->keeper_runs =
         owner->driver->lease != NULL &&

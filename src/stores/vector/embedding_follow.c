@@ -265,7 +265,7 @@ static enum poly_status begin(struct poly_db *db, void *arg, struct poly_error *
 {
     const struct poly_embedding *self = arg;
 
-    return poly_embedding_begin(db, &self->name, self->shape, err);
+    return poly_embedding_begin(db, &self->name, self->shape, self->vector, err);
 }
 
 enum poly_status poly_embedding_resume(struct poly_embedding *self, struct poly_error *err)

@@ -10,11 +10,12 @@
 #define RECORD THIS " AND tenant = ?3 AND key = ?4"
 
 static const char state_get[] =
-    "SELECT shape, position, error, time FROM poly_embedding_state" THIS;
+    "SELECT shape, position, error, time, model, dimensions FROM poly_embedding_state" THIS;
 static const char state_put[] =
-    "INSERT INTO poly_embedding_state(domain, name, shape, position, error, time)"
-    " VALUES (?1, ?2, ?3, 0, '', 0) ON CONFLICT (domain, name) DO UPDATE SET"
-    " shape = excluded.shape, position = 0, error = '', time = 0";
+    "INSERT INTO poly_embedding_state(domain, name, shape, position, error, time, model,"
+    " dimensions) VALUES (?1, ?2, ?3, 0, '', 0, ?4, ?5) ON CONFLICT (domain, name) DO UPDATE SET"
+    " shape = excluded.shape, position = 0, error = '', time = 0, model = excluded.model,"
+    " dimensions = excluded.dimensions";
 static const char state_move[] =
     "UPDATE poly_embedding_state SET position = ?3" THIS " AND position < ?3";
 static const char state_trouble[] = "UPDATE poly_embedding_state SET error = ?3, time = ?4" THIS;
@@ -102,7 +103,8 @@ enum poly_status poly_embedding_state_get(struct poly_db *db,
     get_hash(&get, 0, state->shape);
     state->position = (uint64_t)poly_stmt_get_int(&get, 1);
     state->time = poly_stmt_get_int(&get, 3);
-    if (!get_text(&get, 2, arena, &state->error))
+    state->dimensions = (uint32_t)poly_stmt_get_int(&get, 5);
+    if (!get_text(&get, 2, arena, &state->error) || !get_text(&get, 4, arena, &state->model))
         status = poly_no_memory(err);
     poly_stmt_close(&get);
     return status;
@@ -199,7 +201,9 @@ enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embe
 /* --- writing --- */
 
 enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embedding_name *name,
-                                      const uint8_t *shape, struct poly_error *err)
+                                      const uint8_t *shape,
+                                      const struct poly_domain_vector *vector,
+                                      struct poly_error *err)
 {
     struct poly_stmt stmt;
     enum poly_status status = open(&stmt, db, all_drop, name, err);
@@ -211,6 +215,8 @@ enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embe
     if (status != POLY_OK)
         return status;
     poly_stmt_bytes(&stmt, 3, shape, POLY_EMBEDDING_HASH);
+    poly_stmt_text(&stmt, 4, poly_text(vector->model));
+    poly_stmt_int(&stmt, 5, vector->dimensions);
     return poly_stmt_done(&stmt, err);
 }
 

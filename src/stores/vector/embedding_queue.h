@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/sql.h"
+#include "core/domain.h"
 
 enum { POLY_EMBEDDING_HASH = 16, POLY_EMBEDDING_ERROR = 400 };
 
@@ -50,6 +51,8 @@ struct poly_embedding_state {
     uint64_t position;                  /* every record up to here has been looked at */
     struct poly_text error;             /* what holds it up now; empty: nothing */
     int64_t time;                       /* of the error; 0: none */
+    struct poly_text model;             /* that has made the vectors */
+    uint32_t dimensions;
 };
 
 struct poly_embedding_counts {
@@ -80,7 +83,9 @@ enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embe
 
 /* From the beginning, under this shape: what was known is forgotten. */
 enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embedding_name *name,
-                                      const uint8_t *shape, struct poly_error *err);
+                                      const uint8_t *shape,
+                                      const struct poly_domain_vector *vector,
+                                      struct poly_error *err);
 enum poly_status poly_embedding_move(struct poly_db *db, const struct poly_embedding_name *name,
                                      uint64_t position, struct poly_error *err);
 enum poly_status poly_embedding_trouble(struct poly_db *db, const struct poly_embedding_name *name,
