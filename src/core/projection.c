@@ -141,6 +141,15 @@ static enum poly_status load_all(struct poly_projection *projection, struct poly
     return status == POLY_OK ? make(projection, db, &work->building, err) : status;
 }
 
+enum poly_status poly_projection_begin(struct poly_projection *projection, struct poly_db *db,
+                                       uint64_t number, struct poly_error *err)
+{
+    enum poly_status status = projection->driver->drop(projection->store, db, number, err);
+
+    return status == POLY_OK ? projection->driver->prepare(projection->store, db, number, err)
+                             : status;
+}
+
 /* All generations go; the first of the new kind is filled. */
 static enum poly_status start_over(struct poly_projection *projection, struct poly_db *db,
                                    struct poly_error *err)
@@ -159,7 +168,7 @@ static enum poly_status start_over(struct poly_projection *projection, struct po
     }
     work->stopped = false;
     work->building.number = number + 1;
-    return status == POLY_OK ? make(projection, db, &work->building, err) : status;
+    return status == POLY_OK ? poly_projection_begin(projection, db, number + 1, err) : status;
 }
 
 /* Not against the head: where many write at a time, that may stand lower than it did before. */

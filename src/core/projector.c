@@ -270,8 +270,8 @@ static enum poly_status do_rebuild(struct poly_projection *projection, struct po
     number++;
     status = drop_previous(projection, db, err);
     if (status == POLY_OK)
-        status = projection->driver->prepare(projection->store, projection->follower ? NULL : db,
-                                             number, err);
+        status =
+            poly_projection_begin(projection, projection->follower ? NULL : db, number, err);
     if (status == POLY_OK)
         work->building = (struct poly_generation){.number = number};
     return status;

@@ -113,10 +113,45 @@ static void linking_goes_on_after_a_restart(void **state)
     assert_int_equal(stats->linked, LINKED);
 }
 
+static void copy_database(struct place *p, const char *from, const char *to)
+{
+    char command[1200];
+
+    snprintf(command, sizeof(command), "cd '%s' && rm -f polystore.db-* && cp %s %s", p->fixture.data,
+             from, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* A copy of the database is put back beside what was saved later: of the history that is lost
+ * nothing is found, neither at once nor in a generation that is made then. */
+static void what_was_put_back_finds_nothing_later(void **state)
+{
+    struct place *p = *state;
+
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    close_place(p);
+    copy_database(p, "polystore.db", "copy");
+    open_with(p, vector_domains);
+    put_item(p->nobody, "lost", "", "", 0, "[1,0,0,0]");
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    gives(p->nobody, query_of(items, east), "items/a items/lost");
+    close_place(p);
+    copy_database(p, "copy", "polystore.db");
+    open_with(p, vector_domains);
+    wait_for_index(p);
+    gives(p->nobody, query_of(items, east), "items/a");
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    put_item(p->nobody, "c", "", "", 0, "[0,1,0,0]");
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    gives(p->nobody, query_of(items, east), "items/a items/b items/c");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
+        EACH(what_was_put_back_finds_nothing_later),
         cmocka_unit_test_setup_teardown(linking_goes_on_after_a_restart, setup_colocated,
                                         teardown_place),
     };
