@@ -108,6 +108,22 @@ def test_materialised_views_go_too(world):
     assert world.dump() == before
 
 
+def test_a_collection_stays_as_a_table(world):
+    """Of what `vector create` has made only the rows are the application's."""
+    with open(os.path.join(world.folder, 'polystore.yaml'), 'w') as file:
+        file.write('data: shop\ndomains:\n  visits: {stream: visit}\n')
+    before = world.dump()
+    for words in (['create', 'movies', '--dimensions', '2'],
+                  ['add', 'movies', 'a', '--vector', '[1, 0]', '--put']):
+        done = world.run('vector', *words)
+        assert done.returncode == 0, done.stderr
+    done = world.run('release', '--yes')
+    assert done.returncode == 0 and 'stays' not in done.stderr, done.stderr
+    assert 'poly_' not in world.dump()
+    world.sql("DELETE FROM movies WHERE id = 'a'; DROP TABLE movies")
+    assert world.dump() == before
+
+
 def test_only_what_is_ours_goes(world):
     world.sql('CREATE TABLE poly_gons(id INTEGER PRIMARY KEY); INSERT INTO poly_gons VALUES (3)')
     before = world.dump()
