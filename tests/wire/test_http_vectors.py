@@ -218,7 +218,7 @@ def test_metrics(place):
 # --- wrong input ---
 
 @pytest.mark.parametrize('query,says', [
-    ({'domain': 'documents'}, "exactly one of 'vector', 'vector_base64' and 'like'"),
+    ({'domain': 'documents'}, "exactly one of 'vector', 'vector_base64', 'like' and 'text'"),
     ({'vector': [1, 0, 0]}, "exactly one of 'domain' and 'domains'"),
     ({'domain': 'documents', 'vector': [1, 0]}, '3'),
     ({'domain': 'documents', 'vector': [0, 0, 0]}, 'zero'),

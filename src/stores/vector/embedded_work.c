@@ -93,7 +93,7 @@ static void remember(struct poly_vectors *self, struct poly_vector_set *set,
     pthread_mutex_unlock(&self->lock);
 }
 
-static void save(struct poly_vectors *self, struct poly_vector_generation *generation,
+static bool save(struct poly_vectors *self, struct poly_vector_generation *generation,
                  struct poly_vector_set *set, struct poly_collection *collection)
 {
     uint64_t changes = atomic_load(&set->changes);
@@ -101,11 +101,12 @@ static void save(struct poly_vectors *self, struct poly_vector_generation *gener
 
     if (poly_collection_save(collection, &err) != POLY_OK) {
         remember(self, set, &err);
-        return;
+        return false;
     }
     atomic_fetch_sub(&set->changes, changes);
     set->saved_at = poly_clock_monotonic();
     poly_vectors_note(self, generation);
+    return true;
 }
 
 /* How long ago must the last save be, that another one is no burden? */
@@ -124,6 +125,8 @@ static bool is_due(struct poly_vector_set *set, struct poly_collection *collecti
 
     if (changes == 0 && !poly_collection_unsaved(collection))
         return false;
+    if (set->again_at != 0) /* what failed is tried again before it is said to be well */
+        return true;
     poly_collection_measure(collection, &numbers);
     if ((changes >= MANY && changes >= numbers.live / SHARE) || poly_control_hurry)
         return true;
@@ -147,10 +150,14 @@ static void tend(struct poly_vectors *self, struct poly_vector_generation *gener
         *later = true;
         return;
     }
+    if (atomic_load(&self->stop))
+        return;
+    if (is_due(set, collection) && !save(self, generation, set, collection)) {
+        *later = true;
+        return;
+    }
     if (set->again_at != 0)
         remember(self, set, NULL);
-    if (is_due(set, collection) && !atomic_load(&self->stop))
-        save(self, generation, set, collection);
     *soon |= more;
     *later |= atomic_load(&set->changes) > 0 || poly_collection_unsaved(collection);
 }
