@@ -119,7 +119,8 @@ static inline void reopen(struct place *p)
     open_with(p, vector_domains);
 }
 
-/* Vectors on a server with pgvector, where tests/servers/with has one for them. */
+/* Vectors on a server with pgvector, where tests/servers/with has one for them: POLY_TEST_PGVECTOR
+ * is "placed" where they are in the records' own tables. */
 static inline void clear_server(void)
 {
     PGconn *admin = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_ADMIN_URL"));
@@ -135,12 +136,13 @@ static inline void clear_server(void)
 
 static inline int setup_place(void **state, bool follower)
 {
+    const char *pgvector = getenv("POLY_TEST_PGVECTOR");
     struct place *p = calloc(1, sizeof(*p));
 
     p->follower = follower;
-    if (getenv("POLY_TEST_PGVECTOR") != NULL && fixture_on_server()) {
+    if (pgvector != NULL && strcmp(pgvector, "placed") == 0) {
         p->server = "";
-    } else if (getenv("POLY_TEST_PGVECTOR") != NULL) {
+    } else if (pgvector != NULL) {
         p->follower = true;
         p->server = getenv("POLY_TEST_POSTGRESQL_URL");
         clear_server();
