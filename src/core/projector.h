@@ -95,8 +95,8 @@ struct poly_projection {
     bool thread_runs;
 };
 
-/* projection.c. Makes a generation that is new, whatever lies there of that number: a log that was put back knows
- * nothing of it, and gives its number again. db as for the driver. */
+/* projection.c. Makes a generation that is new, whatever lies there of that number: a log that was
+ * put back knows nothing of it, and gives its number again. db as for the driver. */
 enum poly_status poly_projection_begin(struct poly_projection *projection, struct poly_db *db,
                                        uint64_t number, struct poly_error *err);
 /* What of a store is there, and which generation serves. recover: and makes what is missing, or

@@ -18,8 +18,8 @@ struct poly_embeddings;
  * one, or its key. Nothing is sent, and no thread runs yet. */
 enum poly_status poly_embeddings_open(struct poly_instance *instance,
                                       struct poly_embeddings **embeddings, struct poly_error *err);
-/* When the instance can be written to. POLY_INVALID: the vectors that there are were made by another
- * model. NULL is accepted, here and below. */
+/* When the instance can be written to. POLY_INVALID: the vectors that there are were made by
+ * another model. NULL is accepted, here and below. */
 enum poly_status poly_embeddings_start(struct poly_embeddings *embeddings, struct poly_error *err);
 /* Does not wait for a server: what it was asked is let go, and asked again after the next start. */
 void poly_embeddings_stop(struct poly_embeddings *embeddings);

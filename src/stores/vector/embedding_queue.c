@@ -201,8 +201,7 @@ enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embe
 /* --- writing --- */
 
 enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embedding_name *name,
-                                      const uint8_t *shape,
-                                      const struct poly_domain_vector *vector,
+                                      const uint8_t *shape, const struct poly_domain_vector *vector,
                                       struct poly_error *err)
 {
     struct poly_stmt stmt;
