@@ -40,6 +40,9 @@ static enum poly_status report_db(struct poly_embedding *self, struct poly_db *d
         status = poly_embedding_count(db, &self->name, &counts, err);
     if (status != POLY_OK)
         return status;
+    /* How far it was with another text: that is begun again, but perhaps not yet. */
+    if (known && memcmp(state.shape, self->shape, sizeof(state.shape)) != 0)
+        state.position = 0;
     out->position = position_of(self, &state);
     out->lag_records = poly_lag(head, out->position);
     out->waiting = counts.waiting;
