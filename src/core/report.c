@@ -190,21 +190,22 @@ static enum poly_status report_projections(struct poly_session *session, struct 
                                            struct poly_error *err)
 {
     struct poly_instance *instance = session->instance;
+    size_t count = instance->projection_count; /* once: it may grow meanwhile */
     struct poly_projection_status *list =
-        poly_arena_array(session->arena, instance->projection_count + 1, sizeof(*list));
+        poly_arena_array(session->arena, count + 1, sizeof(*list));
     enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
 
-    for (size_t i = 0; i < instance->projection_count && status == POLY_OK; i++) {
+    for (size_t i = 0; i < count && status == POLY_OK; i++) {
         status = report_projection(session, db, instance->projections[i], &list[i], err);
     }
     report->projections = list;
-    report->projection_count = instance->projection_count;
+    report->projection_count = count;
     return status;
 }
 
 /* Materialised views, and vectors that embedders make. db NULL: the server does not answer. */
 static enum poly_status report_others(struct poly_session *session, struct poly_db *db,
-                                     struct poly_status_report *report, struct poly_error *err)
+                                      struct poly_status_report *report, struct poly_error *err)
 {
     enum poly_status status = poly_stores_views(session->instance, db, session->arena,
                                                 &report->views, &report->view_count, err);

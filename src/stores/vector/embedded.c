@@ -35,6 +35,14 @@ static void init_turn(pthread_rwlock_t *turn)
     pthread_rwlockattr_destroy(&attributes);
 }
 
+static void leave_all(struct poly_vectors *self, struct poly_vector_generation *generation)
+{
+    for (struct poly_vector_generation *next; generation != NULL; generation = next) {
+        next = generation->next;
+        poly_vectors_leave(self, generation);
+    }
+}
+
 static void close_store(struct poly_store *store)
 {
     struct poly_vectors *self = poly_vectors_of(store);
@@ -42,12 +50,8 @@ static void close_store(struct poly_store *store)
     if (self == NULL)
         return;
     poly_vectors_stop(self);
-    while (self->generations != NULL) {
-        struct poly_vector_generation *next = self->generations->next;
-
-        poly_vectors_leave(self, self->generations);
-        self->generations = next;
-    }
+    leave_all(self, self->generations);
+    leave_all(self, self->graves); /* where the worker never began */
     poly_arena_free(self->arena);
     poly_arena_free(self->sample.arena);
     pthread_mutex_destroy(&self->lock);
