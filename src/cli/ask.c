@@ -62,3 +62,46 @@ enum poly_status cli_ask_json(struct cli *cli, struct cli_request *request, json
     poly_buffer_release(&answer.body);
     return status;
 }
+
+enum poly_status cli_ask_done(struct cli *cli, struct cli_request *request, const char *what,
+                              const char *said, struct poly_error *err)
+{
+    struct cli_answer answer;
+    enum poly_status status = cli_ask(cli, request, &answer, err);
+
+    poly_buffer_release(&answer.body);
+    if (status == POLY_OK && !cli->json && !cli->quiet)
+        printf("%s: %s\n", what, said);
+    return status;
+}
+
+enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, const char *list,
+                              const struct cli_column *columns, struct poly_error *err)
+{
+    json_t *answer = NULL;
+    enum poly_status status = cli_ask_json(cli, request, &answer, err);
+    const json_t *rows = json_object_get(answer, list);
+    struct cli_table *table;
+
+    if (status != POLY_OK || answer == NULL)
+        return status;
+    table = cli_table_new();
+    for (const struct cli_column *c = columns; c->member != NULL; c++)
+        cli_table_column(table, c->head);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        for (const struct cli_column *c = columns; c->member != NULL; c++) {
+            const json_t *value = json_object_get(json_array_get(rows, i), c->member);
+
+            if (json_is_integer(value))
+                cli_table_number(table, json_integer_value(value));
+            else if (value != NULL)
+                cli_table_json(table, value);
+            else
+                cli_table_text(table, "");
+        }
+    }
+    status = cli_table_print(table, stdout, err);
+    cli_table_free(table);
+    json_decref(answer);
+    return status;
+}

@@ -87,6 +87,17 @@ enum poly_status cli_ask(struct cli *cli, struct cli_request *request, struct cl
  * NULL. Give *json back with json_decref(). */
 enum poly_status cli_ask_json(struct cli *cli, struct cli_request *request, json_t **json,
                               struct poly_error *err);
+/* The same, whose answer has nothing to show: prints "WHAT: said", unless --json or --quiet. */
+enum poly_status cli_ask_done(struct cli *cli, struct cli_request *request, const char *what,
+                              const char *said, struct poly_error *err);
+
+struct cli_column {
+    const char *member, *head;
+};
+
+/* The same, and prints a list of the answer as a table, a row each. The columns end with NULL. */
+enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, const char *list,
+                              const struct cli_column *columns, struct poly_error *err);
 
 /* true once SIGINT or SIGTERM came; cli_catch_interrupts() makes them count instead of kill. */
 void cli_catch_interrupts(void);

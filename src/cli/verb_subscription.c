@@ -5,15 +5,9 @@
 static enum poly_status run_delete(struct cli *cli, struct poly_error *err)
 {
     struct cli_request request = {.operation = "subscriptions.delete"};
-    struct cli_answer answer;
-    enum poly_status status;
 
     cli_parameter(&request, "name", cli->arguments[0]);
-    status = cli_ask(cli, &request, &answer, err);
-    poly_buffer_release(&answer.body);
-    if (status == POLY_OK && !cli->json && !cli->quiet)
-        printf("%s: forgotten\n", cli->arguments[0]);
-    return status;
+    return cli_ask_done(cli, &request, cli->arguments[0], "forgotten", err);
 }
 
 static const struct cli_verb delete_verb = {

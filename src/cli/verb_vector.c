@@ -373,58 +373,24 @@ static enum poly_status add(struct cli *cli, struct poly_error *err)
 
 /* --- stats, models --- */
 
-struct column {
-    const char *member, *head;
-};
-
-/* The list of the answer, a row each. */
-static enum poly_status show(struct cli *cli, struct cli_request *request, const char *list,
-                             const struct column *columns, size_t count, struct poly_error *err)
-{
-    json_t *answer = NULL;
-    enum poly_status status = cli_ask_json(cli, request, &answer, err);
-    const json_t *rows = json_object_get(answer, list);
-    struct cli_table *table;
-
-    if (status != POLY_OK || answer == NULL)
-        return status;
-    table = cli_table_new();
-    for (size_t i = 0; i < count; i++)
-        cli_table_column(table, columns[i].head);
-    for (size_t i = 0; i < json_array_size(rows) * count; i++) {
-        const json_t *value =
-            json_object_get(json_array_get(rows, i / count), columns[i % count].member);
-
-        if (json_is_integer(value))
-            cli_table_number(table, json_integer_value(value));
-        else if (value != NULL)
-            cli_table_json(table, value);
-        else
-            cli_table_text(table, "");
-    }
-    status = cli_table_print(table, stdout, err);
-    cli_table_free(table);
-    json_decref(answer);
-    return status;
-}
-
 static enum poly_status stats(struct cli *cli, struct poly_error *err)
 {
-    static const struct column columns[] = {
+    static const struct cli_column columns[] = {
         {"domain", "DOMAIN"},       {"name", "NAME"},
         {"metric", "METRIC"},       {"dimensions", "DIMENSIONS"},
         {"element", "ELEMENT"},     {"vectors", "VECTORS"},
         {"dead", "DEAD"},           {"linked", "LINKED"},
         {"memory_bytes", "MEMORY"}, {"file_bytes", "FILES"},
-        {"searches", "SEARCHES"},   {"recall", "RECALL"}};
+        {"searches", "SEARCHES"},   {"recall", "RECALL"},
+        {NULL, NULL}};
     struct cli_request request = {.operation = "vectors.stats"};
 
-    return show(cli, &request, "indexes", columns, sizeof(columns) / sizeof(columns[0]), err);
+    return cli_ask_list(cli, &request, "indexes", columns, err);
 }
 
 static enum poly_status models(struct cli *cli, struct poly_error *err)
 {
-    static const struct column columns[] = {{"domain", "DOMAIN"},
+    static const struct cli_column columns[] = {{"domain", "DOMAIN"},
                                             {"name", "NAME"},
                                             {"model", "MODEL"},
                                             {"dimensions", "DIMENSIONS"},
@@ -434,12 +400,13 @@ static enum poly_status models(struct cli *cli, struct poly_error *err)
                                             {"back", "BACK"},
                                             {"filled", "FILLED"},
                                             {"missing", "MISSING"},
-                                            {"stale", "STALE"}};
+                                            {"stale", "STALE"},
+                                            {NULL, NULL}};
     struct cli_request request = {.operation = "models.list"};
 
     if (cli->argument_count > 0)
         cli_parameter(&request, "domain", cli->arguments[0]);
-    return show(cli, &request, "models", columns, sizeof(columns) / sizeof(columns[0]), err);
+    return cli_ask_list(cli, &request, "models", columns, err);
 }
 
 /* --- the verbs --- */

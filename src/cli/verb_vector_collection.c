@@ -92,52 +92,22 @@ static enum poly_status run_create(struct cli *cli, struct poly_error *err)
 static enum poly_status run_drop(struct cli *cli, struct poly_error *err)
 {
     struct cli_request request = {.operation = "collections.drop"};
-    struct cli_answer answer;
-    enum poly_status status;
 
     cli_parameter(&request, "name", cli->arguments[0]);
-    status = cli_ask(cli, &request, &answer, err);
-    poly_buffer_release(&answer.body);
-    if (status == POLY_OK && !cli->json && !cli->quiet)
-        printf("%s: dropped\n", cli->arguments[0]);
-    return status;
+    return cli_ask_done(cli, &request, cli->arguments[0], "dropped", err);
 }
 
 /* --- list --- */
 
 static enum poly_status run_list(struct cli *cli, struct poly_error *err)
 {
-    static const char *const columns[] = {"name",    "dimensions", "metric", "element",
-                                          "filters", "tenants",    "model"};
-    static const char *const heads[] = {"NAME",    "DIMENSIONS", "METRIC", "ELEMENT",
-                                        "FILTERS", "TENANTS",    "MODEL"};
-    enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
+    static const struct cli_column columns[] = {
+        {"name", "NAME"},       {"dimensions", "DIMENSIONS"}, {"metric", "METRIC"},
+        {"element", "ELEMENT"}, {"filters", "FILTERS"},       {"tenants", "TENANTS"},
+        {"model", "MODEL"},     {NULL, NULL}};
     struct cli_request request = {.operation = "collections.list"};
-    json_t *answer = NULL;
-    enum poly_status status = cli_ask_json(cli, &request, &answer, err);
-    const json_t *list = json_object_get(answer, "collections");
-    struct cli_table *table;
 
-    if (status != POLY_OK || answer == NULL)
-        return status;
-    table = cli_table_new();
-    for (size_t i = 0; i < COLUMNS; i++)
-        cli_table_column(table, heads[i]);
-    for (size_t i = 0; i < json_array_size(list) * COLUMNS; i++) {
-        const json_t *value =
-            json_object_get(json_array_get(list, i / COLUMNS), columns[i % COLUMNS]);
-
-        if (json_is_integer(value))
-            cli_table_number(table, json_integer_value(value));
-        else if (value != NULL)
-            cli_table_json(table, value);
-        else
-            cli_table_text(table, "");
-    }
-    status = cli_table_print(table, stdout, err);
-    cli_table_free(table);
-    json_decref(answer);
-    return status;
+    return cli_ask_list(cli, &request, "collections", columns, err);
 }
 
 /* --- the verbs --- */
