@@ -2,17 +2,9 @@
 #include "api/operations.h"
 
 #include "api/handlers.h"
-#include "api/schemas.h"
+#include "api/schemas_inside.h"
 #include "base/limits.h"
 
-#define FIELDS(...)                                                                                \
-    (const struct api_field[])                                                                     \
-    {                                                                                              \
-        __VA_ARGS__,                                                                               \
-        {                                                                                          \
-            .name = NULL                                                                           \
-        }                                                                                          \
-    }
 #define IN_PATH .flags = API_IN_PATH | API_REQUIRED
 #define NAME .min = 1, .max = POLY_MAX_NAME
 #define KEY_SIZE .min = 1, .max = POLY_MAX_KEY

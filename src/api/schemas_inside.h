@@ -1,4 +1,4 @@
-/* How the files of schemas write a JSON object: its members, each with type, bounds and meaning. */
+/* How the tables of schemas and operations write fields: each with type, bounds and meaning. */
 #ifndef POLY_API_SCHEMAS_INSIDE_H
 #define POLY_API_SCHEMAS_INSIDE_H
 

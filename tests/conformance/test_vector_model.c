@@ -11,6 +11,8 @@
 
 #include "vector_place.h"
 
+#include "lab.h"
+
 static const float east[] = {1, 0, 0, 0};
 static const float six[] = {0, 0, 0, 0, 0, 1};
 
@@ -395,18 +397,6 @@ static void new_vector(unsigned n, float *v)
     v[5] = 1 + (float)(n % 5);
 }
 
-static bool is_like(const float *found, const float *wanted, size_t dimensions)
-{
-    double dot = 0, a = 0, b = 0;
-
-    for (size_t i = 0; i < dimensions; i++) {
-        dot += (double)found[i] * (double)wanted[i];
-        a += (double)found[i] * (double)found[i];
-        b += (double)wanted[i] * (double)wanted[i];
-    }
-    return dot / sqrt(a * b) > 0.99999;
-}
-
 /* Every match has the vector of its key in that model, and none is missing. */
 static bool is_whole(const struct poly_matches *m, bool fresh)
 {
@@ -418,7 +408,8 @@ static bool is_whole(const struct poly_matches *m, bool fresh)
             new_vector(n, wanted);
         else
             old_vector(n, wanted);
-        if (m->matches[i].vector == NULL || !is_like(m->matches[i].vector, wanted, m->dimensions))
+        if (m->matches[i].vector == NULL ||
+            !lab_is_like(m->matches[i].vector, wanted, m->dimensions))
             return false;
     }
     return m->count == RECORDS && m->dimensions == (fresh ? 6 : 4);

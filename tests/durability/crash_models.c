@@ -4,7 +4,6 @@
  * vector is of the model that the collection says, and the index is as one built from the log.
  * S0-49.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,18 +132,6 @@ static bool is_after(const struct poly_model_status *model, uint64_t stage)
            (!kept || (model->filled == filled && model->back == (stage >= 4)));
 }
 
-static bool is_like(const float *found, const float *wanted, size_t dimensions)
-{
-    double dot = 0, a = 0, b = 0;
-
-    for (size_t i = 0; i < dimensions; i++) {
-        dot += (double)found[i] * (double)wanted[i];
-        a += (double)found[i] * (double)found[i];
-        b += (double)wanted[i] * (double)wanted[i];
-    }
-    return dot / sqrt(a * b) > 0.99999;
-}
-
 static bool answers_in(struct crash_run *run, size_t dimensions)
 {
     float wanted[NEW];
@@ -163,7 +150,7 @@ static bool answers_in(struct crash_run *run, size_t dimensions)
         return crash_wrong(run, "%zu records are found", matches.count);
     for (size_t i = 0; i < matches.count; i++) {
         vector_of((unsigned)strtoul(matches.matches[i].key.data + 1, NULL, 10), dimensions, wanted);
-        if (!is_like(matches.matches[i].vector, wanted, dimensions))
+        if (!lab_is_like(matches.matches[i].vector, wanted, dimensions))
             return crash_wrong(run, "the vector of '%.8s' is of another model",
                                matches.matches[i].key.data);
     }

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,6 +269,18 @@ int64_t lab_foreign_number(const char *data, const char *sql)
     sqlite3_finalize(statement);
     sqlite3_close(db);
     return number;
+}
+
+bool lab_is_like(const float *found, const float *wanted, size_t dimensions)
+{
+    double dot = 0, a = 0, b = 0;
+
+    for (size_t i = 0; i < dimensions; i++) {
+        dot += (double)found[i] * (double)wanted[i];
+        a += (double)found[i] * (double)found[i];
+        b += (double)wanted[i] * (double)wanted[i];
+    }
+    return dot / sqrt(a * b) > 0.99999;
 }
 
 bool lab_long(void)

@@ -48,6 +48,9 @@ int lab_foreign_sql(const char *data, const char *sql, char *why, size_t size);
 /* First column of its first row; -1 when there is none. */
 int64_t lab_foreign_number(const char *data, const char *sql);
 
+/* Have they one direction, but for what a kind of number that is kept has rounded? */
+bool lab_is_like(const float *found, const float *wanted, size_t dimensions);
+
 /* The tests are to be thorough, not quick. */
 bool lab_long(void);
 

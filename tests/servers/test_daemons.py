@@ -35,15 +35,8 @@ domains:
 
 
 class Daemon(wire.Daemon):
-    """Its administrator's key may be another daemon's: the keys are in the database."""
-
-    def start(self, *more, key=None, **options):
-        os.makedirs(self.data, mode=0o700, exist_ok=True)
-        if key is not None:
-            with open(os.path.join(self.data, 'admin.key'), 'w') as file:
-                file.write(key + '\n')
-            os.chmod(os.path.join(self.data, 'admin.key'), 0o600)
-        return super().start(*more, migrate=False, **options)
+    def start(self, *more, **options):
+        return super().start(*more, **{'migrate': False, **options})
 
     def append(self, stream, n, **options):
         return self.post('/v1/streams/%s' % stream, timeout=60, **options, json={

@@ -79,14 +79,6 @@ class Daemon(wire.Daemon):
             file.write(CONFIG % values)
         return self
 
-    def start(self, *more, key=None, **options):
-        os.makedirs(self.data, mode=0o700, exist_ok=True)
-        if key is not None:
-            with open(os.path.join(self.data, 'admin.key'), 'w') as file:
-                file.write(key + '\n')
-            os.chmod(os.path.join(self.data, 'admin.key'), 0o600)
-        return super().start(*more, **options)
-
     def note(self, key, method='PUT', **columns):
         answer = self.request(method, '/v1/records/notes/%s' % key, json=columns)
         assert answer.status_code in (200, 201), answer.text

@@ -64,7 +64,13 @@ class Daemon:
         return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=30,
                               **options)
 
-    def start(self, *more, listen='127.0.0.1:0', migrate=True, env=None):
+    def start(self, *more, listen='127.0.0.1:0', migrate=True, env=None, key=None):
+        """key: an administrator's, of another daemon on the same database."""
+        if key is not None:
+            os.makedirs(self.data, mode=0o700, exist_ok=True)
+            path = os.path.join(self.data, 'admin.key')
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w') as file:
+                file.write(key + '\n')
         self.log_path = os.path.join(self.folder, 'log')
         self.log_file = open(self.log_path, 'w')
         self.process = subprocess.Popen(self.command('--listen', listen, *more), stderr=self.log_file,
