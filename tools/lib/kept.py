@@ -101,13 +101,14 @@ def once(name, recipe, make):
 
 
 def wheel(name, requirement):
-    """A package of Python that holds programs; nothing of it is run as Python."""
+    """A package of Python that holds programs; nothing of it is run as Python, so one for any
+    version of that will do."""
     def make(path):
         tools = path + '-pip'
         try:
             run([sys.executable, '-m', 'venv', tools])
             run([os.path.join(tools, 'bin', 'pip'), 'install', '-q', '--no-deps',
-                 '--only-binary', ':all:', '--target', path, requirement])
+                 '--only-binary', ':all:', '--python-version', '3.11', '--target', path, requirement])
         finally:
             shutil.rmtree(tools, ignore_errors=True)
         run(['chmod', '-R', 'a+rX', path])

@@ -5,7 +5,9 @@
  * through, the same is asked once more without it: so many come back whenever so many match.
  *
  * An order by the operator plus 0 is one that no index has: this is how an exact search is asked
- * for.
+ * for. Among equal distances the key decides, which the index does not know: before PostgreSQL 17
+ * an order by both takes no index at all. So the index gives all that are as far as the last one,
+ * and these are put in order after it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +163,14 @@ static void print_columns(struct print *p)
         poly_buffer_printf(p->out, ", %s(%s) AS vector", c->send, c->embedding);
 }
 
+/* Of what print_columns() names, out of a statement that follows. */
+static void print_outer(struct print *p)
+{
+    poly_buffer_printf(p->out, "SELECT key, %s, distance%s FROM (",
+                       p->f->collection->table == NULL ? "version" : "tenant",
+                       p->f->request->vectors ? ", vector" : "");
+}
+
 /* The nearest of each value of a column: the server numbers them. */
 static enum poly_status print_grouped(struct print *p)
 {
@@ -173,8 +183,7 @@ static enum poly_status print_grouped(struct print *p)
 
     if (value == NULL)
         return poly_no_memory(p->f->err);
-    poly_buffer_printf(p->out, "SELECT key, %s, distance%s FROM (",
-                       c->table == NULL ? "version" : "tenant", r->vectors ? ", vector" : "");
+    print_outer(p);
     print_columns(p);
     poly_buffer_printf(p->out,
                        ", row_number() OVER (PARTITION BY coalesce(%s, 'null')"
@@ -188,19 +197,41 @@ static enum poly_status print_grouped(struct print *p)
     return status;
 }
 
-static enum poly_status print_nearest(struct print *p, bool exact)
+static enum poly_status print_exact(struct print *p)
 {
     const struct poly_pgv_collection *c = p->f->collection;
     enum poly_status status;
 
-    if (p->f->request->group != NULL)
-        return print_grouped(p);
     print_columns(p);
     status = print_conditions(p);
-    poly_buffer_printf(p->out, " ORDER BY %s%s %s $1%s, %s", exact ? "(" : "", c->embedding,
-                       c->operator, exact ? ") + 0" : "", c->key);
+    poly_buffer_printf(p->out, " ORDER BY (%s %s $1) + 0, %s", c->embedding, c->operator, c->key);
     print_bounds(p);
     return status;
+}
+
+static enum poly_status print_indexed(struct print *p)
+{
+    const struct poly_vector_request *r = p->f->request;
+    const struct poly_pgv_collection *c = p->f->collection;
+    enum poly_status status;
+
+    print_outer(p);
+    print_columns(p);
+    status = print_conditions(p);
+    poly_pg_add_int(p->params, (int64_t)r->limit + r->offset);
+    poly_buffer_printf(p->out,
+                       " ORDER BY %s %s $1 FETCH FIRST ($%d::bigint) ROWS WITH TIES) AS n"
+                       " ORDER BY distance, key",
+                       c->embedding, c->operator, p->params->count);
+    print_bounds(p);
+    return status;
+}
+
+static enum poly_status print_nearest(struct print *p, bool exact)
+{
+    return p->f->request->group != NULL ? print_grouped(p)
+           : exact                      ? print_exact(p)
+                                        : print_indexed(p);
 }
 
 /* The version of a row is the position of its last record, looked up for those that are answers. */
