@@ -84,6 +84,11 @@ struct poly_driver {
      * any thread, also while apply() runs on another. */
     bool (*wants)(struct poly_store *store, struct poly_text domain);
 
+    /* Can it hold a domain that is to be made while running? POLY_UNSUPPORTED says why not. NULL:
+     * whatever a configuration can say. Any thread. */
+    enum poly_status (*accepts)(struct poly_store *store, const struct poly_domain *domain,
+                                struct poly_error *err);
+
     /*
      * generation is a number > 0. prepare makes its empty tables (no effect when
      * there); drop removes them. db: the connection to use, as for apply().

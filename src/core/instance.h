@@ -38,6 +38,9 @@ struct poly_projection *poly_instance_projection(struct poly_instance *instance,
  * the start, which opens what is used. */
 enum poly_status poly_instance_use(struct poly_instance *instance, const char *store,
                                    struct poly_error *err);
+/* … and may a domain be made while running, as far as that store goes? */
+enum poly_status poly_instance_accepts(struct poly_instance *instance, const char *store,
+                                       const struct poly_domain *domain, struct poly_error *err);
 
 /*
  * Runs fn on the writer, in a transaction (a savepoint of the group commit),

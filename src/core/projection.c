@@ -419,6 +419,20 @@ enum poly_status poly_instance_use(struct poly_instance *instance, const char *s
     return status;
 }
 
+enum poly_status poly_instance_accepts(struct poly_instance *instance, const char *store,
+                                       const struct poly_domain *domain, struct poly_error *err)
+{
+    const struct poly_projection *projection;
+    enum poly_status status = poly_instance_use(instance, store, err);
+
+    if (status != POLY_OK || instance->projections == NULL)
+        return status;
+    projection = poly_instance_projection(instance, store);
+    return projection == NULL || projection->driver->accepts == NULL
+               ? POLY_OK
+               : projection->driver->accepts(projection->store, domain, err);
+}
+
 /* Positions that moved without effect are worth keeping: the next start is shorter. */
 static enum poly_status keep_position(struct poly_db *db, void *arg, struct poly_error *err)
 {

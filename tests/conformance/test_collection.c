@@ -223,6 +223,51 @@ static void is_made_once(void **state)
     asked(p, p->nobody, ask(east), "notes/a");
 }
 
+/* Is the server's pgvector older than 0.7, which brought halves and distances of bits? */
+static bool is_narrow(const struct place *p)
+{
+    PGconn *server;
+    PGresult *result;
+    bool narrow;
+
+    if (p->server == NULL)
+        return false;
+    server = PQconnectdb(getenv("POLY_TEST_POSTGRESQL_ADMIN_URL"));
+    result = PQexec(server, "SELECT split_part(extversion, '.', 2)::int < 7 FROM pg_extension"
+                            " WHERE extname = 'vector'");
+    assert_int_equal(PQntuples(result), 1);
+    narrow = *PQgetvalue(result, 0, 0) == 't';
+    PQclear(result);
+    PQfinish(server);
+    return narrow;
+}
+
+/* What its server lacks is refused before anything is made, and the store goes on. */
+static void has_elements_of_its_server(void **state)
+{
+    static const struct poly_vector_collection halves = {
+        .name = "halves", .dimensions = 3, .element = "f16"};
+    static const struct poly_vector_collection bits = {
+        .name = "bits", .dimensions = 3, .element = "binary", .metric = "hamming"};
+    struct place *p = *state;
+    const struct poly_vector_collection *list;
+    size_t count;
+
+    if (is_narrow(p)) {
+        assert_fails(poly_vector_create(p->admin, &halves, NULL, &err), POLY_UNSUPPORTED);
+        assert_message("pgvector 0.7");
+        assert_fails(poly_vector_create(p->admin, &bits, NULL, &err), POLY_UNSUPPORTED);
+    } else {
+        make(p, halves);
+        make(p, bits);
+    }
+    make(p, plain);
+    put_four(p->nobody);
+    asked(p, p->nobody, ask(east), "notes/a notes/b notes/c notes/d");
+    assert_ok(poly_vector_collections(p->admin, &list, &count, &err));
+    assert_int_equal(count, is_narrow(p) ? 1 : 3);
+}
+
 static void refuses_wrong_definitions(void **state)
 {
     struct place *p = *state;
@@ -450,6 +495,7 @@ int main(void)
         BOTH(filters_by_metadata),
         BOTH(walls_tenants),
         BOTH(is_made_once),
+        BOTH(has_elements_of_its_server),
         BOTH(refuses_wrong_definitions),
         BOTH(takes_no_name_that_is_used),
         BOTH(leaves_others_alone),

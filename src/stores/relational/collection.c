@@ -240,8 +240,26 @@ static enum poly_status wrong(const char *name, enum poly_status status, struct 
     return poly_fail(err, POLY_INVALID, "collection '%.64s': %s", name, why);
 }
 
+/* Has the configuration something of that name? */
+static enum poly_status check_declared(const struct poly_config *config, const char *name,
+                                       struct poly_error *err)
+{
+    for (size_t i = 0; i < config->domain_count; i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        if (strcmp(domain->name, name) == 0)
+            return poly_fail(err, POLY_CONFLICT, "'%s' is a domain of the configuration", name);
+        if (strcmp(domain->table != NULL ? domain->table : domain->stream, name) == 0)
+            return poly_fail(err, POLY_CONFLICT,
+                             "'%s' is the %s of the domain '%s' of the configuration", name,
+                             domain->table != NULL ? "table" : "stream", domain->name);
+    }
+    return POLY_OK;
+}
+
 /* definition: the same for whatever means the same. */
-static enum poly_status define(const struct poly_vector_collection *given, struct poly_arena *arena,
+static enum poly_status define(struct poly_relational *relational,
+                               const struct poly_vector_collection *given, struct poly_arena *arena,
                                const char **definition, struct poly_error *err)
 {
     struct poly_config *config = NULL;
@@ -260,6 +278,10 @@ static enum poly_status define(const struct poly_vector_collection *given, struc
         return status;
     fill(&all, &config->domains[0]);
     status = print(&all, arena, definition, err);
+    if (status == POLY_OK)
+        status = check_declared(relational->config, given->name, err);
+    if (status == POLY_OK)
+        status = poly_instance_accepts(relational->instance, "vector", &config->domains[0], err);
     poly_config_free(config);
     return status;
 }
@@ -490,23 +512,6 @@ static enum poly_status run(struct changing *c,
 
 /* --- public --- */
 
-/* Has the configuration something of that name? */
-static enum poly_status check_declared(const struct poly_config *config, const char *name,
-                                       struct poly_error *err)
-{
-    for (size_t i = 0; i < config->domain_count; i++) {
-        const struct poly_domain *domain = &config->domains[i];
-
-        if (strcmp(domain->name, name) == 0)
-            return poly_fail(err, POLY_CONFLICT, "'%s' is a domain of the configuration", name);
-        if (strcmp(domain->table != NULL ? domain->table : domain->stream, name) == 0)
-            return poly_fail(err, POLY_CONFLICT,
-                             "'%s' is the %s of the domain '%s' of the configuration", name,
-                             domain->table != NULL ? "table" : "stream", domain->name);
-    }
-    return POLY_OK;
-}
-
 static enum poly_status start(struct poly_session *session, const char *what, const char *name,
                               struct changing *c, struct poly_error *err)
 {
@@ -531,11 +536,7 @@ enum poly_status poly_vector_create(struct poly_session *session,
     status = start(session, "making a collection", options->name, &c, err);
     c.tenants = options->tenants;
     if (status == POLY_OK)
-        status = define(options, c.arena, &c.definition, err);
-    if (status == POLY_OK)
-        status = check_declared(c.relational->config, c.name, err);
-    if (status == POLY_OK)
-        status = poly_instance_use(c.relational->instance, "vector", err);
+        status = define(c.relational, options, c.arena, &c.definition, err);
     if (status == POLY_OK)
         status = run(&c, make, err);
     if (status == POLY_OK)

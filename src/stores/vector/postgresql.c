@@ -339,6 +339,7 @@ const struct poly_vector_driver poly_vector_postgresql = {
              .models = true,
              .lead = poly_follower_lead,
              .wants = wants,
+             .accepts = poly_pgv_accepts,
              .shape = poly_vector_shape,
              .prepare = poly_follower_prepare,
              .drop = poly_follower_drop,

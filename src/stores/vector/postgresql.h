@@ -63,7 +63,9 @@ struct poly_pgv {
 
     bool in_tables; /* records' own tables are searched, where they are tables */
     struct poly_follower_generation *tables; /* those, as they are; under base.lock */
-    bool iterative;         /* pgvector 0.8: a filtered search goes on in its index */
+    char version[24];       /* of pgvector: "0.8.0" */
+    bool narrow;            /* below 0.7: there are no halfvec, and no distance of bits */
+    bool iterative;         /* 0.8: a filtered search goes on in its index */
     _Atomic int64_t filled; /* when the last full batch was applied; monotonic */
 
     /* postgresql_index.c */
@@ -83,6 +85,9 @@ extern const struct poly_follower_kind poly_pgv_kind;
 
 /* Is pgvector there, in a version that has what the configuration asks for? */
 enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *err);
+/* The driver's accepts(). */
+enum poly_status poly_pgv_accepts(struct poly_store *store, const struct poly_domain *domain,
+                                  struct poly_error *err);
 const struct poly_pgv_collection *
 poly_pgv_collection(const struct poly_follower_generation *generation,
                     const struct poly_domain *domain, const struct poly_domain_vector *vector);

@@ -66,29 +66,39 @@ static const char version[] = "SELECT extversion FROM pg_extension WHERE extname
 
 /* --- the extension --- */
 
+enum poly_status poly_pgv_accepts(struct poly_store *store, const struct poly_domain *domain,
+                                  struct poly_error *err)
+{
+    const struct poly_pgv *self = (const struct poly_pgv *)store;
+
+    for (size_t i = 0; i < domain->vector_count; i++) {
+        const char *element = domain->vectors[i].element;
+
+        if (self->narrow && (strcmp(element, "f16") == 0 || strcmp(element, "binary") == 0))
+            return poly_fail(err, POLY_UNSUPPORTED,
+                             "vector: the elements 'f16' and 'binary' need pgvector 0.7 or later; "
+                             "this is %s",
+                             self->version);
+    }
+    return POLY_OK;
+}
+
 static enum poly_status check_version(struct poly_pgv *self, const char *text,
                                       struct poly_error *err)
 {
+    const struct poly_config *config = self->base.config;
     unsigned major = 0, minor = 0;
-    bool wide = false;
+    enum poly_status status = POLY_OK;
 
     if (sscanf(text, "%u.%u", &major, &minor) != 2 || (major == 0 && minor < 5))
         return poly_fail(err, POLY_UNSUPPORTED,
                          "vector: pgvector %.20s is too old; 0.5 or later is needed", text);
-    for (size_t i = 0; i < self->base.config->domain_count; i++) {
-        const struct poly_domain *domain = &self->base.config->domains[i];
-
-        for (size_t j = 0; j < domain->vector_count; j++)
-            wide = wide || strcmp(domain->vectors[j].element, "f16") == 0 ||
-                   strcmp(domain->vectors[j].element, "binary") == 0;
-    }
-    if (wide && major == 0 && minor < 7)
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "vector: the elements 'f16' and 'binary' need pgvector 0.7 or later; this "
-                         "is %.20s",
-                         text);
+    snprintf(self->version, sizeof(self->version), "%.20s", text);
+    self->narrow = major == 0 && minor < 7;
     self->iterative = major > 0 || minor >= 8;
-    return POLY_OK;
+    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
+        status = poly_pgv_accepts(&self->base.store, &config->domains[i], err);
+    return status;
 }
 
 enum poly_status poly_pgv_extension(struct poly_pgv *self, struct poly_error *err)
