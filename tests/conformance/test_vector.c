@@ -2,6 +2,7 @@
  * What poly_vector_search() promises, through the public library only, in each placement of the
  * store (S0-05, S0-41, S3-38 to S3-48).
  */
+#include "base/json.h"
 #include "vector_place.h"
 
 static const float east[] = {1, 0, 0, 0}, north[] = {0, 1, 0, 0};
@@ -280,6 +281,82 @@ static void follows_changes_of_filters(void **state)
     assert_ok(poly_txn_commit(txn, NULL, &err));
     filtered(p, COMPARE("state", POLY_EQ, poly_str("done")), "items/a items/c items/d");
     filtered(p, COMPARE("state", POLY_EQ, poly_str("open")), "items/b");
+}
+
+#define KIM "0a1b2c3d-1111-4111-8111-aabbccddeeff"
+#define LEE "0a1b2c3d-2222-4222-8222-aabbccddeeff"
+
+static void put_visit(struct poly_session *s, const char *key, const char *vector, const char *at,
+                      const char *who)
+{
+    assert_ok(put_row(s, "items", key,
+                      ROW({"title", poly_str("a visit")}, {"at", poly_str(at)},
+                          {"who", poly_str(who)}, {"embedding", poly_json(vector)}),
+                      POLY_ANY, NULL, &err));
+}
+
+/* The same of either search, and of both as one. */
+static void visits(struct place *p, const struct poly_where *where, const char *expected)
+{
+    struct poly_vector_query query = query_of(items, east);
+    struct poly_search_query words = {.query = "visit", .domains = items, .where = where};
+    struct poly_hits hits;
+    char keys[64] = "";
+
+    filtered(p, where, expected);
+    query.where = where;
+    query.hybrid.query = "visit";
+    gives(p->nobody, query, expected);
+    assert_ok(poly_search(p->nobody, &words, &hits, &err));
+    for (size_t i = 0; i < hits.count; i++) /* alike, so by key */
+        snprintf(keys + strlen(keys), sizeof(keys) - strlen(keys), "%sitems/%s", i == 0 ? "" : " ",
+                 hits.hits[i].key.data);
+    assert_string_equal(keys, expected);
+    poly_session_reset(p->nobody);
+}
+
+/* A time is the same in every offset, a UUID in every case: whatever is compared, and how. a is
+ * at 03:20, b a quarter of a second later, c an hour. */
+static void compares_times_and_uuids(void **state)
+{
+    struct place *p = *state;
+    const char *const three = "items/a items/b items/c";
+    int64_t at = 0;
+
+    put_visit(p->nobody, "a", "[1, 0, 0, 0]", "2026-11-21T03:20:00Z", KIM);
+    put_visit(p->nobody, "b", "[3, 1, 0, 0]", "2026-11-21T03:20:00.25Z", LEE);
+    put_visit(p->nobody, "c", "[1, 1, 0, 0]", "2026-11-21T05:20:00+01:00", KIM);
+    assert_ok(poly_json_parse_time("2026-11-21T03:20:00Z", &at, &err));
+    visits(p, COMPARE("at", POLY_EQ, poly_str("2026-11-21T04:20:00+01:00")), "items/a");
+    visits(p, COMPARE("at", POLY_EQ, poly_str("2026-11-21T03:20:00.000Z")), "items/a");
+    visits(p, COMPARE("at", POLY_EQ, poly_int(at)), "items/a");
+    visits(p, COMPARE("at", POLY_EQ, poly_time(at + 250000)), "items/b");
+    visits(p, COMPARE("at", POLY_NE, poly_str("2026-11-20T22:20:00.250-05:00")), "items/a items/c");
+    visits(p, COMPARE("at", POLY_GT, poly_str("2026-11-20T22:20:00-05:00")), "items/b items/c");
+    visits(p, COMPARE("at", POLY_GE, poly_str("2026-11-21T03:20:00.250000Z")), "items/b items/c");
+    visits(p, COMPARE("at", POLY_LT, poly_str("2026-11-21T09:05:00.25+05:45")), "items/a");
+    visits(p, COMPARE("at", POLY_LE, poly_str("2026-11-21T04:20:00.25+01:00")), "items/a items/b");
+    visits(p,
+           COMPARE("at", POLY_IN, poly_str("2026-11-21T04:20:00+01:00"), poly_int(at + 250000),
+                   poly_str("2026-11-21T04:20:00+02:00")),
+           "items/a items/b");
+    visits(
+        p,
+        TOGETHER(POLY_WHERE_NOT, COMPARE("at", POLY_LT, poly_str("2026-11-21T00:20:00.25-03:00"))),
+        "items/b items/c");
+    visits(p, COMPARE("at", POLY_EQ, poly_str("soon")), "");
+    visits(p, COMPARE("at", POLY_NE, poly_str("soon")), three);
+    visits(p, COMPARE("who", POLY_EQ, poly_str("0A1B2C3D-1111-4111-8111-AABBCCDDEEFF")),
+           "items/a items/c");
+    visits(p, COMPARE("who", POLY_NE, poly_str("0A1B2C3D-1111-4111-8111-aabbccddeeff")), "items/b");
+    visits(p,
+           COMPARE("who", POLY_IN, poly_str("0A1B2C3D-2222-4222-8222-AABBCCDDEEFF"),
+                   poly_str("ffffffff-ffff-4fff-8fff-ffffffffffff")),
+           "items/b");
+    visits(p, COMPARE("who", POLY_IN, poly_str(KIM), poly_str(LEE)), three);
+    visits(p, COMPARE("who", POLY_GT, poly_str("0A1B2C3D-1111-4111-8111-AABBCCDDEEFF")), "items/b");
+    visits(p, COMPARE("who", POLY_LE, poly_str("0A1B2C3D-1111-4111-8111-AABBCCDDEEFF")),
+           "items/a items/c");
 }
 
 /* S3-46 */
@@ -586,6 +663,7 @@ int main(void)
         EACH(measures_as_declared),
         EACH(filters_first),
         EACH(follows_changes_of_filters),
+        EACH(compares_times_and_uuids),
         EACH(groups),
         EACH(merges_domains),
         EACH(takes_large_dimensions),

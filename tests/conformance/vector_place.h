@@ -18,7 +18,7 @@
 
 static const char vector_tables[] =
     "CREATE TABLE items(id TEXT PRIMARY KEY, title TEXT, state TEXT, rank INTEGER, meta JSON,"
-    " embedding BLOB);"
+    " embedding BLOB, at TIMESTAMP, who UUID);"
     "CREATE TABLE cases(id TEXT NOT NULL, tenant_id TEXT NOT NULL, title TEXT, state TEXT,"
     " embedding BLOB, PRIMARY KEY(tenant_id, id));"
     "CREATE TABLE shapes(id TEXT PRIMARY KEY, near JSON, dot BLOB, bits TEXT, small JSON,"
@@ -27,7 +27,7 @@ static const char vector_tables[] =
     " INITIALLY DEFERRED);";
 static const char vector_tables_postgresql[] =
     "CREATE TABLE items(id text COLLATE \"C\" PRIMARY KEY, title text, state text, rank integer,"
-    " meta json, embedding bytea);"
+    " meta json, embedding bytea, at timestamptz, who uuid);"
     "CREATE TABLE cases(id text COLLATE \"C\" NOT NULL, tenant_id text COLLATE \"C\" NOT NULL,"
     " title text, state text, embedding bytea, PRIMARY KEY(tenant_id, id));"
     "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near json, dot real[], bits text,"
@@ -37,7 +37,7 @@ static const char vector_tables_postgresql[] =
 static const char vector_tables_pgvector[] =
     "CREATE EXTENSION IF NOT EXISTS vector;"
     "CREATE TABLE items(id text COLLATE \"C\" PRIMARY KEY, title text, state text, rank integer,"
-    " meta json, embedding vector(4));"
+    " meta json, embedding vector(4), at timestamptz, who uuid);"
     "CREATE TABLE cases(id text COLLATE \"C\" NOT NULL, tenant_id text COLLATE \"C\" NOT NULL,"
     " title text, state text, embedding vector(4), PRIMARY KEY(tenant_id, id));"
     "CREATE TABLE shapes(id text COLLATE \"C\" PRIMARY KEY, near vector(3), dot halfvec(2), bits "
@@ -45,9 +45,9 @@ static const char vector_tables_pgvector[] =
     " small vector(2), far vector(2500));";
 
 #define VECTOR_ITEMS                                                                               \
-    "  items: {table: items, tenant: none, search: {fields: [title], filters: [state, rank]},"     \
-    " vector: {field: embedding, dimensions: 4, model: small-1,"                                   \
-    " filters: [state, rank, meta, title]}}\n"
+    "  items: {table: items, tenant: none, search: {fields: [title], filters: [state, rank, at, "  \
+    "who]}, vector: {field: embedding, dimensions: 4, model: small-1,"                             \
+    " filters: [state, rank, meta, title, at, who]}}\n"
 #define VECTOR_OTHERS                                                                              \
     "  cases: {table: cases, tenant: tenant_id, search: {fields: [title]},"                        \
     " vector: {field: embedding, dimensions: 4, filters: [state]}}\n"                              \

@@ -11,6 +11,7 @@
 #include "core/config.h"
 #include "core/instance.h"
 #include "followers/where.h"
+#include "stores/relational/driver.h"
 #include "stores/search/driver.h"
 
 static const char store_name[] = "search";
@@ -109,6 +110,22 @@ static enum poly_status add_visible(struct lookup *l)
                                   "[...]}' in polystore.yaml");
 }
 
+static enum poly_status take_where(const struct lookup *l, const struct poly_search_query *query,
+                                   const struct poly_where **where)
+{
+    const struct poly_domain **domains =
+        poly_arena_array(l->arena, l->count + 1, sizeof(struct poly_domain *));
+    enum poly_status status = domains == NULL
+                                  ? poly_no_memory(l->err)
+                                  : poly_where_beside(query->where, query->filters,
+                                                      query->filter_count, l->arena, where, l->err);
+
+    for (size_t i = 0; status == POLY_OK && i < l->count; i++)
+        domains[i] = l->scopes[i].domain;
+    return status == POLY_OK ? poly_meaning_of(l->session, domains, l->count, *where, where, l->err)
+                             : status;
+}
+
 static int by_name(const void *left, const void *right)
 {
     const struct poly_search_scope *a = left, *b = right;
@@ -159,8 +176,7 @@ static enum poly_status search(struct lookup *l, const struct poly_search_query 
     if (status == POLY_OK)
         status = find_scopes(l, query->domains);
     if (status == POLY_OK)
-        status = poly_where_beside(query->where, query->filters, query->filter_count, l->arena,
-                                   &where, l->err);
+        status = take_where(l, query, &where);
     if (status != POLY_OK)
         return status;
 

@@ -9,6 +9,7 @@
 #include "core/model.h"
 #include "core/vector.h"
 #include "followers/where.h"
+#include "stores/relational/driver.h"
 #include "stores/vector/store.h"
 
 enum { DEFAULT_LIMIT = 10 };
@@ -195,6 +196,18 @@ static enum poly_status check_scope(const struct poly_vector_lookup *l,
     return status;
 }
 
+/* Fields of a column with JSON have no type of their own. */
+static enum poly_status take_where(struct poly_vector_lookup *l, size_t scope)
+{
+    const struct poly_vector_scope *s = &l->scopes[scope];
+
+    l->wheres[scope] = l->query->where;
+    return s->vector->filters_in != NULL
+               ? POLY_OK
+               : poly_meaning_of(l->session, &s->domain, 1, l->query->where, &l->wheres[scope],
+                                 l->err);
+}
+
 /* In the first domain the index knows the record; the others have to be given its vector. */
 static enum poly_status take_like(struct poly_vector_lookup *l)
 {
@@ -226,12 +239,15 @@ enum poly_status poly_vector_examine(struct poly_vector_lookup *l)
     l->limit = l->query->limit == 0 ? DEFAULT_LIMIT : l->query->limit;
     l->deadline = poly_clock_monotonic() + (int64_t)poly_session_deadline_ms(l->session) * 1000;
     l->scopes = poly_arena_array(l->arena, room + 1, sizeof(*l->scopes));
-    if (l->scopes == NULL)
+    l->wheres = poly_arena_array(l->arena, room + 1, sizeof(struct poly_where *));
+    if (l->scopes == NULL || l->wheres == NULL)
         return poly_no_memory(l->err);
     for (size_t i = 0; l->query->domains[i] != NULL && status == POLY_OK; i++)
         status = add_scope(l, l->query->domains[i]);
     for (size_t i = 0; i < l->count && status == POLY_OK; i++)
         status = check_scope(l, &l->scopes[i]);
+    for (size_t i = 0; i < l->count && status == POLY_OK; i++)
+        status = take_where(l, i);
     if (status == POLY_OK && l->query->text != NULL)
         status = poly_vector_check_text(l);
     if (status == POLY_OK && poly_vector_is_hybrid(l->query))

@@ -12,6 +12,7 @@ struct poly_vector_lookup {
     const struct poly_vector_query *query;
     int64_t deadline;
     struct poly_vector_scope *scopes; /* of its domains */
+    const struct poly_where **wheres; /* the condition, as each of them means it */
     size_t count;
     uint32_t limit;      /* of the answer; the offset is the query's */
     const float *vector; /* of the query, its text, or the record that it names, where needed */
