@@ -506,5 +506,5 @@ int main(void)
         BOTH(has_a_limit),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_each("collection", tests, sizeof(tests) / sizeof(*tests));
 }

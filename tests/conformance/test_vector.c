@@ -674,5 +674,5 @@ int main(void)
         EACH(shows_vectors_as_arrays),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_each("vector", tests, sizeof(tests) / sizeof(*tests));
 }

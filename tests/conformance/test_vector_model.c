@@ -563,5 +563,5 @@ int main(void)
         EACH(would_see_a_mixed_answer),
     };
 
-    return cmocka_run_group_tests_name("vector_model", tests, NULL, NULL);
+    return run_each("vector_model", tests, sizeof(tests) / sizeof(*tests));
 }

@@ -553,7 +553,7 @@ static void fills_what_was_there_before(void **state)
     before = everything(p);
     close_place(p);
     open_with(p, "domains:\n  items: {table: items, tenant: none, search: {fields: [title], "
-                 "filters: [state, rank]}}\n" VECTOR_OTHERS);
+                 "filters: [state, rank, at, who]}}\n" VECTOR_OTHERS);
     assert_fails(poly_vector_search(
                      p->nobody,
                      &(struct poly_vector_query){.domains = items, .vector = east, .dimensions = 4},
@@ -579,8 +579,8 @@ static void is_built_anew_alone(void **state)
     search = status_of(p, "search").generation;
     close_place(p);
     open_with(p, "domains:\n  items: {table: items, tenant: none, search: {fields: [title], "
-                 "filters: [state, rank]}, vector: {field: embedding, dimensions: 4, metric: l2, "
-                 "filters: [state, rank, meta, title]}}\n" VECTOR_OTHERS);
+                 "filters: [state, rank, at, who]}, vector: {field: embedding, dimensions: 4, "
+                 "metric: l2, filters: [state, rank, meta, title]}}\n" VECTOR_OTHERS);
     wait_for_index(p);
     assert_int_equal(status_of(p, "vector").generation, vector + 1);
     assert_int_equal(status_of(p, "search").generation, search);
@@ -684,5 +684,5 @@ int main(void)
         EACH(one_state_for_each_answer),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_each("vector_store", tests, sizeof(tests) / sizeof(*tests));
 }
