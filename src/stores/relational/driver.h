@@ -267,16 +267,6 @@ enum poly_status poly_record_tenant(const struct poly_table *table, struct poly_
 /* NULL when it is UTF-8 without NUL; else what is wrong. */
 const char *poly_text_problem(struct poly_text text);
 
-/* --- meaning.c, for the stores that keep records' values --- */
-
-/* The condition with times and UUIDs as records have them, whatever a caller writes, where the
- * columns of the domains hold such; in the session's arena. Columns on which the domains do not
- * agree, fields of JSON and streams compare as it stands. where NULL: none. */
-enum poly_status poly_meaning_of(struct poly_session *session,
-                                 const struct poly_domain *const *domains, size_t count,
-                                 const struct poly_where *where, const struct poly_where **meant,
-                                 struct poly_error *err);
-
 /* --- the operations on a record --- */
 
 enum poly_record_verb { POLY_VERB_PUT, POLY_VERB_PATCH, POLY_VERB_DELETE, POLY_VERB_CHECK };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "core/meaning.h"
 #include "stores/relational/driver.h"
 
 enum { TEXT_MAX = 64 }; /* longer ones are neither a time nor a UUID */

@@ -10,8 +10,8 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
+#include "core/meaning.h"
 #include "followers/where.h"
-#include "stores/relational/driver.h"
 #include "stores/search/driver.h"
 
 static const char store_name[] = "search";

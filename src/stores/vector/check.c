@@ -6,10 +6,10 @@
 #include "base/limits.h"
 #include "core/config.h"
 #include "core/instance.h"
+#include "core/meaning.h"
 #include "core/model.h"
 #include "core/vector.h"
 #include "followers/where.h"
-#include "stores/relational/driver.h"
 #include "stores/vector/store.h"
 
 enum { DEFAULT_LIMIT = 10 };
