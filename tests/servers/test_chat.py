@@ -20,16 +20,20 @@ LOOKUPS = {'idx_chats_user_id_updated_at', 'idx_chat_messages_chat_id_created_at
 
 
 class Chat:
-    """The example in a folder of its own. server None: as it is, on SQLite."""
+    """The example in a folder of its own. server None: as it is, on SQLite. pgvector: the server has
+    it, and the vectors are in the records' own table."""
 
-    def __init__(self, path, server):
+    def __init__(self, path, server, pgvector=False):
         self.path, self.server = os.path.join(str(path), 'chat'), server
         shutil.copytree(os.path.join(ROOT, 'examples/chat'), self.path)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith('POLYSTORE')}
         self.env['PATH'] = os.path.dirname(POLYSTORE) + ':' + self.env['PATH']
         if server is not None:
             self.database = server.database()
-            self.edit('polystore.yaml', '#stores:', 'stores:')
+            if pgvector:
+                server.sql('CREATE EXTENSION vector', self.database)
+            for line in ('stores:', '  relational:') + ('  vector:',) * pgvector:
+                self.edit('polystore.yaml', '#' + line, line)
             self.edit('polystore.yaml', 'postgresql:///chat', server.url(database=self.database))
 
     def edit(self, name, old, new):
@@ -65,8 +69,8 @@ class Chat:
     def indexes(self):
         """{name: (table, columns, unique)} of those that are not a primary key's."""
         rows = self.sql("""SELECT i.relname, t.relname, string_agg(a.attname, ' ' ORDER BY k.n),
-            x.indisunique::int FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t
-            ON t.oid = x.indrelid CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(c, n)
+            x.indisunique::int FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON
+            m.oid = i.relam AND m.amname = 'btree' JOIN pg_class t ON t.oid = x.indrelid CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(c, n)
             JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.c WHERE NOT x.indisprimary
             AND t.relnamespace = 'public'::regnamespace AND x.indisvalid GROUP BY 1, 2, 4"""
                         if self.server is not None else
@@ -87,10 +91,21 @@ class Chat:
             'chat_messages', 'chat_vectors') ORDER BY t.name, c.cid""").split('\n')
 
 
+@pytest.fixture(scope='session')
+def pgvector(harness):
+    return pg.start(harness, 'postgresql18')
+
+
 @pytest.fixture(params=['sqlite', 'postgresql'])
 def chat(request, tmp_path):
     return Chat(tmp_path, None if request.param == 'sqlite'
                 else request.getfixturevalue('postgresql'))
+
+
+@pytest.fixture(params=['sqlite', 'postgresql', 'pgvector'])
+def any_chat(request, tmp_path):
+    return Chat(tmp_path, None if request.param == 'sqlite'
+                else request.getfixturevalue(request.param), request.param == 'pgvector')
 
 
 def same(text):
@@ -116,8 +131,8 @@ def load(chat, vectors=True):
             chat.shell(command, code=0)
 
 
-def test_the_readme_word_for_word(chat):
-    commands = readme()
+def test_the_readme_word_for_word(any_chat):
+    chat, commands = any_chat, readme()
     assert len(commands) == 15
     assert chat.shell('polystore config check', code=0)
     chat.compile('semantic')
@@ -130,9 +145,11 @@ def test_the_readme_word_for_word(chat):
             assert said == same(answer), command
 
 
-def test_semantic_search(tmp_path):
+@pytest.mark.parametrize('place', ['sqlite', 'pgvector'])
+def test_semantic_search(request, tmp_path, place):
     """S3-41..48: the defaults, a chat, an owner; what was found or an error, never both."""
-    chat = Chat(tmp_path, None)
+    server = None if place == 'sqlite' else request.getfixturevalue(place)
+    chat = Chat(tmp_path, server, server is not None)
     chat.compile('semantic')
     load(chat)
     bread = 'sample/bread.json'
@@ -154,6 +171,24 @@ def test_semantic_search(tmp_path):
     assert wrong.startswith('semanticSearch: ') and '100' in wrong and not found(wrong)
     nobody = chat.shell("./semantic '' %s" % bread, code=2)
     assert nobody == 'semanticSearch: a user id is needed\n'
+
+
+def test_vectors_in_the_records_table(tmp_path, pgvector):
+    """S3-38..40, S3-79..81: pgvector's type, its index, and no copy of either."""
+    chat = Chat(tmp_path, pgvector, True)
+    load(chat)
+    assert chat.sql("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid ="
+                    " 'chat_vectors'::regclass AND attname = 'embedding'") == 'vector(100)'
+    assert chat.sql('SELECT count(embedding) FROM chat_vectors') == '22'
+    assert 'chat_vectors USING hnsw (embedding vector_cosine_ops) WITH (m=\'16\', ef_construction=' \
+        "'64')" in chat.sql("SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%hnsw%'")
+    assert chat.sql("SELECT count(*) FROM pg_class WHERE relname ~ '^(entries_[0-9]+_|poly_vector_)'"
+                    ) == '0'
+    search = 'polystore --tenant %s vector search memories --file sample/bread.json --limit 1' % MARA
+    before = chat.shell(search, code=0)
+    chat.sql("DELETE FROM chat_vectors WHERE id = '%s'" % before.split()[-1])
+    after = chat.shell(search, code=0)  # what another program did is seen with its commit
+    assert after != before and len(after.split('\n')) == len(before.split('\n'))
 
 
 def test_one_schema_in_two_dialects(tmp_path, postgresql):
