@@ -221,20 +221,47 @@ POLY_API enum poly_status poly_model_abandon(struct poly_session *session, const
                                              struct poly_error *err) POLY_MUST_USE;
 
 /*
- * A collection is a domain that is made while running, for records with a vector: afterwards it is
+ * A collection is a domain that is made while running, for records with vectors: afterwards it is
  * written, read and searched by its name like a domain of polystore.yaml. Its columns are "id" (the
- * key), "metadata" (JSON; null when there is none) and "embedding".
+ * key), "metadata" (JSON; null when there is none), and "embedding", or where its vectors have
+ * names, those.
  */
-struct poly_vector_collection {
-    const char *name; /* small letters, digits and '_', at most 48 bytes */
+
+/* One of several vectors of a record. */
+struct poly_collection_vector {
+    const char *name; /* small letters, digits and '_', at most 48 bytes; and of its column */
     uint32_t dimensions;
     const char *metric;  /* "cosine", "inner", "l2" or "hamming"; NULL: as in polystore.yaml … */
     const char *element; /* "f32", "f16", "int8" or "binary"; NULL, and for the next three 0 */
     uint32_t m, ef_construction, ef;
-    const char *model;          /* that makes the vectors; NULL: not said */
+    const char *model; /* that makes the vectors; NULL: not said */
+};
+
+/* A field of the metadata that holds text. */
+struct poly_collection_text {
+    const char *field;
+    double weight; /* of a word in it, 0.001 to 1000; 0: 1 */
+};
+
+struct poly_vector_collection {
+    const char *name; /* small letters, digits and '_', at most 48 bytes */
+    /* Its only vector, as above … */
+    uint32_t dimensions;
+    const char *metric;
+    const char *element;
+    uint32_t m, ef_construction, ef;
+    const char *model;
     const char *const *filters; /* fields of the metadata that a search may filter by; or NULL */
     size_t filter_count;
     bool tenants; /* each record belongs to the tenant who wrote it; else all is everybody's */
+    /* … or instead of all that those of this list, at most 16; NULL: one. */
+    const struct poly_collection_vector *vectors;
+    size_t vector_count;
+    /* What is searched for words, by poly_search() and hybrid searches; NULL: nothing. */
+    const struct poly_collection_text *texts;
+    size_t text_count;
+    const char *tokenizer; /* "words" or "trigram"; NULL: as in polystore.yaml … */
+    const char *language;  /* "english" or "none"; NULL */
 };
 
 /*

@@ -7,11 +7,28 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/status.h"
+
+/* --- what is asked for --- */
 
 static uint32_t number(const json_t *body, const char *name)
 {
     return (uint32_t)json_integer_value(json_object_get(body, name));
+}
+
+static struct poly_collection_vector read_vector(const json_t *json)
+{
+    return (struct poly_collection_vector){
+        .name = api_member(json, "name"),
+        .dimensions = number(json, "dimensions"),
+        .metric = api_member(json, "metric"),
+        .element = api_member(json, "element"),
+        .m = number(json, "m"),
+        .ef_construction = number(json, "ef_construction"),
+        .ef = number(json, "ef"),
+        .model = api_member(json, "model"),
+    };
 }
 
 static enum poly_status read_filters(struct api_context *context,
@@ -31,16 +48,164 @@ static enum poly_status read_filters(struct api_context *context,
     return POLY_OK;
 }
 
+static enum poly_status read_vectors(struct api_context *context,
+                                     struct poly_vector_collection *collection,
+                                     struct poly_error *err)
+{
+    const json_t *list = json_object_get(context->body, "vectors");
+    struct poly_collection_vector *vectors;
+
+    if (list == NULL)
+        return POLY_OK;
+    vectors = poly_arena_array(context->arena, json_array_size(list) + 1, sizeof(*vectors));
+    if (vectors == NULL)
+        return poly_no_memory(err);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        vectors[i] = read_vector(json_array_get(list, i));
+    collection->vectors = vectors;
+    collection->vector_count = json_array_size(list);
+    return POLY_OK;
+}
+
+/* 'weights' is of fields that 'text' names. */
+static enum poly_status check_weights(const json_t *weights,
+                                      const struct poly_vector_collection *collection,
+                                      struct poly_error *err)
+{
+    void *at = json_object_iter((json_t *)weights);
+
+    for (; at != NULL; at = json_object_iter_next((json_t *)weights, at)) {
+        const char *name = json_object_iter_key(at);
+        bool found = false;
+
+        for (size_t i = 0; i < collection->text_count; i++)
+            found = found || strcmp(collection->texts[i].field, name) == 0;
+        if (!found)
+            return poly_fail(err, POLY_INVALID, "'weights': '%.64s' is no field of 'text'", name);
+        if (!json_is_number(json_object_iter_value(at)) ||
+            !(json_number_value(json_object_iter_value(at)) > 0))
+            return poly_fail(err, POLY_INVALID, "'weights': that of '%.64s' is no number above 0",
+                             name);
+    }
+    return POLY_OK;
+}
+
+static enum poly_status read_text(struct api_context *context,
+                                  struct poly_vector_collection *collection, struct poly_error *err)
+{
+    const json_t *list = json_object_get(context->body, "text");
+    const json_t *weights = json_object_get(context->body, "weights");
+    struct poly_collection_text *texts =
+        poly_arena_array(context->arena, json_array_size(list) + 1, sizeof(*texts));
+
+    if (texts == NULL)
+        return poly_no_memory(err);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        texts[i].field = json_string_value(json_array_get(list, i));
+        texts[i].weight = json_number_value(json_object_get(weights, texts[i].field));
+    }
+    collection->texts = texts;
+    collection->text_count = json_array_size(list);
+    return check_weights(weights, collection, err);
+}
+
+static enum poly_status read_collection(struct api_context *context,
+                                        struct poly_vector_collection *collection,
+                                        struct poly_error *err)
+{
+    const json_t *body = context->body;
+    struct poly_collection_vector only = read_vector(body);
+    enum poly_status status;
+
+    *collection = (struct poly_vector_collection){
+        .name = api_member(body, "name"),
+        .dimensions = only.dimensions,
+        .metric = only.metric,
+        .element = only.element,
+        .m = only.m,
+        .ef_construction = only.ef_construction,
+        .ef = only.ef,
+        .model = only.model,
+        .tenants = json_is_true(json_object_get(body, "tenants")),
+        .tokenizer = api_member(body, "tokenizer"),
+        .language = api_member(body, "language"),
+    };
+    status = read_filters(context, collection, err);
+    if (status == POLY_OK)
+        status = read_vectors(context, collection, err);
+    return status == POLY_OK ? read_text(context, collection, err) : status;
+}
+
+/* --- what there is --- */
+
+static void print_vector(struct poly_buffer *out, const struct poly_collection_vector *vector)
+{
+    api_put_integer(out, "dimensions", vector->dimensions);
+    api_put_text(out, "metric", poly_text(vector->metric));
+    api_put_text(out, "element", poly_text(vector->element));
+    api_put_integer(out, "m", vector->m);
+    api_put_integer(out, "ef_construction", vector->ef_construction);
+    api_put_integer(out, "ef", vector->ef);
+    api_put_some(out, "model", poly_text(vector->model == NULL ? "" : vector->model));
+}
+
+static void print_vectors(struct poly_buffer *out, const struct poly_vector_collection *collection)
+{
+    struct poly_collection_vector only = {.dimensions = collection->dimensions,
+                                          .metric = collection->metric,
+                                          .element = collection->element,
+                                          .m = collection->m,
+                                          .ef_construction = collection->ef_construction,
+                                          .ef = collection->ef,
+                                          .model = collection->model};
+
+    if (collection->vectors == NULL) {
+        print_vector(out, &only);
+        return;
+    }
+    api_name(out, "vectors");
+    for (size_t i = 0; i < collection->vector_count; i++) {
+        poly_buffer_text(out, i == 0 ? "[{" : ",{");
+        api_put_text(out, "name", poly_text(collection->vectors[i].name));
+        print_vector(out, &collection->vectors[i]);
+        poly_buffer_char(out, '}');
+    }
+    poly_buffer_char(out, ']');
+}
+
+static void print_text(struct poly_buffer *out, const struct poly_vector_collection *collection)
+{
+    const char *between = "";
+
+    if (collection->text_count == 0)
+        return;
+    api_name(out, "text");
+    for (size_t i = 0; i < collection->text_count; i++) {
+        poly_buffer_char(out, i == 0 ? '[' : ',');
+        poly_json_string(out, collection->texts[i].field, strlen(collection->texts[i].field));
+    }
+    poly_buffer_char(out, ']');
+    api_name(out, "weights");
+    poly_buffer_char(out, '{');
+    for (size_t i = 0; i < collection->text_count; i++) {
+        const struct poly_collection_text *text = &collection->texts[i];
+
+        if (text->weight == 1)
+            continue;
+        poly_buffer_text(out, between);
+        poly_json_string(out, text->field, strlen(text->field));
+        poly_buffer_printf(out, ":%.9g", text->weight);
+        between = ",";
+    }
+    poly_buffer_char(out, '}');
+    api_put_text(out, "tokenizer", poly_text(collection->tokenizer));
+    api_put_text(out, "language", poly_text(collection->language));
+}
+
 static void print(struct poly_buffer *out, const struct poly_vector_collection *collection)
 {
     api_put_text(out, "name", poly_text(collection->name));
-    api_put_integer(out, "dimensions", collection->dimensions);
-    api_put_text(out, "metric", poly_text(collection->metric));
-    api_put_text(out, "element", poly_text(collection->element));
-    api_put_integer(out, "m", collection->m);
-    api_put_integer(out, "ef_construction", collection->ef_construction);
-    api_put_integer(out, "ef", collection->ef);
-    api_put_some(out, "model", poly_text(collection->model == NULL ? "" : collection->model));
+    print_vectors(out, collection);
     api_name(out, "filters");
     poly_buffer_char(out, '[');
     for (size_t i = 0; i < collection->filter_count; i++) {
@@ -49,6 +214,7 @@ static void print(struct poly_buffer *out, const struct poly_vector_collection *
     }
     poly_buffer_char(out, ']');
     api_put_bool(out, "tenants", collection->tenants);
+    print_text(out, collection);
     poly_buffer_char(out, '}');
 }
 
@@ -67,23 +233,14 @@ static enum poly_status find(struct api_context *context, const char *name,
     return status;
 }
 
+/* --- the operations --- */
+
 enum poly_status api_collection_create(struct api_context *context, struct poly_error *err)
 {
-    const json_t *body = context->body;
-    struct poly_vector_collection collection = {
-        .name = api_member(body, "name"),
-        .dimensions = number(body, "dimensions"),
-        .metric = api_member(body, "metric"),
-        .element = api_member(body, "element"),
-        .m = number(body, "m"),
-        .ef_construction = number(body, "ef_construction"),
-        .ef = number(body, "ef"),
-        .model = api_member(body, "model"),
-        .tenants = json_is_true(json_object_get(body, "tenants")),
-    };
+    struct poly_vector_collection collection;
     const struct poly_vector_collection *now = NULL;
     bool made;
-    enum poly_status status = read_filters(context, &collection, err);
+    enum poly_status status = read_collection(context, &collection, err);
 
     if (status == POLY_OK)
         status = poly_vector_create(context->session, &collection, &made, err);

@@ -159,9 +159,9 @@
         .method = "POST",
         .path = "/v1/vectors/collections",
         .summary = "Make a collection",
-        .description = "A domain for records with a vector, without polystore.yaml: its columns "
-                       "are id, metadata and embedding. One that is there with this very "
-                       "definition stays as it is.",
+        .description = "A domain for records with vectors, without polystore.yaml: its columns "
+                       "are id, metadata and embedding, or where its vectors have names, those. "
+                       "One that is there with this very definition stays as it is.",
         .rights = POLY_RIGHT_ADMIN,
         .success = 201,
         .errors = IF(CONFLICT),

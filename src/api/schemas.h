@@ -54,6 +54,7 @@
     X(models, "Models")                                                                            \
     X(model_added, "ModelAdded")                                                                   \
     X(model_swapped, "ModelSwapped")                                                               \
+    X(collection_vector, "CollectionVector")                                                       \
     X(collection_request, "CollectionRequest")                                                     \
     X(collection, "Collection")                                                                    \
     X(made_collection, "MadeCollection")                                                           \

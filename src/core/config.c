@@ -549,7 +549,9 @@ static enum poly_status check_server(struct poly_config_reader *reader,
     return check_pool(reader, store);
 }
 
-static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
+/* Defaults, and what the text says. */
+static enum poly_status read_given(struct poly_config_reader *reader, const char *file,
+                                   const char *text)
 {
     struct poly_buffer buffer;
     enum poly_status status = file == NULL ? POLY_OK : take_file(reader, file);
@@ -568,6 +570,13 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
                                        ? poly_text(text)
                                        : (struct poly_text){buffer.data, buffer.size});
     poly_buffer_release(&buffer);
+    return status;
+}
+
+static enum poly_status load(struct poly_config_reader *reader, const char *file, const char *text)
+{
+    enum poly_status status = read_given(reader, file, text);
+
     if (status == POLY_OK)
         status = read_environment(reader);
     if (status == POLY_OK &&
@@ -589,13 +598,12 @@ static enum poly_status load(struct poly_config_reader *reader, const char *file
     return status;
 }
 
-enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,
-                                  struct poly_error *err)
-{
-    if (file != NULL && text != NULL)
-        return poly_fail(err, POLY_INVALID,
-                         "the configuration is given as a file and as a text; give one");
+typedef enum poly_status read_fn(struct poly_config_reader *reader, const char *file,
+                                 const char *text);
 
+static enum poly_status open_reader(read_fn *read, const char *file, const char *text,
+                                    struct poly_config **config, struct poly_error *err)
+{
     struct poly_arena *arena = poly_arena_new(ARENA_MAX);
     struct poly_config_reader *reader =
         arena == NULL ? NULL : poly_arena_alloc(arena, sizeof(*reader));
@@ -607,7 +615,7 @@ enum poly_status poly_config_load(const char *file, const char *text, struct pol
     *reader = (struct poly_config_reader){
         .arena = arena, .file = "configuration", .folder = "", .err = err};
 
-    enum poly_status status = load(reader, file, text);
+    enum poly_status status = read(reader, file, text);
 
     reader->config.domains_all = poly_arena_alloc(arena, sizeof(*reader->config.domains_all));
     if (status == POLY_OK && reader->config.domains_all == NULL)
@@ -620,6 +628,21 @@ enum poly_status poly_config_load(const char *file, const char *text, struct pol
     else
         poly_arena_free(arena);
     return status;
+}
+
+enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,
+                                  struct poly_error *err)
+{
+    if (file != NULL && text != NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "the configuration is given as a file and as a text; give one");
+    return open_reader(load, file, text, config, err);
+}
+
+enum poly_status poly_config_define(const char *text, struct poly_config **config,
+                                    struct poly_error *err)
+{
+    return open_reader(read_given, NULL, text, config, err);
 }
 
 const struct poly_embedder_config *poly_config_embedder(const struct poly_config *config,

@@ -20,6 +20,10 @@
  */
 enum poly_status poly_config_load(const char *file, const char *text, struct poly_config **config,
                                   struct poly_error *err);
+/* Of domains alone, as one that was made is kept: what stands beside them, in the environment or in
+ * another text, is not looked at. */
+enum poly_status poly_config_define(const char *text, struct poly_config **config,
+                                    struct poly_error *err);
 void poly_config_free(struct poly_config *config);
 
 /* NULL: there is none of that name. */

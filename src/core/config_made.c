@@ -95,7 +95,7 @@ static enum poly_status make(const char *name, uint64_t since, const char *defin
     self->definition = memcpy(self + 1, definition, size);
     self->since = since;
     atomic_init(&self->until, UINT64_MAX);
-    status = poly_config_load(NULL, definition, &self->config, err);
+    status = poly_config_define(definition, &self->config, err);
     if (status == POLY_OK &&
         (self->config->domain_count != 1 || strcmp(self->config->domains[0].name, name) != 0))
         status = poly_fail(err, POLY_CORRUPT, "the definition is another domain's");

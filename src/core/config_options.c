@@ -103,6 +103,8 @@ const struct poly_config_option poly_config_options[] = {
      "what is searched: `[title, body]`, or with weights `{title: 4.0, body: 1.0}`"},
     {"domains.*.search.filters", CONFIG_FILTERS, AT(domain.search.filters), NULL, NULL, NULL, NULL,
      "what a search may filter by: `[state, author]`"},
+    {"domains.*.search.in", CONFIG_NAME, AT(domain.search.in), NULL, NULL, NULL, NULL,
+     "a column that holds JSON: fields and filters are fields of that, not columns"},
     {"domains.*.search.tokenizer", CONFIG_CHOICE, AT(domain.search.tokenizer), "words", NULL, NULL,
      "words, trigram", "search for words, or for any three letters in a row"},
     {"domains.*.search.language", CONFIG_CHOICE, AT(domain.search.language), NULL, NULL, NULL,

@@ -19,6 +19,7 @@ struct poly_domain_search {
     size_t field_count; /* 0: the domain is not searchable */
     const char *const *filters; /* columns that a search may filter by */
     size_t filter_count;
+    const char *in;        /* a column with JSON, of which fields and filters are fields; or NULL */
     const char *tokenizer; /* "words" or "trigram" */
     const char *language;  /* "english" (Porter stemmer) or "none" */
 };
@@ -75,6 +76,12 @@ struct poly_domain {
 static inline bool poly_domain_is_live(const struct poly_domain *domain)
 {
     return domain->made == NULL || atomic_load(&domain->made->state) == POLY_MADE_LIVE;
+}
+
+/* 0: it is declared. */
+static inline uint64_t poly_domain_since(const struct poly_domain *domain)
+{
+    return domain->made == NULL ? 0 : domain->made->since;
 }
 
 /* Is a record of its name at that position its own? */

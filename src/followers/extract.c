@@ -191,13 +191,23 @@ enum poly_status poly_extract(struct poly_text json, const struct poly_extract_n
                               struct poly_arena *arena, struct poly_text *texts,
                               struct poly_value *filters, struct poly_error *err)
 {
-    struct poly_json_cursor c = poly_json_begin(json);
-    bool more = in_object(&c);
+    struct poly_value inner = poly_json("");
+    struct poly_json_cursor c;
+    bool more;
 
     if (names->field_count > 0)
         memset(texts, 0, names->field_count * sizeof(*texts));
     if (names->filter_count > 0)
         memset(filters, 0, names->filter_count * sizeof(*filters));
+    if (names->in != NULL && names->field_count + names->filter_count > 0) {
+        enum poly_status status = poly_extract_one(json, names->in, arena, &inner, err);
+
+        if (status != POLY_OK)
+            return status;
+        json = inner.type == POLY_JSON ? inner.text : poly_text("");
+    }
+    c = poly_json_begin(json);
+    more = in_object(&c);
     while (more) {
         struct poly_text name, value;
         enum poly_status status = next_member(&c, arena, &name, &value, &more, err);

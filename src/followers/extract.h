@@ -8,6 +8,7 @@
 #include "base/status.h"
 
 struct poly_extract_names {
+    const char *in; /* they are those of this field, an object; NULL: of the document */
     const char *const *fields;
     size_t field_count;
     const char *const *filters;

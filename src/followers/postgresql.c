@@ -162,27 +162,6 @@ enum poly_status poly_follower_read(struct poly_follower *self, uint64_t number,
     return status;
 }
 
-/* Before the batch that may need it, in a transaction of its own: others read what a generation is
- * when that has ended. */
-static enum poly_status grow(struct poly_follower *self, struct poly_pg *pg,
-                             const struct poly_follower_generation **generation,
-                             struct poly_error *err)
-{
-    const struct poly_batch none = {.after = 0};
-    uint64_t applied;
-    enum poly_status status;
-
-    if (self->kind->lacks == NULL || !self->kind->lacks(self, *generation))
-        return POLY_OK;
-    status = poly_follower_begin(self, pg, (*generation)->number, &none, &applied, err);
-    if (status == POLY_OK)
-        status = self->kind->grow(self, pg, *generation, err);
-    if (status == POLY_OK)
-        status = poly_pg_commit(pg, err);
-    poly_pg_roll_back(pg);
-    return status == POLY_OK ? poly_follower_again(self, pg, generation, err) : status;
-}
-
 static enum poly_status apply_once(struct poly_follower *self, uint64_t number,
                                    struct poly_batch *batch, struct poly_error *err)
 {
@@ -193,7 +172,7 @@ static enum poly_status apply_once(struct poly_follower *self, uint64_t number,
 
     if (status != POLY_OK)
         return status;
-    status = grow(self, pg, &generation, err);
+    status = poly_follower_grow(self, pg, &generation, err);
     if (status == POLY_OK)
         status = self->kind->apply(self, generation, pg, batch, err);
     status = poly_follower_gone(self, pg, number, status, err);

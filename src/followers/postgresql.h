@@ -51,25 +51,28 @@ struct poly_follower_kind {
     int format;          /* of its tables: another one is refused */
     int lock;            /* advisory: upgrades of the schema; lock + 1: who applies */
     const char *session; /* SET …, on each connection of the pool; NULL: nothing */
-    const char *tables;  /* CREATE … IF NOT EXISTS; #.domain(generation …) among them */
+    const char *tables;  /* CREATE … IF NOT EXISTS; #.domain(generation, number, since …) among
+                          * them */
     const char *const
         *parts;            /* "documents": #.documents_@ is made with each generation; NULL ends */
     const char *make;      /* template: a generation's tables and indexes */
     size_t size;           /* of the driver's own struct of a generation */
     size_t source_size;    /* of a source */
-    const char *sources;   /* $1's: number, name, source, stream, tenants; then the driver's own */
+    const char *sources;   /* $1's: number, name, source, stream, tenants; then the driver's own,
+                            * which is to set since */
     const char *count;     /* template: how many entries */
     const char *positions; /* template: beyond $1, at most $2, in order */
 
-    /* Writes down in #.domain what a new generation holds, by the configuration of today. */
-    enum poly_status (*describe)(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
-                                 struct poly_error *err);
-    /* Is something missing in a generation of what the configuration has by now? Then grow() adds
-     * it, in the transaction that is open. NULL: what it holds never changes. */
-    bool (*lacks)(struct poly_follower *self, const struct poly_follower_generation *generation);
-    enum poly_status (*grow)(struct poly_follower *self, struct poly_pg *pg,
-                             const struct poly_follower_generation *generation,
-                             struct poly_error *err);
+    /* Is something of the domain held in the store's own tables? */
+    bool (*holds)(const struct poly_follower *self, const struct poly_domain *domain);
+    /* In the transaction that is open: writes down in #.domain what of the domain a generation
+     * holds, under numbers from *next on, which moves; and makes what that needs. */
+    enum poly_status (*take_up)(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                const struct poly_domain *domain, int64_t *next,
+                                struct poly_error *err);
+    /* … and all of that goes, of one source. */
+    enum poly_status (*take_out)(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                 const struct poly_follower_source *source, struct poly_error *err);
     /* … and reads the driver's own of one row; memory is the generation's arena. */
     enum poly_status (*load_source)(struct poly_follower *self,
                                     struct poly_follower_generation *generation,
@@ -100,6 +103,8 @@ enum poly_follower_sql {
     POLY_FOLLOWER_STILL,
     POLY_FOLLOWER_WANT,
     POLY_FOLLOWER_END_LOST,
+    POLY_FOLLOWER_NEXT_NUMBER,
+    POLY_FOLLOWER_MARK,
     POLY_FOLLOWER_SQL_COUNT
 };
 
@@ -204,6 +209,27 @@ const char *poly_follower_form(struct poly_follower *self,
 enum poly_status poly_follower_names(struct poly_arena *arena, struct poly_text json,
                                      const char *const **names, size_t *size,
                                      struct poly_error *err);
+
+/* --- postgresql_made.c --- */
+
+/* In the transaction that is open: writes down what a new generation holds, by the configuration of
+ * today. */
+enum poly_status poly_follower_describe(struct poly_follower *self, struct poly_pg *pg,
+                                        uint64_t number, struct poly_error *err);
+/* Of who applies: takes up what was made since the generation was read, and out what was dropped;
+ * it is then read anew. */
+enum poly_status poly_follower_grow(struct poly_follower *self, struct poly_pg *pg,
+                                    const struct poly_follower_generation **generation,
+                                    struct poly_error *err);
+/* Of who reads: where the domain was made since the generation was read, it is read anew. */
+enum poly_status poly_follower_look(struct poly_follower *self, struct poly_pg *pg,
+                                    const struct poly_domain *domain,
+                                    const struct poly_follower_generation **generation,
+                                    struct poly_error *err);
+/* The first source of a domain; NULL: nothing of it has been applied. */
+const struct poly_follower_source *
+poly_follower_source(const struct poly_follower_generation *generation,
+                     const struct poly_domain *domain);
 
 /* --- postgresql_apply.c --- */
 

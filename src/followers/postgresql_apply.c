@@ -77,6 +77,12 @@ enum poly_status poly_follower_finish(struct poly_follower *self, struct poly_pg
 
 /* --- what a batch changes --- */
 
+static bool concerns(const struct poly_follower_source *source, const struct poly_record *record)
+{
+    return record->position > source->since && record->position <= source->until &&
+           poly_document_concerns(source->source, source->stream, record);
+}
+
 static enum poly_status add_changes(struct poly_follower *self,
                                     const struct poly_follower_generation *generation,
                                     struct poly_batch *batch, const struct poly_record *record,
@@ -90,8 +96,7 @@ static enum poly_status add_changes(struct poly_follower *self,
         const struct poly_follower_source *source = generation->sources[i];
         struct poly_follower_change *change = &changes[*count];
 
-        if (!poly_document_concerns(source->source, source->stream, record) ||
-            record->position <= source->since || record->position > source->until)
+        if (!concerns(source, record))
             continue;
         if (!checked)
             status = poly_document_check(self->kind->driver->store, batch, record, err);
@@ -139,10 +144,15 @@ enum poly_status poly_follower_changes(struct poly_follower *self,
                                        struct poly_follower_change **changes, size_t *count,
                                        struct poly_error *err)
 {
-    size_t room = batch->count * generation->source_count, found = 0, kept = 0;
-    struct poly_follower_change *list = poly_arena_array(self->arena, room + 1, sizeof(*list));
-    enum poly_status status = list == NULL ? poly_no_memory(err) : POLY_OK;
+    struct poly_follower_change *list;
+    size_t room = 0, found = 0, kept = 0;
+    enum poly_status status;
 
+    for (size_t i = 0; i < batch->count; i++)
+        for (size_t s = 0; s < generation->source_count; s++)
+            room += concerns(generation->sources[s], &batch->records[i]);
+    list = poly_arena_array(self->arena, room + 1, sizeof(*list));
+    status = list == NULL ? poly_no_memory(err) : POLY_OK;
     for (size_t i = 0; i < batch->count && status == POLY_OK; i++)
         if (batch->records[i].position > applied)
             status = add_changes(self, generation, batch, &batch->records[i], list, &found, err);

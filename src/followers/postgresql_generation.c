@@ -45,6 +45,10 @@ static const char *const templates[POLY_FOLLOWER_SQL_COUNT] = {
     [POLY_FOLLOWER_STILL] = "UPDATE #.store SET seen = clock_timestamp() WHERE fence = $1 RETURNING"
                             " wanted NOT IN ('', $2) AND wanted_at > now() - interval '5 s'",
     [POLY_FOLLOWER_WANT] = "UPDATE #.store SET wanted = $1, wanted_at = clock_timestamp()",
+    [POLY_FOLLOWER_NEXT_NUMBER] =
+        "SELECT coalesce(max(number), 0)::bigint + 1 FROM #.domain WHERE generation = $1",
+    [POLY_FOLLOWER_MARK] =
+        "SELECT coalesce(sum(number + since), 0)::bigint FROM #.domain WHERE generation = $1",
     [POLY_FOLLOWER_END_LOST] =
         "SELECT pg_terminate_backend(l.pid) FROM #.store AS s JOIN pg_locks AS l"
         " ON l.locktype = 'advisory' AND l.classid = ^ AND l.objid = 0 AND l.objsubid = 2"
@@ -220,7 +224,7 @@ enum poly_status poly_follower_make(struct poly_follower *self, struct poly_pg *
         status = exec(self, pg, self->kind->make, number, err);
     if (status == POLY_OK)
         status = on_number(pg, self->sql[POLY_FOLLOWER_ADD], number, err);
-    return status == POLY_OK ? self->kind->describe(self, pg, number, err) : status;
+    return status == POLY_OK ? poly_follower_describe(self, pg, number, err) : status;
 }
 
 void poly_follower_forget(struct poly_follower *self, uint64_t number)

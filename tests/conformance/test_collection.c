@@ -2,7 +2,7 @@
  * Collections: domains for records with a vector that are made by the API, in each placement of the
  * vector store (S0-05, S3-38 to S3-41). Nothing is declared: the first one opens the store.
  */
-#include "vector_place.h"
+#include "collection_place.h"
 
 static const float east[] = {1, 0, 0}, north[] = {0, 1, 0};
 static const char *const notes[] = {"notes", NULL};
@@ -14,54 +14,6 @@ static const struct poly_vector_collection plain = {
     "domains:\n"                                                                                   \
     "  items: {table: items, tenant: none, vector: {field: embedding, dimensions: 4}}\n"           \
     "  happenings: {stream: happening, tenant: session}\n"
-
-static int setup_bare(void **state, bool follower)
-{
-    struct place *p = calloc(1, sizeof(*p));
-
-    p->follower = follower;
-    if (getenv("POLY_TEST_PGVECTOR") != NULL) {
-        p->follower = true;
-        p->server = getenv("POLY_TEST_POSTGRESQL_URL");
-        clear_server();
-    }
-    fixture_make(&p->fixture);
-    fixture_dialects(&p->fixture, "0001_init", vector_tables, vector_tables_postgresql);
-    open_with(p, "");
-    *state = p;
-    return 0;
-}
-
-static int setup_near(void **state)
-{
-    return setup_bare(state, false);
-}
-
-static int setup_far(void **state)
-{
-    return setup_bare(state, true);
-}
-
-#define BOTH(test)                                                                                 \
-    {#test, test, setup_near, teardown_place, NULL},                                               \
-    {                                                                                              \
-#test " (follower)", test, setup_far, teardown_place, NULL                                 \
-    }
-
-static void open_again(struct place *p, const char *domains)
-{
-    close_place(p);
-    open_with(p, domains);
-}
-
-static void make(struct place *p, struct poly_vector_collection collection)
-{
-    bool made = false;
-
-    assert_ok(poly_vector_create(p->admin, &collection, &made, &err));
-    assert_true(made);
-    poly_session_reset(p->admin);
-}
 
 static void note(struct poly_session *s, const char *domain, const char *key, const char *metadata,
                  const char *vector)

@@ -68,6 +68,7 @@ static const char vector_domains[] = "domains:\n" VECTOR_ITEMS VECTOR_OTHERS;
 struct place {
     bool follower;
     const char *server; /* where the vectors are; NULL: embedded; "": where the records are */
+    char search[300];   /* ", search: {…}": where the texts are; empty: by default */
     struct fixture fixture;
     struct poly_session *acme, *zeta, *nobody, *admin;
 };
@@ -90,14 +91,14 @@ static inline void open_with(struct place *p, const char *domains)
 
     if (is_typed(p))
         snprintf(config, sizeof(config),
-                 "stores: {vector: {driver: postgresql, placement: %s}}\n%s",
-                 p->follower ? "follower" : "colocated", domains);
+                 "stores: {vector: {driver: postgresql, placement: %s}%s}\n%s",
+                 p->follower ? "follower" : "colocated", p->search, domains);
     else if (p->server != NULL)
-        snprintf(config, sizeof(config), "stores: {vector: {driver: postgresql, url: '%s'}}\n%s",
-                 p->server, domains);
+        snprintf(config, sizeof(config), "stores: {vector: {driver: postgresql, url: '%s'}%s}\n%s",
+                 p->server, p->search, domains);
     else
-        snprintf(config, sizeof(config), "stores: {vector: {placement: %s}}\n%s",
-                 p->follower ? "follower" : "colocated", domains);
+        snprintf(config, sizeof(config), "stores: {vector: {placement: %s}%s}\n%s",
+                 p->follower ? "follower" : "colocated", p->search, domains);
     fixture_open(&p->fixture, config);
     p->admin = p->fixture.admin;
     p->acme = fixture_session(&p->fixture, "acme", 0);
@@ -272,18 +273,23 @@ static inline struct poly_projection_status status_of(struct place *p, const cha
 }
 
 /* Until it has all that is in the log; one that is being made does not answer before. */
-static inline void wait_for_index(struct place *p)
+static inline void wait_for_store(struct place *p, const char *store)
 {
     uint64_t head = fixture_head(&p->fixture);
 
     for (int i = 0; i < 2000; i++) {
-        struct poly_projection_status now = status_of(p, "vector");
+        struct poly_projection_status now = status_of(p, store);
 
         if (now.generation != 0 && now.building == 0 && now.applied >= head)
             return;
         usleep(10000);
     }
     fail_msg("the index is not filled");
+}
+
+static inline void wait_for_index(struct place *p)
+{
+    wait_for_store(p, "vector");
 }
 
 /* The keys of an exact search for all, in one text, which the caller frees. */

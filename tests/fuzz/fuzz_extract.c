@@ -8,7 +8,8 @@
 
 static const char *const fields[] = {"a", "title"};
 static const char *const filters[] = {"a", "n"};
-static const struct poly_extract_names names = {fields, 2, filters, 2};
+static const struct poly_extract_names names = {
+    .fields = fields, .field_count = 2, .filters = filters, .filter_count = 2};
 
 static void check_text(const json_t *value, struct poly_text text)
 {

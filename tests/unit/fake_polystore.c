@@ -452,6 +452,14 @@ enum poly_status poly_vector_create(struct poly_session *session,
          collection->model == NULL ? "" : collection->model, collection->tenants ? " tenants" : "");
     for (size_t i = 0; i < collection->filter_count; i++)
         note(" +%s", collection->filters[i]);
+    for (size_t i = 0; i < collection->vector_count; i++)
+        note(" %s:%u m=%u model=%s", collection->vectors[i].name, collection->vectors[i].dimensions,
+             collection->vectors[i].m,
+             collection->vectors[i].model == NULL ? "" : collection->vectors[i].model);
+    for (size_t i = 0; i < collection->text_count; i++)
+        note(" '%s'*%g", collection->texts[i].field, collection->texts[i].weight);
+    if (collection->tokenizer != NULL)
+        note(" %s/%s", collection->tokenizer, collection->language);
     note(";");
     *made = strcmp(collection->name, "there") != 0;
     return answer("vector_create", err);
@@ -470,6 +478,9 @@ enum poly_status poly_vector_collections(struct poly_session *session,
                                          struct poly_error *err)
 {
     static const char *const filters[] = {"a", "b"};
+    static const struct poly_collection_text texts[] = {{"title", 4}, {"body", 1}};
+    static const struct poly_collection_vector vectors[] = {
+        {"near", 3, "cosine", "f32", 16, 64, 64, NULL}, {"far", 2, "l2", "f16", 8, 32, 16, "m-2"}};
     static const struct poly_vector_collection some[] = {
         {.name = "notes",
          .dimensions = 3,
@@ -489,11 +500,18 @@ enum poly_status poly_vector_collections(struct poly_session *session,
          .ef_construction = 32,
          .ef = 16,
          .model = "m1"},
+        {.name = "wide",
+         .vectors = vectors,
+         .vector_count = 2,
+         .texts = texts,
+         .text_count = 2,
+         .tokenizer = "words",
+         .language = "english"},
     };
 
     (void)session;
     *list = some;
-    *count = 2;
+    *count = 3;
     return answer("vector_collections", err);
 }
 

@@ -221,6 +221,14 @@ static void metrics(void **state)
     "\"name\":\"there\",\"dimensions\":8,\"metric\":\"hamming\",\"element\":\"binary\",\"m\":8,"   \
     "\"ef_construction\":32,\"ef\":16,\"model\":\"m1\",\"filters\":[],\"tenants\":false}"
 
+#define WIDE                                                                                       \
+    "\"name\":\"wide\",\"vectors\":[{\"name\":\"near\",\"dimensions\":3,\"metric\":\"cosine\","    \
+    "\"element\":\"f32\",\"m\":16,\"ef_construction\":64,\"ef\":64},{\"name\":\"far\","            \
+    "\"dimensions\":2,\"metric\":\"l2\",\"element\":\"f16\",\"m\":8,\"ef_construction\":32,"       \
+    "\"ef\":16,\"model\":\"m-2\"}],\"filters\":[],\"tenants\":false,\"text\":[\"title\",\"body\"]" \
+    ","                                                                                            \
+    "\"weights\":{\"title\":4},\"tokenizer\":\"words\",\"language\":\"english\"}"
+
 /* S3-38 */
 static void collections(void **state)
 {
@@ -238,12 +246,10 @@ static void collections(void **state)
     assert_int_equal(sink.head.http, 200);
     assert_string_equal(sink.out.data, "{\"made\":false," THERE "\n");
     assert_ok(run_anew("GET", "/v1/vectors/collections", NULL));
-    assert_string_equal(sink.out.data, "{\"collections\":[{" NOTES ",{" THERE "]}\n");
+    assert_string_equal(sink.out.data, "{\"collections\":[{" NOTES ",{" THERE ",{" WIDE "]}\n");
     assert_ok(run_anew("DELETE", "/v1/vectors/collections/notes", NULL));
     assert_string_equal(fake.calls, "drop notes;");
     assert_int_equal(sink.head.http, 204);
-    assert_fails(run_anew("POST", "/v1/vectors/collections", "{\"name\":\"notes\"}"), POLY_INVALID);
-    assert_message("'dimensions' is missing");
     assert_fails(
         run_anew("POST", "/v1/vectors/collections", "{\"name\":\"n\",\"dimensions\":16001}"),
         POLY_INVALID);
@@ -256,6 +262,35 @@ static void collections(void **state)
         POLY_DENIED);
     assert_fails(run_anew("DELETE", "/v1/vectors/collections/notes", NULL), POLY_DENIED);
     assert_ok(run_anew("GET", "/v1/vectors/collections", NULL));
+}
+
+static void wrong_shape(const char *body, const char *message)
+{
+    assert_fails(run_anew("POST", "/v1/vectors/collections", body), POLY_INVALID);
+    assert_message(message);
+}
+
+/* S3-38: several vectors, and text. */
+static void shapes_of_collections(void **state)
+{
+    (void)state;
+    assert_ok(run_anew(
+        "POST", "/v1/vectors/collections",
+        "{\"name\":\"wide\",\"vectors\":[{\"name\":\"near\",\"dimensions\":3},{\"name\":\"far\","
+        "\"dimensions\":2,\"m\":8,\"model\":\"m-2\"}],\"text\":[\"title\",\"body\"],"
+        "\"weights\":{\"title\":4},\"tokenizer\":\"words\",\"language\":\"none\"}"));
+    assert_string_equal(fake.calls, "create wide 0 - - m=0/0 ef=0 model= near:3 m=0 model= far:2 "
+                                    "m=8 model=m-2 'title'*4 'body'*0 words/none;");
+    assert_string_equal(sink.out.data, "{\"made\":true," WIDE "\n");
+    wrong_shape("{\"name\":\"n\",\"vectors\":[{\"dimensions\":3}]}", "'name' is missing");
+    wrong_shape("{\"name\":\"n\",\"vectors\":[{\"name\":\"a\"}]}", "'dimensions' is missing");
+    wrong_shape("{\"name\":\"n\",\"vectors\":[]}", "vectors");
+    wrong_shape("{\"name\":\"n\",\"dimensions\":0}", "16000");
+    wrong_shape("{\"name\":\"n\",\"dimensions\":3,\"m\":1}", "'m'");
+    wrong_shape("{\"name\":\"n\",\"dimensions\":3,\"text\":[\"a\"],\"weights\":{\"b\":2}}",
+                "'b' is no field of 'text'");
+    wrong_shape("{\"name\":\"n\",\"dimensions\":3,\"text\":[\"a\"],\"weights\":{\"a\":\"2\"}}",
+                "is no number above 0");
 }
 
 int main(void)
@@ -271,6 +306,7 @@ int main(void)
         TEST(models),
         TEST(metrics),
         TEST(collections),
+        TEST(shapes_of_collections),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,10 +250,11 @@ def test_collections(items):
     items.bad(5, *make[:-2], says="'notes' is there with another definition")
     items.bad(5, 'vector', 'create', 'items', '--dimensions', '2', says='of the configuration')
     items.bad(2, 'vector', 'create', 'Notes', '--dimensions', '2', says="'Notes'")
-    items.bad(2, 'vector', 'create', 'x', says="'dimensions' is missing")
+    items.bad(2, 'vector', 'create', 'x', says="needs 'dimensions'")
     items.bad(2, 'vector', 'create', 'x', '--dimensions', '16001', says='16000')
+    items.bad(2, 'vector', 'create', 'x', '--dimensions', '0', says='16000')
     items.bad(2, 'vector', 'create', 'x', '--dimensions', '2', '--metric', 'hamming', says='binary')
-    items.bad(2, 'vector', 'create', 'x', '--dimensions', '2', '--m', '1', says='vector.m')
+    items.bad(2, 'vector', 'create', 'x', '--dimensions', '2', '--m', '1', says='100')
     items.good('vector', 'add', 'notes', 'a', '--put', '--vector', '[1, 0]', '--metadata',
                '{"team": "core", "day": 3}')
     lines = '{"key":"b","vector":[0.8,0.6],"metadata":{"team":"edge","day":5}}\n' \
@@ -285,6 +286,52 @@ def test_collections(items):
     items.bad(3, 'get', 'notes', 'a', says="'notes'")
     assert items.json('vector', 'list')['collections'] == []
     assert found(items, '--vector', '[1, 0]') == ['a', 'b', 'c']  # the declared one, as before
+
+
+def test_collections_with_text_and_several_vectors(items):
+    """S3-38: all that a declared domain has."""
+    make = ['vector', 'create', 'notes', '--vector', 'near:2', '--vector',
+            'far:3,metric=l2,element=f16,m=8,model=m-2', '--text', 'title=4,body', '--text', 'more',
+            '--filter', 'day']
+    assert items.good(*make) == 'notes: made\n'
+    made = items.json(*make)
+    assert made['made'] is False
+    assert [vector['name'] for vector in made['vectors']] == ['near', 'far']
+    assert made['vectors'][1]['element'] == 'f16' and made['vectors'][1]['model'] == 'm-2'
+    assert made['text'] == ['title', 'body', 'more'] and made['weights'] == {'title': 4}
+    listed = items.good('vector', 'list').splitlines()
+    assert listed[1].split()[0] == 'notes', listed
+    lines = '{"key":"a","vector":[1,0],"metadata":{"title":"Green tea","day":1}}\n' \
+            '{"key":"b","vector":[0.8,0.6],"metadata":{"body":"tea","day":2}}\n' \
+            '{"key":"c","vector":[0,1],"metadata":{"more":"bread"}}\n'
+    items.good('vector', 'import', 'notes', items.file('notes.jsonl', lines), '--field', 'near')
+    items.good('vector', 'add', 'notes', 'c', '--field', 'far', '--vector', '[1, 2, 3]')
+
+    def keys(*words):
+        answer = items.json(*words)
+        return [hit['key'] for hit in answer.get('matches', answer.get('hits'))]
+    near = ['vector', 'search', 'notes', '--name', 'near', '--vector', '[1, 0]']
+    assert keys(*near) == ['a', 'b', 'c']
+    assert keys('vector', 'search', 'notes', '--name', 'far', '--vector', '[1, 1, 1]') == ['c']
+    assert keys('search', 'tea', '--domain', 'notes') == ['a', 'b']
+    assert keys('search', 'tea -green') == ['b']
+    assert keys(*near, '--hybrid', 'bread', '--weight', '0.1', '--limit', '1') == ['c']
+    assert keys(*near, '--hybrid', 'tea', '--where', '{"day": 2}') == ['b']
+    items.bad(2, *near[:3], '--vector', '[1, 0]', says='several vectors')
+    assert items.good('vector', 'drop', 'notes') == 'notes: dropped\n'
+    for wrong, says in ((['--vector', 'a'], 'NAME:DIMENSIONS'),
+                        (['--vector', 'a:x'], 'NAME:DIMENSIONS'),
+                        (['--vector', ':2'], 'NAME:DIMENSIONS'),
+                        (['--vector', 'a:2,n=3'], 'none of metric='),
+                        (['--vector', 'a:2,m=x'], 'm is a number'),
+                        (['--vector', 'a:2,m'], 'none of metric='),
+                        (['--vector', 'id:2'], 'another column'),
+                        (['--vector', 'a:2', '--dimensions', '2'], 'one vector and several'),
+                        (['--dimensions', '2', '--text', '=4'], 'has no name'),
+                        (['--dimensions', '2', '--text', 'a=x'], 'a weight is a number'),
+                        (['--dimensions', '2', '--text', 'a=5000'], 'no weight'),
+                        (['--dimensions', '2', '--language', 'none'], 'name its fields')):
+        items.bad(2, 'vector', 'create', 'x', *wrong, says=says)
 
 
 # --- docs/vectors.md ---

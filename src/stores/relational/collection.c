@@ -1,7 +1,6 @@
 /*
- * Domains that are made while running. The definition of one is a row of poly_collection, and is
- * the text of a configuration with that one domain: what may be said of a declared domain's vector
- * is checked and filled in by the same code, and nothing of it is listed twice.
+ * Domains that are made while running. The definition of one is a row of poly_collection:
+ * collection_define.c.
  *
  * Making one is a migration that we write ourselves: its table, its row here and the table's
  * triggers are one transaction. Whoever reads the schema (at the start, in a migration, because
@@ -16,9 +15,10 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "core/config.h"
 #include "core/projection.h"
-#include "polystore/vector.h"
+#include "stores/relational/collection.h"
 #include "stores/relational/driver.h"
 
 static const char sql_all[] = "SELECT name, since, definition FROM poly_collection ORDER BY since,"
@@ -32,8 +32,6 @@ static const char sql_delete[] = "DELETE FROM poly_collection WHERE name = ?1";
 /* The log tells streams from records by their names only. */
 static const char sql_events[] = "SELECT count(*) FROM (SELECT 1 FROM poly_log WHERE domain = ?1"
                                  " AND version IS NOT NULL LIMIT 1) AS one";
-
-enum { DEFINITION_MAX = 64 * 1024 };
 
 /* --- which there are --- */
 
@@ -155,90 +153,7 @@ enum poly_status poly_collections_known(struct poly_relational *relational, stru
                : status;
 }
 
-/* --- a definition --- */
-
-static void put_text(struct poly_buffer *out, const char *name, const char *text)
-{
-    if (text == NULL)
-        return;
-    poly_buffer_printf(out, ",\"%s\":", name);
-    poly_json_string(out, text, strlen(text));
-}
-
-static void put_number(struct poly_buffer *out, const char *name, uint32_t number)
-{
-    if (number != 0)
-        poly_buffer_printf(out, ",\"%s\":%u", name, number);
-}
-
-static enum poly_status print(const struct poly_vector_collection *o, struct poly_arena *arena,
-                              const char **text, struct poly_error *err)
-{
-    struct poly_buffer out;
-
-    poly_buffer_init(&out, DEFINITION_MAX);
-    poly_buffer_text(&out, "{\"domains\":{");
-    poly_json_string(&out, o->name, strlen(o->name));
-    poly_buffer_text(&out, ":{\"table\":");
-    poly_json_string(&out, o->name, strlen(o->name));
-    put_text(&out, "tenant", o->tenants ? "tenant" : "none");
-    poly_buffer_text(&out, ",\"vector\":{\"field\":\"embedding\",\"filters_in\":\"metadata\"");
-    put_number(&out, "dimensions", o->dimensions);
-    put_text(&out, "metric", o->metric);
-    put_text(&out, "element", o->element);
-    put_number(&out, "m", o->m);
-    put_number(&out, "ef_construction", o->ef_construction);
-    put_number(&out, "ef", o->ef);
-    put_text(&out, "model", o->model);
-    for (size_t i = 0; i < o->filter_count; i++) {
-        poly_buffer_text(&out, i == 0 ? ",\"filters\":[" : ",");
-        poly_json_string(&out, o->filters[i], strlen(o->filters[i]));
-    }
-    poly_buffer_text(&out, o->filter_count > 0 ? "]}}}}" : "}}}}");
-    *text = poly_buffer_ok(&out) ? poly_arena_copy(arena, out.data, out.size) : NULL;
-    poly_buffer_release(&out);
-    if (*text != NULL)
-        return POLY_OK;
-    return out.over
-               ? poly_fail(err, POLY_INVALID, "the definition has over %d bytes", DEFINITION_MAX)
-               : poly_no_memory(err);
-}
-
-/* All of a collection's options, as its configuration has filled them in. */
-static void fill(struct poly_vector_collection *o, const struct poly_domain *domain)
-{
-    const struct poly_domain_vector *vector = &domain->vectors[0];
-
-    *o = (struct poly_vector_collection){.name = domain->name,
-                                         .dimensions = vector->dimensions,
-                                         .metric = vector->metric,
-                                         .element = vector->element,
-                                         .m = vector->m,
-                                         .ef_construction = vector->ef_construction,
-                                         .ef = vector->ef,
-                                         .model = vector->model,
-                                         .filters = vector->filters,
-                                         .filter_count = vector->filter_count,
-                                         .tenants = domain->tenant != NULL};
-}
-
-/* What the configuration says of itself ("configuration:1: domains.NAME.vector.m: …") is said of
- * the collection. */
-static enum poly_status wrong(const char *name, enum poly_status status, struct poly_error *err)
-{
-    char why[sizeof(err->message)];
-    const char *at = strstr(err->message, "domains.");
-    size_t size = strlen(name);
-
-    if (status != POLY_INVALID || at == NULL)
-        return status;
-    at += strlen("domains.");
-    if (strncmp(at, name, size) == 0)
-        at += size;
-    at += strspn(at, ".: ");
-    snprintf(why, sizeof(why), "%s", at);
-    return poly_fail(err, POLY_INVALID, "collection '%.64s': %s", name, why);
-}
+/* --- may it be? --- */
 
 /* Has the configuration something of that name? */
 static enum poly_status check_declared(const struct poly_config *config, const char *name,
@@ -257,31 +172,20 @@ static enum poly_status check_declared(const struct poly_config *config, const c
     return POLY_OK;
 }
 
-/* definition: the same for whatever means the same. */
+/* Asks the stores, too, which are opened where nothing has used them so far. */
 static enum poly_status define(struct poly_relational *relational,
                                const struct poly_vector_collection *given, struct poly_arena *arena,
                                const char **definition, struct poly_error *err)
 {
     struct poly_config *config = NULL;
-    struct poly_vector_collection all;
-    const char *text;
-    enum poly_status status;
+    enum poly_status status = poly_collection_define(given, arena, definition, &config, err);
 
-    if (given->name == NULL || *given->name == '\0' ||
-        strlen(given->name) > POLY_MAX_COLLECTION_NAME)
-        return poly_fail(err, POLY_INVALID, "a collection's name has 1 to %d bytes",
-                         POLY_MAX_COLLECTION_NAME);
-    status = print(given, arena, &text, err);
-    if (status == POLY_OK)
-        status = wrong(given->name, poly_config_load(NULL, text, &config, err), err);
-    if (status != POLY_OK)
-        return status;
-    fill(&all, &config->domains[0]);
-    status = print(&all, arena, definition, err);
     if (status == POLY_OK)
         status = check_declared(relational->config, given->name, err);
     if (status == POLY_OK)
         status = poly_instance_accepts(relational->instance, "vector", &config->domains[0], err);
+    if (status == POLY_OK && given->text_count > 0)
+        status = poly_instance_accepts(relational->instance, "search", &config->domains[0], err);
     poly_config_free(config);
     return status;
 }
@@ -293,7 +197,7 @@ struct changing {
     struct poly_arena *arena;
     const char *name;
     const char *definition;
-    bool tenants;
+    const struct poly_vector_collection *options;
     struct poly_schema *schema;
     bool done_before; /* it is there already */
 };
@@ -341,12 +245,6 @@ static enum poly_status read_one(struct changing *c, struct poly_db *db, const c
     return *definition == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
-static enum poly_status another(const char *name, struct poly_error *err)
-{
-    return poly_fail(err, POLY_CONFLICT,
-                     "collection '%s' is there with another definition; drop it first", name);
-}
-
 static enum poly_status check_events(const struct changing *c, struct poly_db *db,
                                      struct poly_error *err)
 {
@@ -371,6 +269,25 @@ static enum poly_status check_events(const struct changing *c, struct poly_db *d
     return status;
 }
 
+/* After a change of model it is there with either, as a domain of polystore.yaml is. */
+static enum poly_status compare(struct changing *c, const char *definition, struct poly_error *err)
+{
+    const struct poly_domain *domain = poly_config_domain(c->relational->config, c->name);
+    const char *now = NULL;
+    enum poly_status status = POLY_OK;
+
+    c->done_before = strcmp(definition, c->definition) == 0;
+    if (!c->done_before && domain != NULL && domain->made != NULL &&
+        strcmp(domain->made->definition, definition) == 0)
+        status = poly_collection_redefine(domain, c->arena, &now, err);
+    c->done_before = c->done_before || (now != NULL && strcmp(now, c->definition) == 0);
+    if (status == POLY_OK && !c->done_before)
+        return poly_fail(err, POLY_CONFLICT,
+                         "collection '%s' is there with another definition; drop it first",
+                         c->name);
+    return status;
+}
+
 /* Is it still to be made, and may it be? */
 static enum poly_status check_again(struct changing *c, struct poly_db *db, struct poly_error *err)
 {
@@ -380,10 +297,10 @@ static enum poly_status check_again(struct changing *c, struct poly_db *db, stru
 
     if (status == POLY_OK)
         status = read_one(c, db, &definition, err);
-    if (status == POLY_OK && definition != NULL) {
-        c->done_before = strcmp(definition, c->definition) == 0;
-        return c->done_before ? POLY_OK : another(c->name, err);
-    }
+    if (status == POLY_OK && definition != NULL)
+        status = compare(c, definition, err);
+    if (status != POLY_OK || c->done_before)
+        return status;
     if (status == POLY_OK)
         status = poly_db_number(db, "SELECT count(*) FROM poly_collection", &count, err);
     if (status == POLY_OK && count >= POLY_MAX_COLLECTIONS)
@@ -392,17 +309,35 @@ static enum poly_status check_again(struct changing *c, struct poly_db *db, stru
     return status == POLY_OK ? check_events(c, db, err) : status;
 }
 
-/* The name is one: small letters, digits, '_'. */
+/* The names are such: small letters, digits, '_'. */
+static const char *table_sql(const struct changing *c)
+{
+    const struct poly_relational_driver *driver = c->relational->driver;
+    const struct poly_vector_collection *o = c->options;
+    struct poly_buffer sql;
+    const char *copy;
+
+    poly_buffer_init(&sql, POLY_MAX_SQL);
+    poly_buffer_printf(&sql, "CREATE TABLE \"%s\"(%s%s%s", c->name,
+                       o->tenants ? driver->collection_tenant : "", o->tenants ? ", " : "",
+                       driver->collection_columns);
+    if (o->vectors == NULL)
+        poly_buffer_printf(&sql, ", embedding %s", driver->collection_vector);
+    for (size_t i = 0; i < o->vector_count; i++)
+        poly_buffer_printf(&sql, ", \"%s\" %s", o->vectors[i].name, driver->collection_vector);
+    poly_buffer_printf(&sql, ", PRIMARY KEY (%sid))", o->tenants ? "tenant, " : "");
+    copy = poly_buffer_ok(&sql) ? poly_arena_copy(c->arena, sql.data, sql.size) : NULL;
+    poly_buffer_release(&sql);
+    return copy;
+}
+
 static enum poly_status make_table(const struct changing *c, struct poly_db *db,
                                    struct poly_error *err)
 {
-    const struct poly_relational_driver *driver = c->relational->driver;
-    const char *sql =
-        poly_arena_printf(c->arena, "CREATE TABLE \"%s\"(%s%s%s, PRIMARY KEY (%sid))", c->name,
-                          c->tenants ? driver->collection_tenant : "", c->tenants ? ", " : "",
-                          driver->collection_columns, c->tenants ? "tenant, " : "");
-    enum poly_status status =
-        sql == NULL ? poly_no_memory(err) : driver->migrate_run(c->relational, db, sql, err);
+    const char *sql = table_sql(c);
+    enum poly_status status = sql == NULL
+                                  ? poly_no_memory(err)
+                                  : c->relational->driver->migrate_run(c->relational, db, sql, err);
 
     if (status == POLY_INVALID)
         return poly_fail(err, POLY_CONFLICT,
@@ -534,13 +469,15 @@ enum poly_status poly_vector_create(struct poly_session *session,
 
     err = err == NULL ? &local : err;
     status = start(session, "making a collection", options->name, &c, err);
-    c.tenants = options->tenants;
+    c.options = options;
     if (status == POLY_OK)
         status = define(c.relational, options, c.arena, &c.definition, err);
     if (status == POLY_OK)
         status = run(&c, make, err);
     if (status == POLY_OK)
         poly_projection_await(session, "vector");
+    if (status == POLY_OK && options->text_count > 0)
+        poly_projection_await(session, "search");
     if (status == POLY_OK && made != NULL)
         *made = !c.done_before;
     return status;
@@ -582,9 +519,12 @@ enum poly_status poly_vector_collections(struct poly_session *session,
                                sizeof(*options));
     if (options == NULL)
         return poly_no_memory(err);
-    for (size_t i = config->domain_count; i < all; i++)
+    for (size_t i = config->domain_count; i < all && status == POLY_OK; i++)
         if (poly_domain_is_live(&config->domains[i]))
-            fill(&options[filled++], &config->domains[i]);
+            status = poly_collection_describe(&config->domains[i], poly_session_arena(session),
+                                              &options[filled++], err);
+    if (status != POLY_OK)
+        return status;
     *list = options;
     *count = filled;
     return POLY_OK;

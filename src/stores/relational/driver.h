@@ -11,6 +11,7 @@
  *   sql.c               SQL of sessions: who may, and with what
  *   migrate.c           files of SQL, applied once
  *   collection.c        domains that are made while running
+ *   collection_define.c what one is defined by
  *   adopt.c             a database that is there: what of it could be domains (adopt.h)
  *   model.c, model_…    change of model of vectors (model.h)
  *   view.c              materialised views (view.h): what has changed, what is due
@@ -140,8 +141,8 @@ struct poly_relational_driver {
     const char *create_collections; /* our table of them */
     const char *has_collections;    /* 1, where that is there */
     const char *log_end; /* no record beyond it was written before, none up to it later */
-    /* Of the table of one: names, types, key. */
-    const char *collection_columns, *collection_tenant;
+    /* Of the table of one: names and types; and the type of its vectors. */
+    const char *collection_columns, *collection_tenant, *collection_vector;
 
     const struct poly_view_driver *view;
 };

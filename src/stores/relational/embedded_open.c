@@ -233,7 +233,8 @@ const struct poly_relational_driver poly_relational_embedded = {
     .has_collections =
         "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_collection'",
     .log_end = "SELECT coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'poly_log'), 0)",
-    .collection_columns = "id TEXT NOT NULL, metadata JSON, embedding BLOB",
+    .collection_columns = "id TEXT NOT NULL, metadata JSON",
+    .collection_vector = "BLOB",
     .collection_tenant = "tenant TEXT NOT NULL",
     .migrate_begin = poly_embedded_migrate_begin,
     .migrate_run = poly_embedded_migrate_run,

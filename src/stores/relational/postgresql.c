@@ -546,7 +546,8 @@ const struct poly_relational_driver poly_relational_postgresql = {
     .has_collections = "SELECT count(*) FROM pg_class WHERE relname = 'collection'"
                        " AND relnamespace = 'poly'::regnamespace",
     .log_end = "SELECT nextval('poly.log_position')",
-    .collection_columns = "id text COLLATE \"C\" NOT NULL, metadata json, embedding bytea",
+    .collection_columns = "id text COLLATE \"C\" NOT NULL, metadata json",
+    .collection_vector = "bytea",
     .collection_tenant = "tenant text COLLATE \"C\" NOT NULL",
     .migrate_begin = poly_postgresql_migrate_begin,
     .migrate_run = poly_postgresql_migrate_run,

@@ -181,17 +181,23 @@ static enum poly_status sync(struct poly_refresher *self, struct poly_db *db,
                                       : status;
 }
 
-/* Another daemon may have made our first collection. */
-static enum poly_status use_vectors(const struct poly_refresher *self, struct poly_error *err)
+/* Another daemon may have made our first collection, or the first that is searched. */
+static enum poly_status use_stores(const struct poly_refresher *self, struct poly_error *err)
 {
+    struct poly_instance *instance = self->relational->instance;
     const struct poly_config *config = self->relational->config;
-    size_t i = config->domain_count;
+    bool any = false, searched = false;
+    enum poly_status status = POLY_OK;
 
-    while (i < poly_config_domains(config) && !poly_domain_is_live(&config->domains[i]))
-        i++;
-    return i == poly_config_domains(config)
-               ? POLY_OK
-               : poly_instance_use(self->relational->instance, "vector", err);
+    for (size_t i = config->domain_count; i < poly_config_domains(config); i++) {
+        const struct poly_domain *domain = &config->domains[i];
+
+        any = any || poly_domain_is_live(domain);
+        searched = searched || (poly_domain_is_live(domain) && domain->search.field_count > 0);
+    }
+    if (any)
+        status = poly_instance_use(instance, "vector", err);
+    return status == POLY_OK && searched ? poly_instance_use(instance, "search", err) : status;
 }
 
 /* The digest is read first: what changes after it is seen the next time. */
@@ -216,7 +222,7 @@ static enum poly_status look(struct poly_refresher *self, bool anyway, struct po
         self->broken = status != POLY_OK || any_broken(self->relational);
     }
     owner->driver->give(owner, db);
-    return status == POLY_OK ? use_vectors(self, err) : status;
+    return status == POLY_OK ? use_stores(self, err) : status;
 }
 
 /* --- the thread --- */

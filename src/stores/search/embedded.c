@@ -274,7 +274,7 @@ static enum poly_status run_find(struct poly_embedded *self, struct poly_db *db,
         status = poly_generation_find(self, db, job->generation, &generation, err);
     if (status != POLY_OK)
         return status;
-    return poly_embedded_find(generation, db, job->request, job->arena, job->hits, err);
+    return poly_embedded_find(self, generation, db, job->request, job->arena, job->hits, err);
 }
 
 static enum poly_status prepare(struct poly_store *store, struct poly_db *db, uint64_t generation,

@@ -3,10 +3,12 @@
 #define POLY_STORES_SEARCH_EMBEDDED_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "base/limits.h"
 #include "base/sqlite.h"
-#include "stores/search/driver.h"
 #include "followers/extract.h"
+#include "stores/search/driver.h"
 
 /*
  * One domain in one generation. What it indexes, and how, was written down when
@@ -15,8 +17,12 @@
  * from the configuration.
  */
 struct poly_search_index {
-    int64_t number; /* in the names of its tables */
-    const char *name;
+    int64_t number;                 /* in the names of its tables; 0: it has none yet */
+    bool is_made;                   /* of a domain that was made while running … */
+    const struct poly_domain *made; /* … this one; NULL: it was dropped before the start */
+    bool taken_out;                 /* of who applies */
+    const char *name;               /* of the domain */
+    const char *label;              /* … in the generation */
     const char *source; /* record.domain: the domain's name, or a stream's category */
     bool stream;
     bool tenants; /* documents belong to tenants; else all have tenant number 0 */
@@ -33,13 +39,13 @@ struct poly_search_generation {
     uint64_t number;
     bool dropped; /* kept until close: connections hold statements by their text's address */
     struct poly_arena *arena;
-    const struct poly_search_index *indexes;
-    size_t index_count;
+    struct poly_search_index *indexes[POLY_MAX_DOMAINS + POLY_MAX_COLLECTIONS_MADE];
+    _Atomic size_t index_count; /* grows, under the store's lock */
     /* SQL */
     const char *applied, *set_applied;
     const char *find_tenant, *add_tenant, *last_document;
     const char *add_document, *add_documents, *find_document, *change_document, *document;
-    const char *stats, *add_stats, *total, *positions;
+    const char *stats, *add_stats, *total, *positions, *find_domain;
 };
 
 struct poly_embedded {
@@ -78,8 +84,46 @@ enum poly_status poly_generation_find(struct poly_embedded *self, struct poly_db
                                       uint64_t number,
                                       const struct poly_search_generation **generation,
                                       struct poly_error *err);
+/* Of a declared domain; NULL: it was built without it. */
 const struct poly_search_index *
 poly_generation_index(const struct poly_search_generation *generation, const char *domain);
+
+/* For embedded_made.c. With the store's lock: what is known of a made domain that has that number
+ * in the database; 0: of one that has none. */
+enum poly_status poly_generation_add(struct poly_search_generation *generation,
+                                     const struct poly_domain *domain, int64_t number,
+                                     const struct poly_search_index **index,
+                                     struct poly_error *err);
+/* In the transaction that is open on db: its tables, under a number of its own. */
+enum poly_status poly_generation_take_up(const struct poly_search_generation *generation,
+                                         struct poly_db *db, const struct poly_domain *domain,
+                                         const char *name, int64_t *number, struct poly_error *err);
+/* … and what take_up() and all that was applied since have made. No effect when it is not there. */
+enum poly_status poly_generation_take_out(const struct poly_search_generation *generation,
+                                          struct poly_db *db, const struct poly_search_index *index,
+                                          struct poly_error *err);
+
+/* --- embedded_made.c --- */
+
+/* Is it the name of a made domain in a generation? *domain NULL: one that is not there any more. */
+bool poly_generation_is_made(const char *name, const struct poly_config *config,
+                             const struct poly_domain **domain);
+/* On the snapshot of db. (*index)->number 0: nothing of it has been applied. */
+enum poly_status poly_generation_made(struct poly_embedded *self,
+                                      const struct poly_search_generation *generation,
+                                      struct poly_db *db, const struct poly_domain *domain,
+                                      const struct poly_search_index **index,
+                                      struct poly_error *err);
+/* Those that the records of a batch are of, in self's arena. */
+struct poly_search_met {
+    const struct poly_search_index **list;
+    size_t count;
+};
+/* In the transaction that is open on db: takes up what is new of them, and out what was dropped. */
+enum poly_status poly_generation_meet(struct poly_embedded *self,
+                                      const struct poly_search_generation *generation,
+                                      struct poly_db *db, const struct poly_batch *batch,
+                                      struct poly_search_met *met, struct poly_error *err);
 
 /* --- embedded_apply.c --- */
 
@@ -91,7 +135,8 @@ enum poly_status poly_embedded_apply(struct poly_embedded *self, struct poly_db 
 /* --- embedded_find.c --- */
 
 /* On the snapshot that is open on db. */
-enum poly_status poly_embedded_find(const struct poly_search_generation *generation,
+enum poly_status poly_embedded_find(struct poly_embedded *self,
+                                    const struct poly_search_generation *generation,
                                     struct poly_db *db, const struct poly_search_request *request,
                                     struct poly_arena *arena, struct poly_hits *hits,
                                     struct poly_error *err);

@@ -35,10 +35,13 @@ struct delta {
 };
 
 struct work {
+    struct poly_embedded *self;
     struct poly_db *db;
     const struct poly_search_generation *generation;
     struct poly_batch *batch;
     struct poly_arena *arena;
+    const struct poly_search_index **indexes; /* that may have changes */
+    size_t index_count;
     struct change *changes;
     size_t count;
     /* the last tenant that was looked up: records of one come in a row */
@@ -52,16 +55,38 @@ struct work {
 
 /* --- pass 1: which records, and are they sound? --- */
 
-static enum poly_status collect(struct work *w, uint64_t applied)
+static bool concerns(const struct poly_search_index *index, const struct poly_record *record)
+{
+    return poly_document_concerns(index->source, index->stream, record) &&
+           (!index->is_made || poly_domain_has(index->made, record->position));
+}
+
+/* Those of the declared domains, and of the made ones those that the batch has records of. */
+static enum poly_status list_indexes(struct work *w)
 {
     const struct poly_search_generation *g = w->generation;
+    struct poly_search_met met;
+    enum poly_status status = poly_generation_meet(w->self, g, w->db, w->batch, &met, w->err);
+
+    w->indexes = poly_arena_array(w->arena, POLY_MAX_DOMAINS + met.count, sizeof(*w->indexes));
+    if (status != POLY_OK || w->indexes == NULL)
+        return status != POLY_OK ? status : poly_no_memory(w->err);
+    for (size_t i = 0; i < g->index_count; i++)
+        if (!g->indexes[i]->is_made)
+            w->indexes[w->index_count++] = g->indexes[i];
+    for (size_t i = 0; i < met.count; i++)
+        w->indexes[w->index_count++] = met.list[i];
+    return POLY_OK;
+}
+
+static enum poly_status collect(struct work *w, uint64_t applied)
+{
     size_t room = 0;
 
     for (size_t i = 0; i < w->batch->count; i++)
-        for (size_t j = 0; j < g->index_count; j++)
+        for (size_t j = 0; j < w->index_count; j++)
             room += w->batch->records[i].position > applied &&
-                    poly_document_concerns(g->indexes[j].source, g->indexes[j].stream,
-                                           &w->batch->records[i]);
+                    concerns(w->indexes[j], &w->batch->records[i]);
     w->changes = poly_arena_array(w->arena, room + 1, sizeof(*w->changes));
     if (w->changes == NULL)
         return poly_no_memory(w->err);
@@ -72,9 +97,9 @@ static enum poly_status collect(struct work *w, uint64_t applied)
 
         if (record->position <= applied)
             continue;
-        for (size_t j = 0; j < g->index_count; j++)
-            if (poly_document_concerns(g->indexes[j].source, g->indexes[j].stream, record))
-                w->changes[w->count++] = (struct change){.index = &g->indexes[j], .record = record};
+        for (size_t j = 0; j < w->index_count; j++)
+            if (concerns(w->indexes[j], record))
+                w->changes[w->count++] = (struct change){.index = w->indexes[j], .record = record};
         if (w->count > before)
             status = poly_document_check("search", w->batch, record, w->err);
         if (status != POLY_OK)
@@ -556,7 +581,8 @@ enum poly_status poly_embedded_apply(struct poly_embedded *self, struct poly_db 
                                      struct poly_batch *batch, struct poly_error *err)
 {
     struct poly_error own;
-    struct work w = {.db = db,
+    struct work w = {.self = self,
+                     .db = db,
                      .generation = generation,
                      .batch = batch,
                      .arena = self->arena,
@@ -567,7 +593,9 @@ enum poly_status poly_embedded_apply(struct poly_embedded *self, struct poly_db 
 
     if (status != POLY_OK || batch->last <= applied)
         return status;
-    status = collect(&w, applied);
+    status = list_indexes(&w);
+    if (status == POLY_OK)
+        status = collect(&w, applied);
     if (status == POLY_OK)
         status = resolve_all(&w);
     if (status == POLY_OK)

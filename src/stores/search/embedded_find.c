@@ -42,6 +42,7 @@ struct scope {
 };
 
 struct find {
+    struct poly_embedded *self;
     const struct poly_search_generation *generation;
     struct poly_db *db;
     const struct poly_search_request *request;
@@ -102,7 +103,13 @@ static enum poly_status open_scope(struct find *f, const struct poly_search_scop
     int64_t tenant = 0;
     enum poly_status status = POLY_OK;
 
-    scope->index = poly_generation_index(f->generation, asked->domain->name);
+    if (asked->domain->made != NULL)
+        status = poly_generation_made(f->self, f->generation, f->db, asked->domain, &scope->index,
+                                      f->err);
+    else
+        scope->index = poly_generation_index(f->generation, asked->domain->name);
+    if (status != POLY_OK)
+        return status;
     if (scope->index == NULL)
         return poly_fail(f->err, POLY_UNAVAILABLE,
                          "domain '%s': the search index was built without it; run 'polystore "
@@ -607,13 +614,15 @@ static int too_late(void *deadline)
     return poly_clock_monotonic() > *(int64_t *)deadline;
 }
 
-enum poly_status poly_embedded_find(const struct poly_search_generation *generation,
+enum poly_status poly_embedded_find(struct poly_embedded *self,
+                                    const struct poly_search_generation *generation,
                                     struct poly_db *db, const struct poly_search_request *request,
                                     struct poly_arena *arena, struct poly_hits *hits,
                                     struct poly_error *err)
 {
     struct poly_error own;
-    struct find f = {.generation = generation,
+    struct find f = {.self = self,
+                     .generation = generation,
                      .db = db,
                      .request = request,
                      .arena = arena,

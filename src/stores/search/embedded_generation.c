@@ -18,6 +18,8 @@
 #include "stores/search/embedded.h"
 
 enum { ARENA_MAX = 64 * 1024 * 1024 };
+/* What a name in …_column is: of what is searched, filtered by; of what holds both. */
+enum column { FIELD, FILTER, IN };
 
 static const char sql_exists[] = "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?1";
 
@@ -45,6 +47,14 @@ static const char sql_make_filter[] =
 static const char sql_add_domain[] =
     "INSERT INTO poly_search_@_domain VALUES(?1,?2,?3,?4,?5,?6,?7)";
 static const char sql_add_column[] = "INSERT INTO poly_search_@_column VALUES(?1,?2,?3,?4)";
+static const char sql_find_domain[] = "SELECT number FROM poly_search_@_domain WHERE name=?1";
+static const char sql_next_number[] = "SELECT coalesce(max(number),0)+1 FROM poly_search_@_domain";
+static const char sql_remove_domain[] =
+    "DELETE FROM poly_search_@_domain WHERE number=?1 AND name=?2";
+static const char sql_forget_domain[] = "DELETE FROM poly_search_@_domain WHERE number=#";
+static const char sql_take_out[] =
+    "DELETE FROM poly_search_@_document WHERE domain=#; DELETE FROM poly_search_@_stats"
+    " WHERE domain=#; DELETE FROM poly_search_@_column WHERE domain=#;";
 static const char sql_domains[] = "SELECT number,name,source,stream,tenants,tokenizer"
                                   " FROM poly_search_@_domain ORDER BY number";
 static const char sql_columns[] =
@@ -182,29 +192,36 @@ static enum poly_status exists(struct poly_db *db, uint64_t generation, bool *th
     return status;
 }
 
+static enum poly_status add_name(struct poly_db *db, sqlite3_stmt *statement, int64_t number,
+                                 enum column column, size_t place, const char *name,
+                                 struct poly_error *err)
+{
+    sqlite3_bind_int64(statement, 1, number);
+    sqlite3_bind_int(statement, 2, (int)column);
+    sqlite3_bind_int64(statement, 3, (sqlite3_int64)place);
+    poly_bind_text(statement, 4, poly_text(name));
+    return poly_db_done(db, statement, err);
+}
+
 static enum poly_status add_names(struct poly_db *db, uint64_t generation, int64_t number,
                                   const struct poly_domain_search *search, struct poly_error *err)
 {
     sqlite3_stmt *statement;
     enum poly_status status = prepare(db, generation, sql_add_column, &statement, err);
 
-    for (size_t i = 0; i < search->field_count + search->filter_count && status == POLY_OK; i++) {
-        bool filter = i >= search->field_count;
-        size_t place = filter ? i - search->field_count : i;
-
-        sqlite3_bind_int64(statement, 1, number);
-        sqlite3_bind_int(statement, 2, filter);
-        sqlite3_bind_int64(statement, 3, (sqlite3_int64)place);
-        poly_bind_text(statement, 4,
-                       poly_text(filter ? search->filters[place] : search->fields[place].name));
-        status = poly_db_done(db, statement, err);
-    }
+    for (size_t i = 0; i < search->field_count && status == POLY_OK; i++)
+        status = add_name(db, statement, number, FIELD, i, search->fields[i].name, err);
+    for (size_t i = 0; i < search->filter_count && status == POLY_OK; i++)
+        status = add_name(db, statement, number, FILTER, i, search->filters[i], err);
+    if (status == POLY_OK && search->in != NULL)
+        status = add_name(db, statement, number, IN, 0, search->in, err);
     sqlite3_finalize(statement);
     return status;
 }
 
 static enum poly_status add_domain(struct poly_db *db, uint64_t generation, int64_t number,
-                                   const struct poly_domain *domain, struct poly_error *err)
+                                   const struct poly_domain *domain, const char *name,
+                                   struct poly_error *err)
 {
     sqlite3_stmt *statement;
     enum poly_status status = prepare(db, generation, sql_add_domain, &statement, err);
@@ -212,7 +229,7 @@ static enum poly_status add_domain(struct poly_db *db, uint64_t generation, int6
     if (status != POLY_OK)
         return status;
     sqlite3_bind_int64(statement, 1, number);
-    poly_bind_text(statement, 2, poly_text(domain->name));
+    poly_bind_text(statement, 2, poly_text(name));
     poly_bind_text(statement, 3, poly_text(domain->stream == NULL ? domain->name : domain->stream));
     sqlite3_bind_int(statement, 4, domain->stream != NULL);
     sqlite3_bind_int(statement, 5, domain->tenant != NULL);
@@ -260,7 +277,8 @@ static void print_index(struct poly_buffer *sql, uint64_t generation, int64_t nu
 }
 
 static enum poly_status make_index(struct poly_db *db, uint64_t generation, int64_t number,
-                                   const struct poly_domain *domain, struct poly_error *err)
+                                   const struct poly_domain *domain, const char *name,
+                                   struct poly_error *err)
 {
     struct poly_buffer sql;
     enum poly_status status;
@@ -270,7 +288,7 @@ static enum poly_status make_index(struct poly_db *db, uint64_t generation, int6
     print_index(&sql, generation, number, &domain->search);
     status = poly_buffer_ok(&sql) ? poly_db_exec(db, sql.data, err) : poly_no_memory(err);
     poly_buffer_release(&sql);
-    return status == POLY_OK ? add_domain(db, generation, number, domain, err) : status;
+    return status == POLY_OK ? add_domain(db, generation, number, domain, name, err) : status;
 }
 
 /* Forgets what is known of a generation, without giving its texts back. */
@@ -295,7 +313,82 @@ enum poly_status poly_generation_make(struct poly_embedded *self, struct poly_db
     status = exec(db, number, sql_make, 0, err);
     for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
         if (config->domains[i].search.field_count > 0)
-            status = make_index(db, number, (int64_t)i + 1, &config->domains[i], err);
+            status = make_index(db, number, (int64_t)i + 1, &config->domains[i],
+                                config->domains[i].name, err);
+    return status;
+}
+
+static enum poly_status next_number(struct poly_db *db, uint64_t generation, int64_t *number,
+                                    struct poly_error *err)
+{
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum poly_status status = prepare(db, generation, sql_next_number, &statement, err);
+
+    if (status != POLY_OK)
+        return status;
+    status = poly_db_row(db, statement, &row, err);
+    if (row)
+        *number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return status;
+}
+
+enum poly_status poly_generation_take_up(const struct poly_search_generation *generation,
+                                         struct poly_db *db, const struct poly_domain *domain,
+                                         const char *name, int64_t *number, struct poly_error *err)
+{
+    enum poly_status status = next_number(db, generation->number, number, err);
+
+    return status == POLY_OK ? make_index(db, generation->number, *number, domain, name, err)
+                             : status;
+}
+
+enum poly_status poly_generation_take_out(const struct poly_search_generation *generation,
+                                          struct poly_db *db, const struct poly_search_index *index,
+                                          struct poly_error *err)
+{
+    uint64_t number = generation->number;
+    sqlite3_stmt *statement;
+    bool there = false;
+    enum poly_status status = prepare(db, number, sql_remove_domain, &statement, err);
+
+    if (status != POLY_OK)
+        return status;
+    sqlite3_bind_int64(statement, 1, index->number);
+    poly_bind_text(statement, 2, poly_text(index->label));
+    status = poly_db_done(db, statement, err);
+    there = status == POLY_OK && sqlite3_changes64(poly_db_handle(db)) > 0;
+    sqlite3_finalize(statement);
+    if (there)
+        status = exec(db, number, sql_take_out, index->number, err);
+    return there && status == POLY_OK ? exec(db, number, sql_drop_index, index->number, err)
+                                      : status;
+}
+
+/* All that the database has: what is in memory may be of a transaction that was rolled back. */
+static enum poly_status drop_indexes(const struct poly_search_generation *g, struct poly_db *db,
+                                     struct poly_error *err)
+{
+    int64_t numbers[POLY_MAX_DOMAINS + POLY_MAX_COLLECTIONS];
+    size_t count = 0, room = sizeof(numbers) / sizeof(numbers[0]);
+    sqlite3_stmt *statement;
+    bool row = true;
+    enum poly_status status;
+
+    do {
+        count = 0;
+        status = prepare(db, g->number, sql_domains, &statement, err);
+        while (status == POLY_OK && count < room &&
+               (status = poly_db_row(db, statement, &row, err)) == POLY_OK && row)
+            numbers[count++] = sqlite3_column_int64(statement, 0);
+        sqlite3_finalize(statement);
+        for (size_t i = 0; i < count && status == POLY_OK; i++) {
+            status = exec(db, g->number, sql_drop_index, numbers[i], err);
+            if (status == POLY_OK)
+                status = exec(db, g->number, sql_forget_domain, numbers[i], err);
+        }
+    } while (status == POLY_OK && count == room);
     return status;
 }
 
@@ -309,8 +402,7 @@ enum poly_status poly_generation_drop(struct poly_embedded *self, struct poly_db
     if (status != POLY_OK || !there)
         return status;
     status = poly_generation_find(self, db, number, &g, err);
-    for (size_t i = 0; status == POLY_OK && i < g->index_count; i++)
-        status = exec(db, number, sql_drop_index, g->indexes[i].number, err);
+    status = status == POLY_OK ? drop_indexes(g, db, err) : status;
     if (status == POLY_OK)
         status = exec(db, number, sql_drop, 0, err);
     if (status == POLY_OK)
@@ -321,8 +413,8 @@ enum poly_status poly_generation_drop(struct poly_embedded *self, struct poly_db
 /* --- loading --- */
 
 static enum poly_status load_names(struct poly_search_generation *g, struct poly_db *db,
-                                   int64_t index, bool filters, struct poly_extract_names *names,
-                                   struct poly_error *err)
+                                   int64_t index, enum column column,
+                                   struct poly_extract_names *names, struct poly_error *err)
 {
     const char *list[POLY_MAX_COLUMNS];
     size_t count = 0;
@@ -334,9 +426,9 @@ static enum poly_status load_names(struct poly_search_generation *g, struct poly
     if (status != POLY_OK)
         return status;
     sqlite3_bind_int64(statement, 1, index);
-    sqlite3_bind_int(statement, 2, filters);
+    sqlite3_bind_int(statement, 2, (int)column);
     while ((status = poly_db_row(db, statement, &row, err)) == POLY_OK && row &&
-           count < (filters ? POLY_MAX_COLUMNS : POLY_MAX_SEARCH_FIELDS)) {
+           count < (column == FILTER ? POLY_MAX_COLUMNS : POLY_MAX_SEARCH_FIELDS)) {
         struct poly_text name = poly_column_text(statement, 0);
 
         list[count] = poly_arena_copy(g->arena, name.data, name.size);
@@ -347,9 +439,14 @@ static enum poly_status load_names(struct poly_search_generation *g, struct poly
     copy = poly_arena_array(g->arena, count + 1, sizeof(*copy));
     if (status != POLY_OK || copy == NULL)
         return status != POLY_OK ? status : poly_no_memory(err);
-    memcpy(copy, list, count * sizeof(*copy));
-    *(filters ? &names->filters : &names->fields) = copy;
-    *(filters ? &names->filter_count : &names->field_count) = count;
+    if (count > 0)
+        memcpy(copy, list, count * sizeof(*copy));
+    if (column == IN) {
+        names->in = count > 0 ? list[0] : NULL;
+        return POLY_OK;
+    }
+    *(column == FILTER ? &names->filters : &names->fields) = copy;
+    *(column == FILTER ? &names->filter_count : &names->field_count) = count;
     return POLY_OK;
 }
 
@@ -361,11 +458,10 @@ static const struct poly_domain *configured(const struct poly_config *config, co
     return NULL;
 }
 
-static enum poly_status load_weights(const struct poly_embedded *self,
-                                     struct poly_search_generation *g,
+static enum poly_status load_weights(struct poly_search_generation *g,
+                                     const struct poly_domain *domain,
                                      struct poly_search_index *index, struct poly_error *err)
 {
-    const struct poly_domain *domain = configured(self->config, index->name);
     double *weights = poly_arena_array(g->arena, index->names.field_count + 1, sizeof(double));
 
     if (weights == NULL)
@@ -442,56 +538,112 @@ static enum poly_status load_index(const struct poly_embedded *self,
                                    struct poly_search_generation *g, struct poly_db *db,
                                    struct poly_search_index *index, struct poly_error *err)
 {
-    enum poly_status status = load_names(g, db, index->number, false, &index->names, err);
+    const struct poly_domain *domain =
+        index->is_made ? index->made : configured(self->config, index->name);
+    enum poly_status status = load_names(g, db, index->number, FIELD, &index->names, err);
 
     if (status == POLY_OK)
-        status = load_names(g, db, index->number, true, &index->names, err);
+        status = load_names(g, db, index->number, FILTER, &index->names, err);
     if (status == POLY_OK)
-        status = load_weights(self, g, index, err);
+        status = load_names(g, db, index->number, IN, &index->names, err);
+    if (status == POLY_OK)
+        status = load_weights(g, domain, index, err);
     if (status == POLY_OK)
         status = build_index(g, index, err);
     return status;
 }
 
-static enum poly_status read_index(struct poly_search_generation *g, sqlite3_stmt *statement,
-                                   struct poly_search_index *index, struct poly_error *err)
+static enum poly_status read_index(const struct poly_embedded *self,
+                                   struct poly_search_generation *g, sqlite3_stmt *statement,
+                                   struct poly_error *err)
 {
+    struct poly_search_index *index = poly_arena_alloc(g->arena, sizeof(*index));
     struct poly_text name = poly_column_text(statement, 1);
     struct poly_text source = poly_column_text(statement, 2);
 
+    if (index == NULL)
+        return poly_no_memory(err);
     index->number = sqlite3_column_int64(statement, 0);
-    index->name = poly_arena_copy(g->arena, name.data, name.size);
+    index->label = poly_arena_copy(g->arena, name.data, name.size);
     source = poly_column_text(statement, 2);
     index->source = poly_arena_copy(g->arena, source.data, source.size);
     index->stream = sqlite3_column_int(statement, 3) != 0;
     index->tenants = sqlite3_column_int(statement, 4) != 0;
     index->trigram = strcmp(poly_column_text(statement, 5).data, "trigram") == 0;
-    return index->name == NULL || index->source == NULL ? poly_no_memory(err) : POLY_OK;
+    if (index->label == NULL || index->source == NULL)
+        return poly_no_memory(err);
+    index->is_made = poly_generation_is_made(index->label, self->config, &index->made);
+    index->name = index->is_made ? index->source : index->label;
+    g->indexes[g->index_count++] = index;
+    return POLY_OK;
 }
 
 static enum poly_status load_indexes(const struct poly_embedded *self,
                                      struct poly_search_generation *g, struct poly_db *db,
                                      struct poly_error *err)
 {
-    struct poly_search_index *indexes =
-        poly_arena_array(g->arena, POLY_MAX_DOMAINS, sizeof(*indexes));
     sqlite3_stmt *statement;
     bool row = true;
-    enum poly_status status;
+    enum poly_status status = prepare(db, g->number, sql_domains, &statement, err);
 
-    if (indexes == NULL)
-        return poly_no_memory(err);
-    status = prepare(db, g->number, sql_domains, &statement, err);
     if (status != POLY_OK)
         return status;
     while (status == POLY_OK && (status = poly_db_row(db, statement, &row, err)) == POLY_OK &&
-           row && g->index_count < POLY_MAX_DOMAINS)
-        status = read_index(g, statement, &indexes[g->index_count++], err);
+           row && g->index_count < POLY_MAX_DOMAINS + POLY_MAX_COLLECTIONS_MADE)
+        status = read_index(self, g, statement, err);
     sqlite3_finalize(statement);
     for (size_t i = 0; i < g->index_count && status == POLY_OK; i++)
-        status = load_index(self, g, db, &indexes[i], err);
-    g->indexes = indexes;
+        status = load_index(self, g, db, g->indexes[i], err);
     return status;
+}
+
+/* What it is indexed by is its definition's: that never changes. */
+static bool take_names(struct poly_search_generation *g, const struct poly_domain_search *search,
+                       struct poly_extract_names *names)
+{
+    const char **fields = poly_arena_array(g->arena, search->field_count, sizeof(*fields));
+
+    if (fields == NULL)
+        return false;
+    for (size_t i = 0; i < search->field_count; i++)
+        fields[i] = search->fields[i].name;
+    *names = (struct poly_extract_names){.in = search->in,
+                                         .fields = fields,
+                                         .field_count = search->field_count,
+                                         .filters = search->filters,
+                                         .filter_count = search->filter_count};
+    return true;
+}
+
+enum poly_status poly_generation_add(struct poly_search_generation *generation,
+                                     const struct poly_domain *domain, int64_t number,
+                                     const struct poly_search_index **index, struct poly_error *err)
+{
+    struct poly_search_index *made = poly_arena_alloc(generation->arena, sizeof(*made));
+    char *label = poly_arena_printf(generation->arena, "%s+%llu", domain->name,
+                                    (unsigned long long)domain->made->since);
+    enum poly_status status;
+
+    if (generation->index_count == sizeof(generation->indexes) / sizeof(generation->indexes[0]))
+        return poly_fail(err, POLY_LIMIT, "search: too many collections were made since the start");
+    if (made == NULL || label == NULL || !take_names(generation, &domain->search, &made->names))
+        return poly_no_memory(err);
+    made->number = number;
+    made->is_made = true;
+    made->made = domain;
+    made->label = label;
+    made->name = made->source = domain->name;
+    made->tenants = domain->tenant != NULL;
+    made->trigram = strcmp(domain->search.tokenizer, "trigram") == 0;
+    status = load_weights(generation, domain, made, err);
+    if (status == POLY_OK)
+        status = build_index(generation, made, err);
+    if (status != POLY_OK)
+        return status;
+    generation->indexes[generation->index_count] = made;
+    atomic_fetch_add(&generation->index_count, 1);
+    *index = made;
+    return POLY_OK;
 }
 
 /* "(?1,?2,?3,?4,?5,?6,?7),(?8, …" */
@@ -530,6 +682,7 @@ static enum poly_status build_generation(struct poly_search_generation *g, struc
     g->add_stats = build(g, sql_add_stats, 0, "", &failed);
     g->total = build(g, sql_total, 0, "", &failed);
     g->positions = build(g, sql_positions, 0, "", &failed);
+    g->find_domain = build(g, sql_find_domain, 0, "", &failed);
     return failed ? poly_no_memory(err) : POLY_OK;
 }
 
@@ -593,7 +746,7 @@ const struct poly_search_index *
 poly_generation_index(const struct poly_search_generation *generation, const char *domain)
 {
     for (size_t i = 0; i < generation->index_count; i++)
-        if (strcmp(generation->indexes[i].name, domain) == 0)
-            return &generation->indexes[i];
+        if (!generation->indexes[i]->is_made && strcmp(generation->indexes[i]->name, domain) == 0)
+            return generation->indexes[i];
     return NULL;
 }

@@ -65,7 +65,10 @@ static enum poly_status search(const struct poly_projected *projected,
         poly_follower_read(&self->base, projected->generation, request->deadline, &pg, &g, err);
 
     if (status == POLY_OK) {
-        status = poly_ts_find(self, known(g), pg, request, arena, hits, err);
+        for (size_t i = 0; i < request->scope_count && status == POLY_OK; i++)
+            status = poly_follower_look(&self->base, pg, request->scopes[i].domain, &g, err);
+        if (status == POLY_OK)
+            status = poly_ts_find(self, known(g), pg, request, arena, hits, err);
         poly_pg_pool_give(self->base.pool, pg);
     }
     if (status == POLY_TIMEOUT && poly_clock_monotonic() >= request->deadline)

@@ -33,8 +33,10 @@ struct poly_ts {
 
 extern const struct poly_follower_kind poly_ts_kind;
 
-const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
-                                          const char *domain);
+/* May be made in the arena. POLY_UNAVAILABLE: the generation was built without the domain. */
+enum poly_status poly_ts_index(const struct poly_ts_generation *generation,
+                               const struct poly_domain *domain, struct poly_arena *arena,
+                               const struct poly_ts_index **index, struct poly_error *err);
 
 /* --- postgresql_apply.c --- */
 

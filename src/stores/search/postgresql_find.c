@@ -65,15 +65,13 @@ static enum poly_status terms_of(struct find *f, enum poly_words_kind kind,
 static enum poly_status open_scope(struct find *f, const struct poly_search_scope *asked,
                                    struct scope *scope)
 {
-    const struct poly_ts_index *index = poly_ts_index(f->generation, asked->domain->name);
+    const struct poly_ts_index *index;
+    enum poly_status status = poly_ts_index(f->generation, asked->domain, f->arena, &index, f->err);
 
+    if (status != POLY_OK)
+        return status;
     scope->index = index;
     scope->tenant = asked->tenant;
-    if (index == NULL)
-        return poly_fail(f->err, POLY_UNAVAILABLE,
-                         "domain '%s': the search index was built without it; run 'polystore "
-                         "rebuild search'",
-                         asked->domain->name);
     if (index->base.tenants != (asked->tenant.size > 0))
         return poly_fail(f->err, POLY_UNAVAILABLE,
                          "domain '%s': the search index was built %s tenants; run 'polystore "

@@ -19,7 +19,11 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS poly_search.domain(generation bigint, number int,"
     " name text NOT NULL, source text NOT NULL, stream bool NOT NULL, tenants bool NOT NULL,"
     " tokenizer text NOT NULL, language text NOT NULL, fields text[] NOT NULL,"
-    " letters text NOT NULL, filters text[] NOT NULL, PRIMARY KEY (generation, number));";
+    " letters text NOT NULL, filters text[] NOT NULL, PRIMARY KEY (generation, number));"
+    /* since: of a domain that was made while running, when. held_in: fields and filters are of that
+     * column. */
+    "ALTER TABLE poly_search.domain ADD COLUMN IF NOT EXISTS since bigint NOT NULL DEFAULT 0,"
+    " ADD COLUMN IF NOT EXISTS held_in text;";
 static const char *const parts[] = {"documents", "stats", NULL};
 
 /* deleted: the row stays, so that a late change finds it and stops. */
@@ -32,11 +36,16 @@ static const char make[] =
     "ALTER TABLE poly_search.documents_@ ALTER COLUMN words SET STATISTICS 1000;"
     "CREATE TABLE poly_search.stats_@(domain int, tenant text COLLATE \"C\","
     " documents bigint NOT NULL, words bigint NOT NULL, PRIMARY KEY (domain, tenant));";
-static const char add_domain[] =
-    "INSERT INTO poly_search.domain VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+static const char add_domain[] = "INSERT INTO poly_search.domain VALUES ($1, $2, $3, $4, $5, $6, "
+                                 "$7, $8, $9, $10, $11, $12, $13)";
+static const char remove_domain[] =
+    "DELETE FROM poly_search.documents_%llu WHERE domain = %lld;"
+    "DELETE FROM poly_search.stats_%llu WHERE domain = %lld;"
+    "DELETE FROM poly_search.domain WHERE generation = %llu AND number = %lld";
 static const char domains[] =
     "SELECT number, name, source, stream, tenants, tokenizer, language, letters,"
-    " array_to_json(fields)::text, array_to_json(filters)::text FROM poly_search.domain"
+    " array_to_json(fields)::text, array_to_json(filters)::text, since, held_in"
+    " FROM poly_search.domain"
     " WHERE generation = $1 ORDER BY number";
 
 /*
@@ -114,42 +123,68 @@ static enum poly_status add_index(struct poly_pg *pg, uint64_t generation, int64
     poly_pg_add_texts(&params, fields, (int)search->field_count);
     poly_pg_add_text(&params, poly_text(letters));
     poly_pg_add_texts(&params, filters, (int)search->filter_count);
+    poly_pg_add_int(&params, (int64_t)poly_domain_since(domain));
+    if (search->in != NULL)
+        poly_pg_add_text(&params, poly_text(search->in));
+    else
+        poly_pg_add_null(&params);
     return poly_pg_done(pg, add_domain, &params, NULL, err);
 }
 
-static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
-                                 struct poly_error *err)
+static bool holds(const struct poly_follower *self, const struct poly_domain *domain)
 {
-    const struct poly_config *config = self->config;
-    enum poly_status status = POLY_OK;
+    (void)self;
+    return domain->search.field_count > 0;
+}
 
-    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++)
-        if (config->domains[i].search.field_count > 0)
-            status = add_index(pg, number, (int64_t)i + 1, &config->domains[i], err);
-    return status;
+static enum poly_status take_up(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                const struct poly_domain *domain, int64_t *next,
+                                struct poly_error *err)
+{
+    (void)self;
+    return add_index(pg, number, (*next)++, domain, err);
+}
+
+static enum poly_status take_out(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
+                                 const struct poly_follower_source *source, struct poly_error *err)
+{
+    unsigned long long g = number;
+    long long n = source->number;
+    const char *sql = poly_arena_printf(self->arena, remove_domain, g, n, g, n, g, n);
+
+    return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
 }
 
 /* --- loading --- */
 
-static double weight_of(const struct poly_config *config, const char *domain, const char *field)
+/* What the configuration of today says of it; NULL: it has gone from there. */
+static const struct poly_domain *today(const struct poly_config *config,
+                                       const struct poly_follower_source *source)
 {
-    const struct poly_domain *d = poly_config_domain(config, domain);
+    for (size_t i = 0; i < poly_config_domains(config); i++)
+        if (poly_domain_since(&config->domains[i]) == source->since &&
+            strcmp(config->domains[i].name, source->name) == 0)
+            return &config->domains[i];
+    return NULL;
+}
 
-    for (size_t i = 0; d != NULL && i < d->search.field_count; i++)
-        if (strcmp(d->search.fields[i].name, field) == 0)
-            return d->search.fields[i].weight;
+static double weight_of(const struct poly_domain *domain, const char *field)
+{
+    for (size_t i = 0; domain != NULL && i < domain->search.field_count; i++)
+        if (strcmp(domain->search.fields[i].name, field) == 0)
+            return domain->search.fields[i].weight;
     return 1;
 }
 
 /* Fields that share a letter count as their mean. */
-static void load_weights(const struct poly_config *config, struct poly_ts_index *index)
+static void load_weights(const struct poly_domain *domain, struct poly_ts_index *index)
 {
     size_t fields[4] = {0};
 
     for (size_t i = 0; i < index->names.field_count; i++) {
         int letter = index->letters[i] - 'A';
 
-        index->weights[letter] += weight_of(config, index->base.name, index->names.fields[i]);
+        index->weights[letter] += weight_of(domain, index->names.fields[i]);
         fields[letter]++;
     }
     for (size_t i = 0; i < index->names.field_count; i++)
@@ -171,6 +206,13 @@ static bool sound(const struct poly_ts_index *index)
     return true;
 }
 
+static enum poly_words_kind kind_of(const char *tokenizer, const char *language)
+{
+    return strcmp(tokenizer, "trigram") == 0  ? POLY_WORDS_TRIGRAM
+           : strcmp(language, "english") == 0 ? POLY_WORDS_ENGLISH
+                                              : POLY_WORDS_PLAIN;
+}
+
 static enum poly_status load_source(struct poly_follower *self,
                                     struct poly_follower_generation *generation,
                                     struct poly_follower_source *source, const PGresult *rows,
@@ -182,9 +224,7 @@ static enum poly_status load_source(struct poly_follower *self,
     enum poly_status status;
 
     index->letters = poly_arena_copy(arena, letters.data, letters.size);
-    index->kind = strcmp(poly_pg_text(rows, row, 5).data, "trigram") == 0   ? POLY_WORDS_TRIGRAM
-                  : strcmp(poly_pg_text(rows, row, 6).data, "english") == 0 ? POLY_WORDS_ENGLISH
-                                                                            : POLY_WORDS_PLAIN;
+    index->kind = kind_of(poly_pg_text(rows, row, 5).data, poly_pg_text(rows, row, 6).data);
     if (index->letters == NULL)
         return poly_no_memory(err);
     status = poly_follower_names(arena, poly_pg_text(rows, row, 8), &index->names.fields,
@@ -194,8 +234,15 @@ static enum poly_status load_source(struct poly_follower *self,
                                      &index->names.filter_count, err);
     if (status == POLY_OK && !sound(index))
         return poly_fail(err, POLY_CORRUPT, "search: poly_search.domain has been changed");
+    source->since = (uint64_t)poly_pg_int(rows, row, 10);
+    if (status == POLY_OK && !poly_pg_null(rows, row, 11)) {
+        struct poly_text in = poly_pg_text(rows, row, 11);
+
+        index->names.in = poly_arena_copy(arena, in.data, in.size);
+        status = index->names.in == NULL ? poly_no_memory(err) : POLY_OK;
+    }
     if (status == POLY_OK)
-        load_weights(self->config, index);
+        load_weights(today(self->config, source), index);
     return status;
 }
 
@@ -211,13 +258,45 @@ static enum poly_status load(struct poly_follower *self, struct poly_pg *pg,
 
 /* --- asking --- */
 
-const struct poly_ts_index *poly_ts_index(const struct poly_ts_generation *generation,
-                                          const char *domain)
+/* Nothing has been applied of it: it has no number, and no document. */
+static const struct poly_ts_index *empty_index(const struct poly_domain *domain,
+                                               struct poly_arena *arena)
 {
-    for (size_t i = 0; i < generation->base.source_count; i++)
-        if (strcmp(generation->base.sources[i]->name, domain) == 0)
-            return (const struct poly_ts_index *)generation->base.sources[i];
-    return NULL;
+    const struct poly_domain_search *search = &domain->search;
+    struct poly_ts_index *index = poly_arena_alloc(arena, sizeof(*index));
+    char *letters = poly_arena_alloc(arena, search->field_count + 1);
+    const char **fields = poly_arena_array(arena, search->field_count, sizeof(*fields));
+
+    if (index == NULL || letters == NULL || fields == NULL)
+        return NULL;
+    give_letters(search, letters);
+    for (size_t i = 0; i < search->field_count; i++)
+        fields[i] = search->fields[i].name;
+    index->base.name = index->base.source = domain->name;
+    index->base.tenants = domain->tenant != NULL;
+    index->kind = kind_of(search->tokenizer, search->language);
+    index->letters = letters;
+    index->names = (struct poly_extract_names){.fields = fields,
+                                               .field_count = search->field_count,
+                                               .filters = search->filters,
+                                               .filter_count = search->filter_count};
+    load_weights(domain, index);
+    return index;
+}
+
+enum poly_status poly_ts_index(const struct poly_ts_generation *generation,
+                               const struct poly_domain *domain, struct poly_arena *arena,
+                               const struct poly_ts_index **index, struct poly_error *err)
+{
+    *index = (const struct poly_ts_index *)poly_follower_source(&generation->base, domain);
+    if (*index == NULL && domain->made != NULL)
+        *index = empty_index(domain, arena);
+    else if (*index == NULL)
+        return poly_fail(err, POLY_UNAVAILABLE,
+                         "domain '%s': the search index was built without it; run 'polystore "
+                         "rebuild search'",
+                         domain->name);
+    return *index == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
 /* How many documents have a word decides how they are best found: each search is planned for its
@@ -236,7 +315,9 @@ const struct poly_follower_kind poly_ts_kind = {
     .sources = domains,
     .count = count,
     .positions = positions,
-    .describe = describe,
+    .holds = holds,
+    .take_up = take_up,
+    .take_out = take_out,
     .load_source = load_source,
     .load = load,
     .apply = poly_ts_apply,

@@ -73,8 +73,10 @@ static enum poly_status add_named(struct lookup *l, const char *const *names)
             return l->err->status;
         if (domain->search.field_count == 0)
             return poly_fail(l->err, POLY_INVALID,
-                             "domain '%s': not searchable; give it 'search: {fields: [...]}' in "
-                             "polystore.yaml",
+                             domain->made == NULL
+                                 ? "domain '%s': not searchable; give it 'search: {fields: "
+                                   "[...]}' in polystore.yaml"
+                                 : "collection '%s': not searchable; it was made without 'text'",
                              domain->name);
         status = add_scope(l, domain);
         if (status != POLY_OK)
@@ -90,10 +92,10 @@ static enum poly_status add_visible(struct lookup *l)
     const struct poly_config *config = poly_instance_config(poly_session_instance(l->session));
     bool searchable = false;
 
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
         enum poly_status status;
 
-        if (config->domains[i].search.field_count == 0)
+        if (config->domains[i].search.field_count == 0 || !poly_domain_is_live(&config->domains[i]))
             continue;
         searchable = true;
         status = add_scope(l, &config->domains[i]);
@@ -137,7 +139,7 @@ static enum poly_status find_scopes(struct lookup *l, const char *const *names)
 {
     enum poly_status status;
 
-    l->room = poly_instance_config(poly_session_instance(l->session))->domain_count;
+    l->room = poly_config_domains(poly_instance_config(poly_session_instance(l->session)));
     l->scopes = poly_arena_array(l->arena, l->room + 1, sizeof(*l->scopes));
     if (l->scopes == NULL)
         return poly_no_memory(l->err);

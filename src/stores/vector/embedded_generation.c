@@ -43,15 +43,14 @@ static bool make_path(char path[PATH], const char *folder, const char *name)
 static bool set_path(char path[PATH], const char *folder, const struct poly_vector_set *set)
 {
     const struct poly_made *made = set->domain->made;
-    char change[16] = "";
+    char change[16] = "", since[24] = "";
 
     if (made != NULL)
-        return snprintf(path, PATH, "%s/%s%c%" PRIu64, folder, set->domain->name, MADE,
-                        made->since) < PATH;
+        snprintf(since, sizeof(since), "%c%" PRIu64, MADE, made->since);
     if (set->vector->change > 0)
         snprintf(change, sizeof(change), "@%u", set->vector->change);
-    return snprintf(path, PATH, "%s/%s%s%s%s", folder, set->domain->name,
-                    *set->vector->name == '\0' ? "" : ".", set->vector->name, change) < PATH;
+    return snprintf(path, PATH, "%s/%s%s%s%s%s", folder, set->domain->name,
+                    *set->vector->name == '\0' ? "" : ".", set->vector->name, since, change) < PATH;
 }
 
 static bool exists(const char *folder, const char *name)
@@ -181,7 +180,8 @@ enum poly_status poly_vectors_mark(struct poly_vector_generation *generation, bo
 
 static size_t count_sets(const struct poly_config *config)
 {
-    size_t count = POLY_MAX_COLLECTIONS_MADE; /* each has one */
+    /* What nobody writes costs nothing. */
+    size_t count = (size_t)POLY_MAX_COLLECTIONS_MADE * POLY_MAX_VECTORS;
 
     for (size_t i = 0; i < config->domain_count; i++)
         count += config->domains[i].vector_count;
@@ -280,9 +280,12 @@ static int set_label(const struct poly_vector_set *set, const struct poly_domain
 {
     const struct poly_made *made = set->domain->made;
 
-    if (made != NULL)
+    if (made != NULL && *shape->name == '\0' && shape->change == 0)
         return snprintf(label, 2 * (size_t)NAME, "%s%c%" PRIu64 " ", set->domain->name, MADE,
                         made->since);
+    if (made != NULL)
+        return snprintf(label, 2 * (size_t)NAME, "%s.%s%c%" PRIu64 "@%u ", set->domain->name,
+                        shape->name, MADE, made->since, shape->change);
     return snprintf(label, 2 * (size_t)NAME, "%s.%s@%u ", set->domain->name, shape->name,
                     shape->change);
 }
@@ -449,12 +452,12 @@ static void sweep(const struct poly_vector_generation *generation)
 /* Nothing of a collection that was made is older than that: where its folder is missing or damaged,
  * the log has the rest. */
 static enum poly_status add_set(struct poly_vector_generation *generation,
-                                const struct poly_domain *domain, struct poly_error *err)
+                                const struct poly_domain *domain,
+                                const struct poly_domain_vector *vector, struct poly_error *err)
 {
     struct poly_vector_set *set = &generation->sets[generation->set_count];
     bool damaged = false;
-    enum poly_status status =
-        fill_set(set, domain, &domain->vectors[0]) ? POLY_OK : poly_no_memory(err);
+    enum poly_status status = fill_set(set, domain, vector) ? POLY_OK : poly_no_memory(err);
 
     if (status == POLY_OK)
         status = open_set(generation, set, &damaged, err);
@@ -466,6 +469,23 @@ static enum poly_status add_set(struct poly_vector_generation *generation,
         set->position = domain->made->since;
     atomic_fetch_add(&generation->set_count, 1);
     return POLY_OK;
+}
+
+/* Some of its vectors may have been added before it failed. */
+static enum poly_status add_sets(struct poly_vector_generation *generation,
+                                 const struct poly_domain *domain, struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < domain->vector_count && status == POLY_OK; i++) {
+        bool there = false;
+
+        for (size_t s = generation->set_count; s > 0 && !there; s--)
+            there = generation->sets[s - 1].declared == &domain->vectors[i];
+        if (!there)
+            status = add_set(generation, domain, &domain->vectors[i], err);
+    }
+    return status;
 }
 
 enum poly_status poly_vectors_grow(struct poly_vectors *self,
@@ -481,7 +501,7 @@ enum poly_status poly_vectors_grow(struct poly_vectors *self,
     for (size_t i = generation->domains; i < poly_config_domains(config) && status == POLY_OK;
          i++) {
         if (atomic_load(&config->domains[i].made->state) != POLY_MADE_DROPPED)
-            status = add_set(generation, &config->domains[i], err);
+            status = add_sets(generation, &config->domains[i], err);
         if (status == POLY_OK)
             atomic_store(&generation->domains, i + 1);
     }

@@ -47,11 +47,6 @@ static const char change_domain[] =
     " max(number) + 1 FROM poly_vector.domain AS o WHERE o.generation = d.generation)"
     " WHERE generation = $1 AND number = $2 RETURNING number::bigint";
 static const char drop_collection[] = "DROP TABLE poly_vector.entries_%llu_%lld";
-static const char next_number[] =
-    "SELECT coalesce(max(number), 0)::bigint + 1 FROM poly_vector.domain WHERE generation = $1";
-static const char mark_get[] =
-    "SELECT coalesce(sum(number + since), 0)::bigint FROM poly_vector.domain"
-    " WHERE generation = $1";
 static const char remove_collection[] =
     "DROP TABLE IF EXISTS poly_vector.entries_%llu_%lld;"
     "DELETE FROM poly_vector.domain WHERE generation = %llu AND number = %lld";
@@ -171,11 +166,6 @@ static void set_operators(struct poly_pgv_collection *c)
 
 /* --- writing down what a generation is --- */
 
-static uint64_t since_of(const struct poly_domain *domain)
-{
-    return domain->made == NULL ? 0 : domain->made->since;
-}
-
 static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t number,
                                 const struct poly_domain *domain,
                                 const struct poly_domain_vector *vector, struct poly_error *err)
@@ -201,7 +191,7 @@ static enum poly_status add_row(struct poly_pg *pg, uint64_t generation, int64_t
     poly_pg_add_int(&params, vector->ef_construction);
     poly_pg_add_texts(&params, filters, (int)vector->filter_count);
     poly_pg_add_int(&params, vector->change);
-    poly_pg_add_int(&params, (int64_t)since_of(domain));
+    poly_pg_add_int(&params, (int64_t)poly_domain_since(domain));
     if (vector->filters_in != NULL)
         poly_pg_add_text(&params, poly_text(vector->filters_in));
     else
@@ -223,9 +213,18 @@ static enum poly_status add_collection(struct poly_follower *self, struct poly_p
     return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
 }
 
-static enum poly_status add_vectors(struct poly_follower *self, struct poly_pg *pg,
-                                    uint64_t generation, const struct poly_domain *domain,
-                                    int64_t *number, struct poly_error *err)
+static bool holds(const struct poly_follower *self, const struct poly_domain *domain)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < domain->vector_count; i++)
+        any = any || !poly_config_in_table(self->config, domain, &domain->vectors[i]);
+    return any;
+}
+
+static enum poly_status take_up(struct poly_follower *self, struct poly_pg *pg, uint64_t generation,
+                                const struct poly_domain *domain, int64_t *next,
+                                struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
 
@@ -234,76 +233,12 @@ static enum poly_status add_vectors(struct poly_follower *self, struct poly_pg *
 
         if (poly_config_in_table(self->config, domain, now))
             continue;
-        status = add_row(pg, generation, *number, domain, now, err);
+        status = add_row(pg, generation, *next, domain, now, err);
         if (status == POLY_OK)
-            status = add_collection(self, pg, generation, *number, now, err);
-        ++*number;
+            status = add_collection(self, pg, generation, *next, now, err);
+        ++*next;
     }
     return status;
-}
-
-static bool is_dropped(const struct poly_domain *domain)
-{
-    return domain->made != NULL && atomic_load(&domain->made->state) == POLY_MADE_DROPPED;
-}
-
-static enum poly_status describe(struct poly_follower *self, struct poly_pg *pg, uint64_t number,
-                                 struct poly_error *err)
-{
-    const struct poly_config *config = self->config;
-    struct poly_arena_mark mark = poly_arena_mark(self->arena);
-    enum poly_status status = POLY_OK;
-    int64_t collection = 1;
-
-    for (size_t i = 0; i < poly_config_domains(config) && status == POLY_OK; i++)
-        if (!is_dropped(&config->domains[i]))
-            status = add_vectors(self, pg, number, &config->domains[i], &collection, err);
-    poly_arena_rewind(self->arena, mark);
-    return status;
-}
-
-/* --- collections that come and go --- */
-
-static enum poly_status number_of(struct poly_pg *pg, const char *sql, uint64_t generation,
-                                  uint64_t *number, struct poly_error *err)
-{
-    struct poly_pg_params params;
-    PGresult *rows;
-    enum poly_status status;
-
-    poly_pg_params(&params);
-    poly_pg_add_int(&params, (int64_t)generation);
-    status = poly_pg_run(pg, sql, &params, &rows, err);
-    if (status != POLY_OK)
-        return status;
-    *number = (uint64_t)poly_pg_int(rows, 0, 0);
-    PQclear(rows);
-    return POLY_OK;
-}
-
-/* The source of a domain's first vector; NULL: there is none. */
-static const struct poly_follower_source *
-source_of(const struct poly_follower_generation *generation, const struct poly_domain *domain)
-{
-    for (size_t i = 0; i < generation->source_count; i++)
-        if (generation->sources[i]->since == since_of(domain) &&
-            strcmp(generation->sources[i]->name, domain->name) == 0)
-            return generation->sources[i];
-    return NULL;
-}
-
-/* One that was dropped is taken out by who knows that; what is not known may only be new. */
-static bool lacks(struct poly_follower *self, const struct poly_follower_generation *generation)
-{
-    const struct poly_config *config = self->config;
-
-    for (size_t i = config->domain_count; i < poly_config_domains(config); i++) {
-        const struct poly_domain *domain = &config->domains[i];
-
-        if ((source_of(generation, domain) != NULL) == is_dropped(domain))
-            return true;
-    }
-    return false;
 }
 
 static enum poly_status take_out(struct poly_follower *self, struct poly_pg *pg,
@@ -317,28 +252,6 @@ static enum poly_status take_out(struct poly_follower *self, struct poly_pg *pg,
     return sql == NULL ? poly_no_memory(err) : poly_pg_exec(pg, sql, err);
 }
 
-static enum poly_status grow(struct poly_follower *self, struct poly_pg *pg,
-                             const struct poly_follower_generation *generation,
-                             struct poly_error *err)
-{
-    const struct poly_config *config = self->config;
-    uint64_t next = 1;
-    enum poly_status status = number_of(pg, next_number, generation->number, &next, err);
-    int64_t number = (int64_t)next;
-
-    for (size_t i = config->domain_count; i < poly_config_domains(config) && status == POLY_OK;
-         i++) {
-        const struct poly_domain *domain = &config->domains[i];
-        const struct poly_follower_source *source = source_of(generation, domain);
-
-        if (source == NULL && !is_dropped(domain))
-            status = add_vectors(self, pg, generation->number, domain, &number, err);
-        else if (source != NULL && is_dropped(domain))
-            status = take_out(self, pg, generation->number, source, err);
-    }
-    return status;
-}
-
 /* --- loading --- */
 
 /* What the configuration of today says of it; it may have gone from there. */
@@ -348,7 +261,8 @@ static const struct poly_domain_vector *today(const struct poly_config *config, 
     const struct poly_domain *d = NULL;
 
     for (size_t i = 0; i < poly_config_domains(config) && d == NULL; i++)
-        if (since_of(&config->domains[i]) == since && strcmp(config->domains[i].name, domain) == 0)
+        if (poly_domain_since(&config->domains[i]) == since &&
+            strcmp(config->domains[i].name, domain) == 0)
             d = &config->domains[i];
     for (size_t i = 0; d != NULL && i < d->vector_count; i++)
         if (strcmp(d->vectors[i].name, name) == 0)
@@ -568,7 +482,7 @@ poly_pgv_collection(const struct poly_follower_generation *generation,
         const struct poly_pgv_collection *c =
             (const struct poly_pgv_collection *)generation->sources[i];
 
-        if (c->base.since == since_of(domain) && strcmp(c->base.name, domain->name) == 0 &&
+        if (c->base.since == poly_domain_since(domain) && strcmp(c->base.name, domain->name) == 0 &&
             strcmp(c->shape.name, vector->name) == 0)
             return c;
     }
@@ -581,17 +495,8 @@ enum poly_status poly_pgv_look(struct poly_pgv *self, struct poly_pg *pg,
                                const struct poly_pgv_collection **collection,
                                struct poly_error *err)
 {
-    uint64_t held = 0, there = 0;
-    enum poly_status status;
+    enum poly_status status = poly_follower_look(&self->base, pg, scope->domain, generation, err);
 
-    *collection = poly_pgv_collection(*generation, scope->domain, scope->vector);
-    if (*collection != NULL || scope->domain->made == NULL)
-        return POLY_OK;
-    status = number_of(pg, mark_get, (*generation)->number, &there, err);
-    for (size_t i = 0; i < (*generation)->source_count; i++)
-        held += (uint64_t)(*generation)->sources[i]->number + (*generation)->sources[i]->since;
-    if (status == POLY_OK && held != there)
-        status = poly_follower_again(&self->base, pg, generation, err);
     if (status == POLY_OK)
         *collection = poly_pgv_collection(*generation, scope->domain, scope->vector);
     return status;
@@ -613,9 +518,9 @@ const struct poly_follower_kind poly_pgv_kind = {
     .sources = domains,
     .count = count,
     .positions = positions,
-    .describe = describe,
-    .lacks = lacks,
-    .grow = grow,
+    .holds = holds,
+    .take_up = take_up,
+    .take_out = take_out,
     .load_source = load_source,
     .load = load,
     .apply = poly_pgv_apply,

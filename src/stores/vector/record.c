@@ -80,32 +80,13 @@ bool poly_vector_wants(const struct poly_config *config, struct poly_text name)
     return false;
 }
 
-static enum poly_status take_filters(const struct poly_domain_vector *shape, struct poly_text json,
-                                     const struct poly_extract_names *wanted,
-                                     struct poly_arena *arena, struct poly_value *values,
-                                     struct poly_error *err)
-{
-    struct poly_value inner;
-    enum poly_status status;
-
-    if (shape->filters_in == NULL)
-        return poly_extract(json, wanted, arena, NULL, values, err);
-    if (shape->filter_count == 0)
-        return POLY_OK;
-    status = poly_extract_one(json, shape->filters_in, arena, &inner, err);
-    for (size_t i = 0; i < shape->filter_count; i++)
-        values[i] = poly_null();
-    return status == POLY_OK && inner.type == POLY_JSON
-               ? poly_extract(inner.text, wanted, arena, NULL, values, err)
-               : status;
-}
-
 enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const char *const *names,
                                   struct poly_batch *batch, const struct poly_record *record,
                                   struct poly_arena *arena, struct poly_vector_entry *entry,
                                   struct poly_error *err)
 {
-    struct poly_extract_names wanted = {.filters = names, .filter_count = shape->filter_count};
+    struct poly_extract_names wanted = {
+        .in = shape->filters_in, .filters = names, .filter_count = shape->filter_count};
     size_t field = shape->filter_count;
     enum poly_status status;
 
@@ -115,7 +96,7 @@ enum poly_status poly_vector_take(const struct poly_domain_vector *shape, const 
         return poly_no_memory(err);
     if (!poly_document_has_json(record))
         return POLY_OK;
-    status = take_filters(shape, record->data.text, &wanted, arena, entry->values, err);
+    status = poly_extract(record->data.text, &wanted, arena, NULL, entry->values, err);
     if (status == POLY_OK) /* not as a filter: thousands of numbers would become a tree */
         status =
             poly_extract_one(record->data.text, names[field], arena, &entry->values[field], err);
