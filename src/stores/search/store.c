@@ -112,6 +112,8 @@ static enum poly_status add_visible(struct lookup *l)
                                   "[...]}' in polystore.yaml");
 }
 
+/* Fields of a column with JSON have no type of their own: where they are asked together with
+ * columns, it is the columns' that counts. */
 static enum poly_status take_where(const struct lookup *l, const struct poly_search_query *query,
                                    const struct poly_where **where)
 {
@@ -122,9 +124,12 @@ static enum poly_status take_where(const struct lookup *l, const struct poly_sea
                                   : poly_where_beside(query->where, query->filters,
                                                       query->filter_count, l->arena, where, l->err);
 
+    size_t count = 0;
+
     for (size_t i = 0; status == POLY_OK && i < l->count; i++)
-        domains[i] = l->scopes[i].domain;
-    return status == POLY_OK ? poly_meaning_of(l->session, domains, l->count, *where, where, l->err)
+        if (l->scopes[i].domain->search.in == NULL)
+            domains[count++] = l->scopes[i].domain;
+    return status == POLY_OK ? poly_meaning_of(l->session, domains, count, *where, where, l->err)
                              : status;
 }
 
