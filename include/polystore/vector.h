@@ -114,7 +114,8 @@ struct poly_vector_stats {
     uint32_t m, ef_construction, ef;
     uint64_t vectors; /* that can be found */
     uint64_t dead;    /* replaced or deleted, not yet given back */
-    uint64_t linked;  /* of all, in the graph; the rest is scanned */
+    uint64_t linked;  /* in the graph, dead ones too; none where so few are as quickly scanned */
+    uint64_t unlinked; /* wait to be linked, and are scanned until then */
     uint64_t memory_bytes, file_bytes;
     uint64_t saved_position;    /* of the log: what the saved index holds; 0: none is saved */
     uint64_t searches, visited; /* since the start */

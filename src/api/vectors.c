@@ -337,7 +337,8 @@ static const char *metric_name(enum poly_metric metric)
 #define SHAPE(X) X(m) X(ef_construction) X(ef)
 #define COUNTS(X)                                                                                  \
     X(vectors)                                                                                     \
-    X(dead) X(linked) X(memory_bytes) X(file_bytes) X(saved_position) X(searches) X(visited)
+    X(dead) X(linked) X(unlinked) X(memory_bytes) X(file_bytes) X(saved_position) X(searches)      \
+    X(visited)
 
 static void print_index(struct poly_buffer *out, const struct poly_vector_stats *index)
 {
@@ -397,7 +398,8 @@ VALUE(samples)
 } metrics[] = {
     {"vectors", "gauge", "Vectors that can be found.", value_vectors},
     {"dead", "gauge", "Replaced or deleted vectors, not yet given back.", value_dead},
-    {"linked", "gauge", "Vectors in the graph; the others are scanned.", value_linked},
+    {"linked", "gauge", "Vectors in the graph; none where so few are scanned.", value_linked},
+    {"unlinked", "gauge", "Vectors that wait to be linked, scanned until then.", value_unlinked},
     {"memory_bytes", "gauge", "Memory of the index.", value_memory_bytes},
     {"file_bytes", "gauge", "Files of the index.", value_file_bytes},
     {"saved_position", "gauge", "What its files hold, as a position of the log.",

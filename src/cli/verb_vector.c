@@ -376,13 +376,13 @@ static enum poly_status add(struct cli *cli, struct poly_error *err)
 static enum poly_status stats(struct cli *cli, struct poly_error *err)
 {
     static const struct cli_column columns[] = {
-        {"domain", "DOMAIN"},       {"name", "NAME"},
-        {"metric", "METRIC"},       {"dimensions", "DIMENSIONS"},
-        {"element", "ELEMENT"},     {"vectors", "VECTORS"},
-        {"dead", "DEAD"},           {"linked", "LINKED"},
-        {"memory_bytes", "MEMORY"}, {"file_bytes", "FILES"},
-        {"searches", "SEARCHES"},   {"recall", "RECALL"},
-        {NULL, NULL}};
+        {"domain", "DOMAIN"},     {"name", "NAME"},
+        {"metric", "METRIC"},     {"dimensions", "DIMENSIONS"},
+        {"element", "ELEMENT"},   {"vectors", "VECTORS"},
+        {"dead", "DEAD"},         {"linked", "LINKED"},
+        {"unlinked", "UNLINKED"}, {"memory_bytes", "MEMORY"},
+        {"file_bytes", "FILES"},  {"searches", "SEARCHES"},
+        {"recall", "RECALL"},     {NULL, NULL}};
     struct cli_request request = {.operation = "vectors.stats"};
 
     return cli_ask_list(cli, &request, "indexes", columns, err);

@@ -217,6 +217,8 @@ static void counts_itself(void **state)
     assert_int_equal(stats[0].m, 16);
     assert_int_equal(stats[0].ef, 64);
     assert_int_equal(stats[0].vectors, 2);
+    assert_int_equal(stats[0].linked, 0); /* so few are scanned, and none waits for a graph */
+    assert_int_equal(stats[0].unlinked, 0);
     assert_int_equal(stats[0].searches, 1);
     if (!differs(p, "visited")) {
         assert_true(stats[0].visited >= 2);

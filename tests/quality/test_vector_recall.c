@@ -229,7 +229,7 @@ static void compact(struct poly_index **index, const struct poly_index_options *
     uint32_t *map = malloc(end * sizeof(*map));
 
     assert_non_null(map);
-    assert_ok(poly_index_copy(*index, end, to, map, &err));
+    assert_ok(poly_index_copy(*index, end, to, map, NULL, &err));
     poly_index_publish(to);
     for (uint32_t i = 0; i < count; i++)
         slots[i] = map[slots[i]];

@@ -151,7 +151,8 @@ static void stats(void **state)
         "{\"domain\":\"d\",\"name\":\"embedding\",\"model\":\"m\",\"dimensions\":2,\"metric\":"
         "\"l2\","
         "\"element\":\"f32\",\"m\":16,\"ef_construction\":64,\"ef\":100,\"vectors\":10,\"dead\":1,"
-        "\"linked\":9,\"memory_bytes\":4096,\"file_bytes\":2048,\"saved_position\":17,"
+        "\"linked\":9,\"unlinked\":3,\"memory_bytes\":4096,"
+        "\"file_bytes\":2048,\"saved_position\":17,"
         "\"searches\":5,\"visited\":50,\"recall\":0.995,\"samples\":2}"));
     fake.rights = POLY_RIGHT_READ;
     assert_fails(run_anew("GET", "/v1/vectors", NULL), POLY_DENIED);

@@ -343,7 +343,10 @@ static void copies(void **state)
             map[i] = live++;
     }
     assert_true(live > 20);
-    assert_ok(poly_catalog_copy(c, map, end, to, &err));
+    assert_fails(poly_catalog_copy(c, map, end, to, &(const atomic_bool){true}, &err),
+                 POLY_UNAVAILABLE);
+    assert_int_equal(to->count, 0);
+    assert_ok(poly_catalog_copy(c, map, end, to, NULL, &err));
     poly_catalog_publish(to);
     assert_int_equal(to->count, live);
     for (uint32_t i = 0; i < end; i++)

@@ -393,7 +393,7 @@ static void saving_and_copying_without_memory(void **state)
         if (status == POLY_OK)
             status = poly_catalog_new(columns, COLUMNS, &copy, &err);
         if (status == POLY_OK)
-            status = poly_catalog_copy(loaded, map, SLOTS, copy, &err);
+            status = poly_catalog_copy(loaded, map, SLOTS, copy, NULL, &err);
         assert_int_equal(status, memory_failed() ? POLY_NO_MEMORY : POLY_OK);
         if (status == POLY_OK)
             assert_int_equal(copy->count, live);

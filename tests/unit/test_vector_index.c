@@ -289,10 +289,13 @@ static void tail_is_found(void **state)
     data_fill(index, &options, &random, 99);
     assert_ok(poly_index_link(index, 1000, NULL, &linked, &err));
     assert_int_equal(linked, 0);
+    poly_index_measure(index, &numbers);
+    assert_int_equal(numbers.unlinked, 0); /* nothing waits */
     data_fill(index, &options, &random, 901);
     assert_ok(poly_index_link(index, 1000, &stop, &linked, &err));
     assert_int_equal(linked, 0);
     while (poly_index_measure(index, &numbers), numbers.linked < 1000) {
+        assert_int_equal(numbers.unlinked, 1000 - numbers.linked);
         assert_ok(poly_index_link(index, 97, NULL, &linked, &err));
         assert_true(linked <= 97);
         for (uint32_t i = 0; i < 5; i++) {
@@ -305,6 +308,7 @@ static void tail_is_found(void **state)
             assert_int_equal(search.plan, POLY_PLAN_GRAPH);
         }
     }
+    assert_int_equal(numbers.unlinked, 0);
     poly_index_free(index);
 }
 
@@ -316,6 +320,7 @@ static void copy_keeps_the_living(void **state)
     uint64_t random = 9;
     uint32_t map[1501], moved = 0;
     char seen[1501] = {0};
+    const atomic_bool stop = true;
 
     (void)state;
     data_fill(index, &options, &random, 1500);
@@ -326,7 +331,10 @@ static void copy_keeps_the_living(void **state)
 
     const uint32_t end = poly_index_end(index);
 
-    assert_ok(poly_index_copy(index, end, to, map, &err));
+    assert_fails(poly_index_copy(index, end, to, map, &stop, &err), POLY_UNAVAILABLE);
+    poly_index_publish(to);
+    assert_int_equal(poly_index_end(to), 0); /* none of them was looked at */
+    assert_ok(poly_index_copy(index, end, to, map, NULL, &err));
     poly_index_publish(to);
     assert_int_equal(poly_index_end(to), 1000);
     for (uint32_t slot = 0; slot < end; slot++) {

@@ -178,7 +178,7 @@ static void every_allocation_of_a_copy(void **state)
 
         assert_ok(poly_index_new(&options, &to, &err));
         memory_fail_at(++nth, false);
-        status = poly_index_copy(index, end, to, map, &err);
+        status = poly_index_copy(index, end, to, map, NULL, &err);
         failed = memory_failed();
         memory_fail_at(0, false);
         assert_int_equal(status, failed ? POLY_NO_MEMORY : POLY_OK);

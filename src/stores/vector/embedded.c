@@ -463,6 +463,7 @@ static enum poly_status stats(const struct poly_projected *projected,
     stats->vectors = numbers.live;
     stats->dead = numbers.index.dead;
     stats->linked = numbers.index.linked;
+    stats->unlinked = numbers.index.unlinked;
     stats->memory_bytes = numbers.index.memory_bytes + numbers.catalog_bytes;
     stats->file_bytes = numbers.file_bytes;
     stats->saved_position = poly_collection_saved(body->collection);

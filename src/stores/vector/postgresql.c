@@ -240,6 +240,8 @@ static enum poly_status measure(struct poly_pg *pg, const struct poly_pgv_collec
     stats->file_bytes = (uint64_t)poly_pg_int(rows, 0, 1);
     stats->dead = (uint64_t)poly_pg_int(rows, 0, 2);
     stats->linked = atomic_load(c->indexed) ? stats->vectors : 0;
+    stats->unlinked =
+        !atomic_load(c->indexed) && poly_pgv_is_worth(c, stats->vectors) ? stats->vectors : 0;
     stats->searches = atomic_load(c->searches);
     stats->recall = (double)NAN;
     PQclear(rows);

@@ -163,6 +163,9 @@ enum poly_status poly_pgv_index_sql(struct poly_arena *arena,
                                     struct poly_pgv_collection *collection,
                                     const struct poly_pgv_place *place, struct poly_error *err);
 
+/* Does a collection of so many vectors get an index? */
+bool poly_pgv_is_worth(const struct poly_pgv_collection *collection, uint64_t vectors);
+
 /* A thread that makes what indexes are missing, one statement at a time, while all goes on. */
 enum poly_status poly_pgv_keep(struct poly_pgv *self, struct poly_error *err);
 void poly_pgv_keep_stop(struct poly_pgv *self);

@@ -60,6 +60,11 @@ static int worth_of(const struct poly_domain_vector *shape)
     return lists > WORTH ? lists : WORTH;
 }
 
+bool poly_pgv_is_worth(const struct poly_pgv_collection *collection, uint64_t vectors)
+{
+    return collection->indexable && vectors >= (uint64_t)worth_of(&collection->shape);
+}
+
 enum poly_status poly_pgv_index_sql(struct poly_arena *arena, struct poly_pgv_collection *c,
                                     const struct poly_pgv_place *place, struct poly_error *err)
 {

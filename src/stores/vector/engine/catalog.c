@@ -548,7 +548,8 @@ static enum poly_status copy_slot(const struct poly_catalog *c, uint32_t slot,
 }
 
 enum poly_status poly_catalog_copy(const struct poly_catalog *c, const uint32_t *map, uint32_t end,
-                                   struct poly_catalog *to, struct poly_error *err)
+                                   struct poly_catalog *to, const atomic_bool *stop,
+                                   struct poly_error *err)
 {
     struct poly_value *values = calloc(c->column_count + 1, sizeof(*values));
     uint32_t *from, count = 0;
@@ -566,7 +567,9 @@ enum poly_status poly_catalog_copy(const struct poly_catalog *c, const uint32_t 
         if (map[i] != POLY_NO_SLOT)
             from[map[i]] = i;
     for (uint32_t i = 0; i < count && status == POLY_OK; i++)
-        if (from[i] != POLY_NO_SLOT)
+        if (poly_is_stopped(stop))
+            status = poly_fail(err, POLY_UNAVAILABLE, "it was stopped");
+        else if (from[i] != POLY_NO_SLOT)
             status = copy_slot(c, from[i], to, i, values, err);
     free(values);
     free(from);

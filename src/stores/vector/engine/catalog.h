@@ -64,9 +64,10 @@ enum poly_status poly_catalog_select(struct poly_catalog *catalog, const struct 
 void poly_catalog_release(struct poly_catalog *catalog, struct poly_slots *slots);
 
 /* The entries of the slots that map (of poly_index_copy(), end entries) gives a new one, appended
- * to an empty catalog of the same columns. */
+ * to an empty catalog of the same columns. *stop, NULL: as there. */
 enum poly_status poly_catalog_copy(const struct poly_catalog *catalog, const uint32_t *map,
-                                   uint32_t end, struct poly_catalog *to, struct poly_error *err);
+                                   uint32_t end, struct poly_catalog *to, const atomic_bool *stop,
+                                   struct poly_error *err);
 
 uint64_t poly_catalog_memory(const struct poly_catalog *catalog);
 

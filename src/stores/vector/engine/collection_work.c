@@ -45,11 +45,6 @@ struct linker {
     struct poly_error err;
 };
 
-static bool stopped(const atomic_bool *stop)
-{
-    return stop != NULL && atomic_load_explicit(stop, memory_order_relaxed);
-}
-
 static void *link_run(void *arg)
 {
     struct linker *linker = arg;
@@ -59,9 +54,9 @@ static void *link_run(void *arg)
         linked = 0;
         linker->status =
             poly_index_link(linker->index, LINK_STEP, linker->stop, &linked, &linker->err);
-    } while (linker->status == POLY_OK && linked > 0 && !stopped(linker->stop) &&
+    } while (linker->status == POLY_OK && linked > 0 && !poly_is_stopped(linker->stop) &&
              poly_clock_monotonic() < linker->until);
-    linker->all = linker->status == POLY_OK && linked == 0 && !stopped(linker->stop);
+    linker->all = linker->status == POLY_OK && linked == 0 && !poly_is_stopped(linker->stop);
     return NULL;
 }
 
@@ -125,7 +120,8 @@ static void drop(struct poly_collection *c)
     c->compaction.again = poly_clock_monotonic() + AGAIN;
 }
 
-static enum poly_status copy_live(struct poly_collection *c, uint32_t end, struct poly_error *err)
+static enum poly_status copy_live(struct poly_collection *c, uint32_t end, const atomic_bool *stop,
+                                  struct poly_error *err)
 {
     struct poly_compaction *compaction = &c->compaction;
     enum poly_status status;
@@ -134,9 +130,10 @@ static enum poly_status copy_live(struct poly_collection *c, uint32_t end, struc
     if (compaction->map == NULL)
         return poly_no_memory(err);
     compaction->room = end;
-    status = poly_index_copy(c->part->index, end, c->next->index, compaction->map, err);
+    status = poly_index_copy(c->part->index, end, c->next->index, compaction->map, stop, err);
     if (status == POLY_OK)
-        status = poly_catalog_copy(c->part->catalog, compaction->map, end, c->next->catalog, err);
+        status =
+            poly_catalog_copy(c->part->catalog, compaction->map, end, c->next->catalog, stop, err);
     if (status != POLY_OK)
         return status;
     compaction->carried = end;
@@ -155,7 +152,9 @@ static uint32_t published_end(struct poly_collection *c)
     return end;
 }
 
-static enum poly_status begin(struct poly_collection *c, struct poly_error *err)
+/* Stopped in the middle, it is begun anew another time. */
+static enum poly_status begin(struct poly_collection *c, const atomic_bool *stop,
+                              struct poly_error *err)
 {
     struct poly_part *next;
     enum poly_status status = poly_part_new(c, &next, err);
@@ -167,10 +166,10 @@ static enum poly_status begin(struct poly_collection *c, struct poly_error *err)
     pthread_mutex_lock(&c->state);
     c->next = next;
     pthread_mutex_unlock(&c->state);
-    status = copy_live(c, published_end(c), err);
+    status = copy_live(c, published_end(c), stop, err);
     if (status != POLY_OK)
         drop(c);
-    return status;
+    return poly_is_stopped(stop) ? POLY_OK : status;
 }
 
 /* What the new part has, and has died in the old one. */
@@ -300,7 +299,7 @@ static enum poly_status compact(struct poly_collection *c, unsigned threads,
     linker = *slice;
     linker.index = c->next->index;
     all = false;
-    while (status == POLY_OK && !stopped(slice->stop)) {
+    while (status == POLY_OK && !poly_is_stopped(slice->stop)) {
         end = published_end(c);
         status = carry(c, end, CARRY_STEP, err);
         if (status == POLY_OK)
@@ -350,8 +349,8 @@ enum poly_status poly_collection_work(struct poly_collection *c, unsigned thread
     enum poly_status status = take_turn(c, err);
     bool all = false;
 
-    if (status == POLY_OK && c->next == NULL && due(c) && !stopped(stop))
-        status = begin(c, err);
+    if (status == POLY_OK && c->next == NULL && due(c) && !poly_is_stopped(stop))
+        status = begin(c, stop, err);
     if (status != POLY_OK)
         return status;
     if (c->next != NULL) { /* afterwards publish() may have swapped: nothing is looked at here */

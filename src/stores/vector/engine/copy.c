@@ -10,9 +10,9 @@
 #include "stores/vector/engine/index_inside.h"
 
 /* order: all slots of the graph below end that can be reached, breadth first; how many. seen: a
- * byte a slot, zero. Dead ones, too: they lead to others. */
+ * byte a slot, zero. Dead ones, too: they lead to others. Ends early when it is stopped. */
 static uint32_t breadth_first(const struct poly_index *index, uint32_t end, uint32_t *order,
-                              uint8_t *seen)
+                              uint8_t *seen, const atomic_bool *stop)
 {
     const uint64_t entry = atomic_load_explicit(&index->graph.entry, memory_order_acquire);
     const uint32_t most = 2 * index->options.m;
@@ -22,7 +22,7 @@ static uint32_t breadth_first(const struct poly_index *index, uint32_t end, uint
         return 0;
     order[count++] = (uint32_t)entry;
     seen[(uint32_t)entry] = 1;
-    for (uint32_t at = 0; at < count; at++) {
+    for (uint32_t at = 0; at < count && !poly_is_stopped(stop); at++) {
         atomic_uint *row = poly_link_row(index, order[at], 0);
 
         for (uint32_t i = 0; i < most; i++) {
@@ -40,7 +40,8 @@ static uint32_t breadth_first(const struct poly_index *index, uint32_t end, uint
 }
 
 enum poly_status poly_index_copy(const struct poly_index *index, uint32_t end,
-                                 struct poly_index *to, uint32_t *map, struct poly_error *err)
+                                 struct poly_index *to, uint32_t *map, const atomic_bool *stop,
+                                 struct poly_error *err)
 {
     uint32_t *order = malloc((size_t)end * sizeof(*order) + 1);
     uint8_t *seen = calloc((size_t)end + 1, 1);
@@ -52,14 +53,16 @@ enum poly_status poly_index_copy(const struct poly_index *index, uint32_t end,
         status = poly_no_memory(err);
         goto out;
     }
-    count = breadth_first(index, end, order, seen);
+    count = breadth_first(index, end, order, seen, stop);
     for (uint32_t slot = 0; slot < end; slot++) {
         map[slot] = POLY_NO_SLOT;
         if (!seen[slot])
             order[count++] = slot;
     }
     for (uint32_t i = 0; i < count && status == POLY_OK; i++)
-        if (poly_slot_alive(index, order[i], end))
+        if (poly_is_stopped(stop))
+            status = poly_fail(err, POLY_UNAVAILABLE, "it was stopped");
+        else if (poly_slot_alive(index, order[i], end))
             status = poly_index_append(to, poly_original_row(index, order[i]), &map[order[i]], err);
 out:
     free(order);

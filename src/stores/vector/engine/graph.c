@@ -281,8 +281,7 @@ enum poly_status poly_index_link(struct poly_index *index, uint32_t max, const a
 
     if (status != POLY_OK)
         return status;
-    while (status == POLY_OK && claimed != NOTHING_LEFT && count < max &&
-           (stop == NULL || !atomic_load_explicit(stop, memory_order_relaxed))) {
+    while (status == POLY_OK && claimed != NOTHING_LEFT && count < max && !poly_is_stopped(stop)) {
         const uint32_t end = poly_index_end(index);
 
         status = poly_context_fit(context, end, ef, err);

@@ -379,11 +379,14 @@ void poly_index_measure(const struct poly_index *index, struct poly_index_number
     const size_t row = index->coder.stride + index->coder.sketch + 2 * index->options.m * 4 + 8;
     const size_t upper = atomic_load_explicit(&index->upper_published, memory_order_relaxed);
     const size_t bytes = slots * index->original_size;
+    const uint32_t linked = atomic_load_explicit(&index->graph.linked, memory_order_relaxed);
+    const bool scanned = linked == 0 && slots < index->graph_from;
 
     *numbers = (struct poly_index_numbers){
         .slots = slots,
         .dead = atomic_load_explicit(&index->dead, memory_order_relaxed),
-        .linked = atomic_load_explicit(&index->graph.linked, memory_order_relaxed),
+        .linked = linked,
+        .unlinked = scanned || linked > slots ? 0 : slots - linked,
         .memory_bytes = slots * row + slots / 8 + upper * 4 + (index->fd < 0 ? bytes : 0),
         .original_bytes = bytes,
     };

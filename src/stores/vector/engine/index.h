@@ -60,6 +60,12 @@ uint32_t poly_index_end(const struct poly_index *index);
 bool poly_index_alive(const struct poly_index *index, uint32_t slot, uint32_t end);
 const void *poly_index_original(const struct poly_index *index, uint32_t slot);
 
+/* What takes long looks at it now and then; NULL: it is never stopped. */
+static inline bool poly_is_stopped(const atomic_bool *stop)
+{
+    return stop != NULL && atomic_load_explicit(stop, memory_order_relaxed);
+}
+
 /*
  * Links up to max published slots that are not in the graph yet, in order; returns how many there
  * were. Several threads may call it at a time; each works on slots of its own. Small indexes need
@@ -71,10 +77,11 @@ enum poly_status poly_index_link(struct poly_index *index, uint32_t max, const a
 
 /* All live slots of one index, in the order in which a search walks its graph (so that
  * neighbours lie beside each other), appended to an empty one of the same shape; the caller
- * publishes them. map[i]: new slot of the old slot i, or POLY_NO_SLOT; end entries. After an error
- * the other index is of no use. */
+ * publishes them. map[i]: new slot of the old slot i, or POLY_NO_SLOT; end entries. *stop is looked
+ * at between slots, as above: POLY_UNAVAILABLE. After an error the other index is of no use. */
 enum poly_status poly_index_copy(const struct poly_index *index, uint32_t end,
-                                 struct poly_index *to, uint32_t *map, struct poly_error *err);
+                                 struct poly_index *to, uint32_t *map, const atomic_bool *stop,
+                                 struct poly_error *err);
 
 /* --- searching --- */
 
@@ -128,6 +135,7 @@ enum poly_status poly_index_find(struct poly_index *index, struct poly_index_sea
 
 struct poly_index_numbers {
     uint32_t slots, dead, linked;
+    uint32_t unlinked;     /* to be linked yet: none while so few are best scanned */
     uint64_t memory_bytes; /* codes, links, and what belongs to them */
     uint64_t original_bytes;
 };
