@@ -70,6 +70,7 @@ struct poly_view_status {
 /* A vector of a domain that an embedder makes of the records' text. */
 struct poly_embedding_status {
     struct poly_text domain, name; /* of the vector; name empty: the domain's only one */
+    bool next; /* it is to take that one's place: a change of model is under way */
     struct poly_text embedder, model;
     enum poly_state state; /* BEHIND: records wait; RETRYING: requests fail, see .error */
     uint64_t position;     /* of the log: what comes after it has not been looked at */

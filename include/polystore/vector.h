@@ -141,17 +141,21 @@ struct poly_model_status {
     struct poly_text domain, name;
     struct poly_text model; /* that its vectors are of; empty: not said */
     size_t dimensions;
-    uint64_t changes;       /* of model, ever */
-    struct poly_text named; /* by the configuration; empty: none */
+    struct poly_text embedder; /* that makes them; empty: none does */
+    uint64_t changes;          /* of model, ever */
+    struct poly_text named;    /* by the configuration; empty: none */
     size_t named_dimensions;
     /* What is collected beside it. */
     struct poly_text next; /* of that model; empty: nothing is */
     size_t next_dimensions;
-    bool back; /* they are those of before the last swap */
+    bool back;                      /* they are those of before the last swap */
+    struct poly_text next_embedder; /* that makes them; empty: they are given */
+    bool fills;                     /* … and does so now */
     /* Counted only where a domain is named, for all of its rows are looked at. */
     bool counted;
     uint64_t filled;  /* vectors of the next */
     uint64_t missing; /* records with a vector that lack one of the next */
+    uint64_t refused; /* … because the embedder refuses their text */
     uint64_t stale;   /* … or have one of another version than they are now */
 };
 
@@ -160,11 +164,24 @@ POLY_API enum poly_status poly_model_status(struct poly_session *session, const 
                                             const struct poly_model_status **list, size_t *count,
                                             struct poly_error *err) POLY_MUST_USE;
 
+struct poly_model_plan {
+    const char *model;
+    size_t dimensions;
+    const char *embedder; /* of the configuration; NULL: that which makes the vectors now, if one */
+    bool back; /* only: what is kept to go back to gets what came since, from its embedder */
+};
+
 /*
  * Vectors of that model are collected from now on; begun already, it goes on. What was kept to go
- * back to goes. name: as in a search. POLY_CONFLICT: another model's are being collected.
- * POLY_INVALID: it is the model already; the vectors are of a stream, which never changes.
+ * back to goes. name: as in a search. Where an embedder makes the vectors it makes those, too, of
+ * every text, in the background and over restarts; the status has how far it is. POLY_CONFLICT:
+ * another model's are being collected. POLY_INVALID: it is the model already; there is no such
+ * embedder; the vectors are of a stream, which never changes. POLY_NOT_FOUND: no way back.
  */
+POLY_API enum poly_status poly_model_plan(struct poly_session *session, const char *domain,
+                                          const char *name, const struct poly_model_plan *plan,
+                                          struct poly_error *err) POLY_MUST_USE;
+/* The same, by the embedder of the present ones or by hand. */
 POLY_API enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
                                            const char *name, const char *model, size_t dimensions,
                                            struct poly_error *err) POLY_MUST_USE;
@@ -199,6 +216,7 @@ POLY_API enum poly_status poly_model_add(struct poly_session *session, const cha
 struct poly_model_swap {
     bool back;         /* to those of before the last swap; POLY_NOT_FOUND: there are none */
     bool drop_missing; /* what has no vector, or one of another version, gets null */
+    bool skip_refused; /* what has none because the embedder refuses its text does */
 };
 
 struct poly_model_swapped {
@@ -209,8 +227,9 @@ struct poly_model_swapped {
     uint64_t position; /* of the last record of the log */
 };
 
-/* POLY_CONFLICT: records lack a vector, or were changed since; the message has how many, and the
- * first of their keys. Nothing has happened then. */
+/* POLY_CONFLICT: records lack a vector, or were changed since, or their text is refused; the
+ * message has how many, and the first of their keys. POLY_UNAVAILABLE: the embedder has not made
+ * all yet. Nothing has happened then. */
 POLY_API enum poly_status poly_model_swap(struct poly_session *session, const char *domain,
                                           const char *name, const struct poly_model_swap *how,
                                           struct poly_model_swapped *swapped,
@@ -296,13 +315,27 @@ struct poly_vector_refusal {
     struct poly_text error;
 };
 
-/* name: which of the domain's vectors; NULL: the first that an embedder makes. At most 1,000.
- * ADMIN. POLY_NOT_FOUND: no embedder makes it. */
-POLY_API enum poly_status poly_vector_refused(struct poly_session *session, const char *domain,
-                                              const char *name,
-                                              const struct poly_vector_refusal **refusals,
-                                              size_t *count, struct poly_error *err) POLY_MUST_USE;
-/* All that were refused wait again, *count of them, and a pause after a failure ends. ADMIN. */
+struct poly_refused_query {
+    const char *domain;
+    const char *name;   /* which of its vectors; NULL: the first that an embedder makes */
+    bool next;          /* texts that the embedder of the next model refuses, while that is made */
+    uint32_t limit;     /* 0: 100; at most 1,000 */
+    const char *cursor; /* from the page before; NULL: the first page */
+};
+
+struct poly_refused_page {
+    const struct poly_vector_refusal *refusals; /* by tenant and key */
+    size_t count;
+    const char *cursor; /* for the next page; NULL: this was the last */
+};
+
+/* ADMIN. POLY_NOT_FOUND: no embedder makes it. */
+POLY_API enum poly_status poly_vector_refused(struct poly_session *session,
+                                              const struct poly_refused_query *query,
+                                              struct poly_refused_page *page,
+                                              struct poly_error *err) POLY_MUST_USE;
+/* All that were refused wait again, *count of them, also of a model to come, and a pause after a
+ * failure ends. ADMIN. */
 POLY_API enum poly_status poly_vector_retry(struct poly_session *session, const char *domain,
                                             const char *name, uint64_t *count,
                                             struct poly_error *err) POLY_MUST_USE;

@@ -14,6 +14,7 @@ static void print_one(struct poly_buffer *out, const struct poly_embedding_statu
     poly_buffer_char(out, '{');
     api_put_text(out, "domain", e->domain);
     api_put_text(out, "name", e->name);
+    api_put_bool(out, "next", e->next);
     api_put_text(out, "embedder", e->embedder);
     api_put_text(out, "model", e->model);
     api_put_text(out, "state", poly_text(poly_state_name(e->state)));
@@ -80,7 +81,7 @@ void api_embeddings_metrics(struct poly_buffer *out, const struct poly_status_re
             api_put_label(out, "domain", e->domain);
             poly_buffer_char(out, ',');
             api_put_label(out, "name", e->name);
-            poly_buffer_text(out, "} ");
+            poly_buffer_text(out, e->next ? ",next=\"1\"} " : "} ");
             poly_json_number(out, values[m]);
             poly_buffer_char(out, '\n');
         }
@@ -99,25 +100,33 @@ static const char *name_of(const struct api_context *context)
 
 enum poly_status api_embedding_refused(struct api_context *context, struct poly_error *err)
 {
-    const struct poly_vector_refusal *list;
+    const struct poly_refused_query query = {.domain = api_text(context, "domain"),
+                                             .name = name_of(context),
+                                             .next = api_true(context, "next"),
+                                             .limit = (uint32_t)api_integer(context, "limit", 0),
+                                             .cursor = api_text(context, "cursor")};
+    struct poly_refused_page page;
     struct poly_buffer *out = &context->out;
-    size_t count;
-    enum poly_status status = poly_vector_refused(context->session, api_text(context, "domain"),
-                                                  name_of(context), &list, &count, err);
+    enum poly_status status = poly_vector_refused(context->session, &query, &page, err);
 
     if (status != POLY_OK)
         return status;
     poly_buffer_text(out, "{\"refused\":[");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < page.count; i++) {
+        const struct poly_vector_refusal *one = &page.refusals[i];
+
         poly_buffer_text(out, i == 0 ? "{" : ",{");
-        api_put_some(out, "tenant", list[i].tenant);
-        api_put_text(out, "key", list[i].key);
-        api_put_integer(out, "version", list[i].version);
-        api_put_time(out, "time", list[i].time);
-        api_put_text(out, "error", list[i].error);
+        api_put_some(out, "tenant", one->tenant);
+        api_put_text(out, "key", one->key);
+        api_put_integer(out, "version", one->version);
+        api_put_time(out, "time", one->time);
+        api_put_text(out, "error", one->error);
         poly_buffer_char(out, '}');
     }
-    poly_buffer_text(out, "]}\n");
+    poly_buffer_char(out, ']');
+    if (page.cursor != NULL)
+        api_put_text(out, "cursor", poly_text(page.cursor));
+    poly_buffer_text(out, "}\n");
     return api_answer_finish(context, err);
 }
 

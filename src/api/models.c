@@ -10,6 +10,7 @@ static void print_model(struct poly_buffer *out, const struct poly_model_status 
     api_put_text(out, "name", one->name);
     api_put_some(out, "model", one->model);
     api_put_integer(out, "dimensions", one->dimensions);
+    api_put_some(out, "embedder", one->embedder);
     api_put_integer(out, "changes", one->changes);
     api_put_some(out, "named", one->named);
     api_put_integer(out, "named_dimensions", one->named_dimensions);
@@ -17,11 +18,15 @@ static void print_model(struct poly_buffer *out, const struct poly_model_status 
         api_put_text(out, "next", one->next);
         api_put_integer(out, "next_dimensions", one->next_dimensions);
         api_put_bool(out, "back", one->back);
+        api_put_some(out, "next_embedder", one->next_embedder);
+        if (one->next_embedder.size > 0)
+            api_put_bool(out, "fills", one->fills);
     }
     if (one->counted) {
         api_put_integer(out, "filled", one->filled);
         api_put_integer(out, "missing", one->missing);
         api_put_integer(out, "stale", one->stale);
+        api_put_integer(out, "refused", one->refused);
     }
     poly_buffer_char(out, '}');
 }
@@ -48,10 +53,13 @@ enum poly_status api_model_list(struct api_context *context, struct poly_error *
 
 enum poly_status api_model_begin(struct api_context *context, struct poly_error *err)
 {
-    enum poly_status status = poly_model_begin(
-        context->session, api_text(context, "domain"), api_member(context->body, "name"),
-        api_member(context->body, "model"),
-        (size_t)json_integer_value(json_object_get(context->body, "dimensions")), err);
+    const struct poly_model_plan plan = {
+        .model = api_member(context->body, "model"),
+        .dimensions = (size_t)json_integer_value(json_object_get(context->body, "dimensions")),
+        .embedder = api_member(context->body, "embedder"),
+        .back = json_is_true(json_object_get(context->body, "back"))};
+    enum poly_status status = poly_model_plan(context->session, api_text(context, "domain"),
+                                              api_member(context->body, "name"), &plan, err);
 
     return status == POLY_OK ? api_answer_finish(context, err) : status;
 }
@@ -107,7 +115,8 @@ enum poly_status api_model_swap(struct api_context *context, struct poly_error *
 {
     const struct poly_model_swap how = {
         .back = json_is_true(json_object_get(context->body, "back")),
-        .drop_missing = json_is_true(json_object_get(context->body, "drop_missing"))};
+        .drop_missing = json_is_true(json_object_get(context->body, "drop_missing")),
+        .skip_refused = json_is_true(json_object_get(context->body, "skip_refused"))};
     struct poly_model_swapped swapped;
     enum poly_status status =
         poly_model_swap(context->session, api_text(context, "domain"),

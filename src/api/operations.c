@@ -56,6 +56,11 @@
         .name = "name", .kind = API_TEXT, NAME, .example = "\"body\"",                             \
         .meaning = "which of its vectors; without it, the first that an embedder makes"            \
     }
+#define CURSOR                                                                                     \
+    {                                                                                              \
+        .name = "cursor", .kind = API_TEXT, .min = 1, .max = 4 * POLY_MAX_KEY,                     \
+        .meaning = "from the page before"                                                          \
+    }
 #define LIMIT(most, otherwise)                                                                     \
     {                                                                                              \
         .name = "limit", .kind = API_INTEGER, .min = 1, .max = most, .fallback = otherwise,        \
@@ -211,12 +216,7 @@ const struct api_operation api_operations[] = {
              .kind = API_BOOLEAN,
              .fallback = "false",
              .meaning = "the largest first"},
-            LIMIT(POLY_MAX_PAGE, "100"),
-            {.name = "cursor",
-             .kind = API_TEXT,
-             .min = 1,
-             .max = 4 * POLY_MAX_KEY,
-             .meaning = "from the page before"}),
+            LIMIT(POLY_MAX_PAGE, "100"), CURSOR),
         .answer = &api_schema_page,
         .run = api_record_list,
     },

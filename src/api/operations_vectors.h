@@ -47,7 +47,12 @@
         .flags = API_READS | API_WIDE,
         .success = 200,
         .errors = IF(NOT_FOUND),
-        .parameters = FIELDS(PATH_DOMAIN, VECTOR_NAME),
+        .parameters = FIELDS(PATH_DOMAIN, VECTOR_NAME,
+                             {.name = "next",
+                              .kind = API_BOOLEAN,
+                              .fallback = "false",
+                              .meaning = "by the embedder of the next model, while that is made"},
+                             LIMIT(POLY_MAX_FAILURES, "100"), CURSOR),
         .answer = &api_schema_embedding_refusals,
         .run = api_embedding_refused,
     },
@@ -99,7 +104,8 @@
         .path = "/v1/vectors/models/{domain}",
         .summary = "Begin a change of model, or go on with it",
         .description = "Vectors of the new model are collected from now on, beside those that "
-                       "serve. What was kept to go back to goes.",
+                       "serve. Where an embedder makes the vectors, it makes these, too. What was "
+                       "kept to go back to goes.",
         .rights = POLY_RIGHT_ADMIN,
         .success = 200,
         .errors = IF(NOT_FOUND) | IF(CONFLICT),
@@ -128,7 +134,7 @@
         .path = "/v1/vectors/models/{domain}/swap",
         .summary = "Exchange the vectors for those of the new model, or go back",
         .description = "One transaction. Refused while records lack a new vector, or were changed "
-                       "since theirs was given.",
+                       "since theirs was given; UNAVAILABLE while an embedder has not made all.",
         .rights = POLY_RIGHT_ADMIN,
         .flags = API_LONG,
         .success = 200,

@@ -235,10 +235,19 @@ const struct api_schema api_schema_model_begin = {
     .name = "ModelBegin",
     .meaning = "the model that is to take the place of the present one",
     .fields = FIELDS(WHICH,
-                     MEMBER("model", API_TEXT, "its name", REQUIRED, .min = 1, .max = POLY_MAX_NAME,
-                            .example = "\"large-2\""),
-                     MEMBER("dimensions", API_INTEGER, "numbers of its vectors", REQUIRED, .min = 1,
-                            .max = POLY_MAX_DIMENSIONS, .example = "1024")),
+                     MEMBER("model", API_TEXT, "its name; not with back", .min = 1,
+                            .max = POLY_MAX_NAME, .example = "\"large-2\""),
+                     MEMBER("dimensions", API_INTEGER, "numbers of its vectors; not with back",
+                            .min = 1, .max = POLY_MAX_DIMENSIONS, .example = "1024"),
+                     MEMBER("embedder", API_TEXT,
+                            "that makes them, of those in polystore.yaml; without it, the one that "
+                            "makes the present ones, or else they are given",
+                            .min = 1, .max = POLY_MAX_NAME),
+                     MEMBER("back", API_BOOLEAN,
+                            "instead: what is kept to go back to gets from its embedder what came "
+                            "since",
+                            .fallback = "false")),
+    .example = "{\"model\": \"large-2\", \"dimensions\": 1024}",
 };
 
 const struct api_schema api_schema_model_vector = {
@@ -278,6 +287,9 @@ const struct api_schema api_schema_model_swap = {
         MEMBER("back", API_BOOLEAN, "to the vectors of before the last swap", .fallback = "false"),
         MEMBER("drop_missing", API_BOOLEAN,
                "records without a vector, or with one of another version, have none then",
+               .fallback = "false"),
+        MEMBER("skip_refused", API_BOOLEAN,
+               "records without a vector because the embedder refuses their text have none then",
                .fallback = "false")),
     .example = "{\"drop_missing\": true}",
 };
@@ -528,17 +540,23 @@ const struct api_schema api_schema_model = {
         STRING("domain", "its domain"),
         STRING("name", "which of its vectors; empty: it has one, without a name"),
         MEMBER("model", API_TEXT, "that its vectors are of; missing: not said"),
-        COUNT("dimensions", "numbers of each"), COUNT("changes", "of model, ever"),
+        COUNT("dimensions", "numbers of each"),
+        MEMBER("embedder", API_TEXT, "that makes them; missing: they are given"),
+        COUNT("changes", "of model, ever"),
         MEMBER("named", API_TEXT, "the model that polystore.yaml names"),
         COUNT("named_dimensions", "… and its dimensions"),
         MEMBER("next", API_TEXT, "the model whose vectors are kept beside; missing: none are"),
         MEMBER("next_dimensions", API_INTEGER, "numbers of each", POSITION),
         MEMBER("back", API_BOOLEAN, "they are those of before the last swap"),
+        MEMBER("next_embedder", API_TEXT, "that makes them; missing: they are given"),
+        MEMBER("fills", API_BOOLEAN, "… and does so now; the status has how far it is"),
         MEMBER("filled", API_INTEGER, "so many of them; with domain only", POSITION),
         MEMBER("missing", API_INTEGER,
                "with domain: records with a vector that have none of the next", POSITION),
         MEMBER("stale", API_INTEGER,
-               "with domain: records that were changed since theirs was given", POSITION)),
+               "with domain: records that were changed since theirs was given", POSITION),
+        MEMBER("refused", API_INTEGER,
+               "with domain: those missing whose text the next embedder refuses", POSITION)),
 };
 
 const struct api_schema api_schema_models = {

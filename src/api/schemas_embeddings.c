@@ -8,6 +8,7 @@ const struct api_schema api_schema_embedding = {
     .fields = FIELDS(
         STRING("domain", "its domain"),
         STRING("name", "which of its vectors; empty: it has one, without a name"),
+        FLAG("next", "it is to take the place of that vector: a change of model is under way"),
         STRING("embedder", "what makes it"), STRING("model", "its model"),
         MEMBER("state", API_CHOICE, "behind: records wait; retrying: requests fail", REQUIRED,
                .choices = API_STATES),
@@ -32,8 +33,9 @@ const struct api_schema api_schema_embedding_refusal = {
 
 const struct api_schema api_schema_embedding_refusals = {
     .name = "EmbeddingRefusals",
-    .meaning = "records whose text cannot be embedded, 1,000 at most",
-    .fields = FIELDS(ITEMS("refused", embedding_refusal, "those tried least often first")),
+    .meaning = "a page of the records whose text cannot be embedded",
+    .fields = FIELDS(ITEMS("refused", embedding_refusal, "by tenant and key"),
+                     MEMBER("cursor", API_TEXT, "for the next page; missing: this was the last")),
 };
 
 const struct api_schema api_schema_embedding_retry = {

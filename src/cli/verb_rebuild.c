@@ -54,17 +54,22 @@ const struct cli_verb cli_verb_rebuild = {
         "version and\n"
         "tenant are left out), are kept beside those that serve, and swapped in, in one "
         "transaction,\n"
-        "when every record has one. What broke off is run again.",
+        "when every record has one. Where an embedder makes the vectors, it makes those of the "
+        "new model\n"
+        "of every text, while this waits. What broke off is run again.",
     .options =
         (const struct cli_option[]){
             {"back", 'b', NULL, NULL, "swap back to the generation before"},
             {"no-wait", 0, NULL, NULL, "only start it; it goes on inside of the daemon"},
             {"model", 'm', "NAME", NULL, "vector: the model whose vectors are to serve"},
-            {"dimensions", 'd', "N", NULL, "… and how many numbers they have"},
+            {"dimensions", 0, "N", NULL, "… and how many numbers they have"},
+            {"embedder", 'e', "NAME", NULL,
+             "… that makes them; default: that which makes the present ones"},
             {"name", 0, "NAME", NULL, "which of the domain's vectors; default: its only one"},
             {"from", 'f', "FILE|-", NULL, "give vectors of the model"},
-            {"no-swap", 0, NULL, NULL, "only keep them"},
+            {"no-swap", 0, NULL, NULL, "only keep them; or have them made, and do not wait"},
             {"drop-missing", 0, NULL, NULL, "swap: what has no new vector has none then"},
+            {"skip-refused", 0, NULL, NULL, "swap: nor has what the embedder refuses"},
             {"abandon", 0, NULL, NULL, "throw away what is kept beside the domain's vectors"},
             {"format", 'F', "FORMAT", "fvecs|npy|jsonl|copy", "default: by the file's name"},
             {"keys", 'k', "FILE", NULL, "fvecs, npy: a key a line"},
@@ -78,6 +83,8 @@ const struct cli_verb cli_verb_rebuild = {
     .examples =
         (const struct cli_example[]){
             {"polystore rebuild search", "build the search index again while it answers"},
+            {"polystore rebuild vector notes -m large-2 --dimensions 1024",
+             "another model for what an embedder makes"},
             {NULL, NULL},
         },
     .min = 1,

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/rebuild_model.h"
 #include "cli/vector_files.h"
 #include "cli/verbs.h"
 
@@ -72,6 +73,7 @@ static enum poly_status ask(struct cli *cli, const char *operation, const struct
     return status;
 }
 
+/* dimensions 0: back. */
 static enum poly_status begin(struct cli *cli, int64_t dimensions, struct poly_error *err)
 {
     struct poly_buffer body;
@@ -82,7 +84,13 @@ static enum poly_status begin(struct cli *cli, int64_t dimensions, struct poly_e
     poly_buffer_char(&body, '{');
     put_text(&body, "name", cli_option(cli, "name"));
     put_text(&body, "model", cli_option(cli, "model"));
-    poly_buffer_printf(&body, ",\"dimensions\":%" PRId64 "}", dimensions);
+    put_text(&body, "embedder", cli_option(cli, "embedder"));
+    if (body.size > 1)
+        poly_buffer_char(&body, ',');
+    if (dimensions == 0)
+        poly_buffer_text(&body, "\"back\":true}");
+    else
+        poly_buffer_printf(&body, "\"dimensions\":%" PRId64 "}", dimensions);
     status = ask(cli, "models.begin", &body, &answer, err);
     poly_buffer_release(&body);
     json_decref(answer);
@@ -231,7 +239,8 @@ static enum poly_status fill_from(struct filling *f, const char *path, struct po
 
 /* --- the end --- */
 
-static enum poly_status swap(struct cli *cli, bool back, json_t **answer, struct poly_error *err)
+enum poly_status cli_rebuild_swap(struct cli *cli, bool back, json_t **answer,
+                                  struct poly_error *err)
 {
     struct poly_buffer body;
     enum poly_status status;
@@ -239,9 +248,10 @@ static enum poly_status swap(struct cli *cli, bool back, json_t **answer, struct
     poly_buffer_init(&body, POLY_MAX_VALUE);
     poly_buffer_char(&body, '{');
     put_text(&body, "name", cli_option(cli, "name"));
-    poly_buffer_printf(&body, "%s\"back\":%s,\"drop_missing\":%s}", body.size > 1 ? "," : "",
-                       back ? "true" : "false",
-                       cli_option(cli, "drop-missing") != NULL ? "true" : "false");
+    poly_buffer_printf(&body, "%s\"back\":%s,\"drop_missing\":%s,\"skip_refused\":%s}",
+                       body.size > 1 ? "," : "", back ? "true" : "false",
+                       cli_option(cli, "drop-missing") != NULL ? "true" : "false",
+                       cli_option(cli, "skip-refused") != NULL ? "true" : "false");
     status = ask(cli, "models.swap", &body, answer, err);
     poly_buffer_release(&body);
     return status;
@@ -290,7 +300,7 @@ static enum poly_status abandon(struct cli *cli, struct poly_error *err)
 static enum poly_status check(const struct cli *cli, int64_t *dimensions, struct poly_error *err)
 {
     bool back = cli_option(cli, "back") != NULL, gone = cli_option(cli, "abandon") != NULL;
-    bool model = cli_option(cli, "model") != NULL;
+    bool model = cli_option(cli, "model") != NULL, by = cli_option(cli, "embedder") != NULL;
 
     if (strcmp(cli->arguments[0], "vector") != 0)
         return poly_fail(err, POLY_INVALID, "only 'vector' is rebuilt for one domain");
@@ -300,15 +310,55 @@ static enum poly_status check(const struct cli *cli, int64_t *dimensions, struct
     if (model && cli_option(cli, "dimensions") == NULL)
         return poly_fail(err, POLY_INVALID,
                          "--model needs --dimensions: how many numbers its vectors have");
+    if (by && (!model || cli_option(cli, "from") != NULL))
+        return poly_fail(err, POLY_INVALID,
+                         "--embedder makes the vectors of --model, without "
+                         "--from");
     return model ? cli_option_number(cli, "dimensions", 1, POLY_MAX_DIMENSIONS, dimensions, err)
                  : POLY_OK;
+}
+
+/* Where an embedder makes the vectors. */
+static enum poly_status embed(struct filling *f, bool back, int64_t dimensions, json_t **swapped,
+                              struct poly_error *err)
+{
+    struct cli *cli = f->cli;
+    enum poly_status status;
+
+    if (cli_option(cli, "from") != NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s': an embedder makes its vectors; leave --from out, and "
+                         "it makes those of the new model, too",
+                         domain_of(cli));
+    status = begin(cli, back ? 0 : dimensions, err);
+    if (status != POLY_OK)
+        return status;
+    if (cli_option(cli, "no-swap") == NULL)
+        return cli_rebuild_watch(cli, back, swapped, err);
+    if (!cli->json)
+        printf("%s: the vectors are being made; 'polystore status' says how far it is\n",
+               domain_of(cli));
+    return POLY_OK;
+}
+
+static enum poly_status give(struct filling *f, bool back, int64_t dimensions, json_t **swapped,
+                             struct poly_error *err)
+{
+    struct cli *cli = f->cli;
+    const char *path = cli_option(cli, "from");
+    enum poly_status status = back ? POLY_OK : begin(cli, dimensions, err);
+
+    if (status == POLY_OK && path != NULL && !back)
+        status = fill_from(f, path, err);
+    if (status == POLY_OK && cli_option(cli, "no-swap") == NULL)
+        status = cli_rebuild_swap(cli, back, swapped, err);
+    return status;
 }
 
 enum poly_status cli_rebuild_model(struct cli *cli, struct poly_error *err)
 {
     static struct filling f;
-    const char *path = cli_option(cli, "from");
-    bool back = cli_option(cli, "back") != NULL;
+    bool back = cli_option(cli, "back") != NULL, embedded = false;
     int64_t dimensions = 0;
     json_t *swapped = NULL;
     enum poly_status status = check(cli, &dimensions, err);
@@ -316,12 +366,12 @@ enum poly_status cli_rebuild_model(struct cli *cli, struct poly_error *err)
     f.cli = cli;
     if (status == POLY_OK && cli_option(cli, "abandon") != NULL)
         return abandon(cli, err);
-    if (status == POLY_OK && !back)
-        status = begin(cli, dimensions, err);
-    if (status == POLY_OK && path != NULL && !back)
-        status = fill_from(&f, path, err);
-    if (status == POLY_OK && cli_option(cli, "no-swap") == NULL)
-        status = swap(cli, back, &swapped, err);
+    if (status == POLY_OK)
+        status = cli_rebuild_is_embedded(cli, back, &embedded, err);
+    if (status == POLY_OK)
+        status = embedded || cli_option(cli, "embedder") != NULL
+                     ? embed(&f, back, dimensions, &swapped, err)
+                     : give(&f, back, dimensions, &swapped, err);
     if (status == POLY_OK)
         print(&f, swapped);
     json_decref(swapped);

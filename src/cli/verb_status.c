@@ -142,8 +142,8 @@ static enum poly_status print_embeddings(const json_t *status, struct poly_error
 {
     const json_t *list = json_object_get(status, "embeddings");
     struct cli_table *table = cli_table_new();
-    static const char *const names[] = {"EMBEDDER", "DOMAIN",  "VECTOR", "STATE",
-                                        "WAITING",  "REFUSED", "BEHIND", "ERROR"};
+    static const char *const names[] = {"EMBEDDER", "DOMAIN",  "VECTOR",  "MODEL",  "NEXT",
+                                        "STATE",    "WAITING", "REFUSED", "BEHIND", "ERROR"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         cli_table_column(table, names[i]);
@@ -153,6 +153,8 @@ static enum poly_status print_embeddings(const json_t *status, struct poly_error
         cli_table_text(table, cli_json_string(one, "embedder"));
         cli_table_text(table, cli_json_string(one, "domain"));
         cli_table_text(table, cli_json_string(one, "name"));
+        cli_table_text(table, cli_json_string(one, "model"));
+        cli_table_text(table, json_is_true(json_object_get(one, "next")) ? "next" : "");
         cli_table_text(table, cli_json_string(one, "state"));
         cli_table_number(table, cli_json_integer(one, "waiting"));
         cli_table_number(table, cli_json_integer(one, "refused"));

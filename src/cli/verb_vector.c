@@ -391,17 +391,19 @@ static enum poly_status stats(struct cli *cli, struct poly_error *err)
 static enum poly_status models(struct cli *cli, struct poly_error *err)
 {
     static const struct cli_column columns[] = {{"domain", "DOMAIN"},
-                                            {"name", "NAME"},
-                                            {"model", "MODEL"},
-                                            {"dimensions", "DIMENSIONS"},
-                                            {"changes", "CHANGES"},
-                                            {"next", "NEXT"},
-                                            {"next_dimensions", "DIMENSIONS"},
-                                            {"back", "BACK"},
-                                            {"filled", "FILLED"},
-                                            {"missing", "MISSING"},
-                                            {"stale", "STALE"},
-                                            {NULL, NULL}};
+                                                {"name", "NAME"},
+                                                {"model", "MODEL"},
+                                                {"dimensions", "DIMENSIONS"},
+                                                {"changes", "CHANGES"},
+                                                {"next", "NEXT"},
+                                                {"next_dimensions", "DIMENSIONS"},
+                                                {"next_embedder", "EMBEDDER"},
+                                                {"back", "BACK"},
+                                                {"filled", "FILLED"},
+                                                {"missing", "MISSING"},
+                                                {"stale", "STALE"},
+                                                {"refused", "REFUSED"},
+                                                {NULL, NULL}};
     struct cli_request request = {.operation = "models.list"};
 
     if (cli->argument_count > 0)

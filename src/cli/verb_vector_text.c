@@ -25,6 +25,10 @@ static enum poly_status refused(struct cli *cli, struct poly_error *err)
     struct cli_table *table;
 
     add_parameters(cli, &request);
+    if (cli_option(cli, "next") != NULL)
+        cli_parameter(&request, "next", "true");
+    cli_parameter(&request, "limit", cli_option(cli, "limit"));
+    cli_parameter(&request, "cursor", cli_option(cli, "cursor"));
     status = cli_ask_json(cli, &request, &answer, err);
     if (status != POLY_OK || answer == NULL)
         return status;
@@ -43,6 +47,9 @@ static enum poly_status refused(struct cli *cli, struct poly_error *err)
     }
     status = cli_table_print(table, stdout, err);
     cli_table_free(table);
+    if (status == POLY_OK && *cli_json_string(answer, "cursor") != '\0' && !cli->quiet)
+        fprintf(stderr, "polystore: there are more: --cursor '%s'\n",
+                cli_json_string(answer, "cursor"));
     json_decref(answer);
     return status;
 }
@@ -63,13 +70,13 @@ static enum poly_status retry(struct cli *cli, struct poly_error *err)
     return POLY_OK;
 }
 
-#define OPTIONS                                                                                    \
-    (const struct cli_option[])                                                                    \
+#define NAME                                                                                       \
     {                                                                                              \
-        {"name", 0, "NAME", NULL, "which vector, where an embedder makes several"},                \
-        {                                                                                          \
-            NULL, 0, NULL, NULL, NULL                                                              \
-        }                                                                                          \
+        "name", 0, "NAME", NULL, "which vector, where an embedder makes several"                   \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, 0, NULL, NULL, NULL                                                                  \
     }
 
 const struct cli_verb cli_verb_vector_refused = {
@@ -78,7 +85,14 @@ const struct cli_verb cli_verb_vector_refused = {
     .summary = "Show the records whose text the embedder refuses",
     .text = "They have no vector until the text is changed, or tried again with\n"
             "'polystore vector retry'. 'polystore status' counts them.",
-    .options = OPTIONS,
+    .options =
+        (const struct cli_option[]){
+            NAME,
+            {"next", 0, NULL, NULL, "by the embedder of the next model, while that is made"},
+            {"limit", 'n', "N", NULL, "at most so many, 1 to 1000; default: 100"},
+            {"cursor", 0, "CURSOR", NULL, "go on after the page before"},
+            END,
+        },
     .examples =
         (const struct cli_example[]){{"polystore vector refused notes", "and why"}, {NULL, NULL}},
     .min = 1,
@@ -91,7 +105,7 @@ const struct cli_verb cli_verb_vector_retry = {
     .arguments = "DOMAIN",
     .summary = "Have the embedder try refused texts again",
     .text = "Also ends the pause after a request that failed.",
-    .options = OPTIONS,
+    .options = (const struct cli_option[]){NAME, END},
     .examples =
         (const struct cli_example[]){
             {"polystore vector retry notes", "after its server takes longer texts"}, {NULL, NULL}},

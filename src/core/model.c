@@ -9,22 +9,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/config.h"
 #include "core/projector.h"
 
-static const char all[] = "SELECT domain, name, change, model, dimensions, since, upto"
-                          " FROM poly_model ORDER BY domain, name, change";
+static const char all[] =
+    "SELECT m.domain, m.name, m.change, m.model, m.dimensions, m.since, m.upto, e.embedder"
+    " FROM poly_model AS m LEFT JOIN poly_model_embedder AS e"
+    " ON e.domain = m.domain AND e.name = m.name AND e.change = m.change"
+    " ORDER BY m.domain, m.name, m.change";
 #define ADD                                                                                        \
     "INSERT INTO poly_model(domain, name, change, model, dimensions, since, upto)"                 \
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 static const char add_before[] = ADD " ON CONFLICT (domain, name, change) DO NOTHING";
 static const char add[] = ADD; /* fails where another has been quicker */
+static const char add_embedder[] =
+    "INSERT INTO poly_model_embedder(domain, name, change, embedder) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (domain, name, change) DO NOTHING";
 static const char last[] = "SELECT max(position) FROM poly_log";
 
 /* Searches that have begun may hold one, so each is kept until the end. */
 struct shape {
     struct shape *next;
     struct poly_domain_vector vector;
-    char model[];
+    char texts[]; /* model and embedder */
 };
 
 struct poly_models {
@@ -61,6 +68,16 @@ static enum poly_status add_shape(struct poly_db *db, const char *sql, const cha
     poly_stmt_int(&put, 5, shape->dimensions);
     poly_stmt_int(&put, 6, (int64_t)shape->since);
     poly_stmt_int(&put, 7, (int64_t)shape->upto);
+    status = poly_stmt_done(&put, err);
+    if (status != POLY_OK || shape->embedder == NULL)
+        return status;
+    status = poly_stmt_open(&put, db, add_embedder, err);
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&put, 1, poly_text(domain));
+    poly_stmt_text(&put, 2, poly_text(shape->name));
+    poly_stmt_int(&put, 3, shape->change);
+    poly_stmt_text(&put, 4, poly_text(shape->embedder));
     return poly_stmt_done(&put, err);
 }
 
@@ -94,11 +111,19 @@ static const struct poly_domain_vector *declared(const struct poly_instance *ins
     return NULL;
 }
 
+/* Where the configuration names this very model, it says what makes it. */
+static bool is_declared(const struct poly_domain_vector *vector, struct poly_text model,
+                        int64_t dimensions)
+{
+    return vector->model != NULL && strlen(vector->model) == model.size &&
+           memcmp(vector->model, model.data, model.size) == 0 && vector->dimensions == dimensions;
+}
+
 /* The shape that a row says, made once. NULL: no memory. */
 static const struct poly_domain_vector *
 shape_of(struct poly_models *models, const struct poly_domain_vector *vector, struct poly_stmt *row)
 {
-    struct poly_text model = poly_stmt_get_text(row, 3);
+    struct poly_text model = poly_stmt_get_text(row, 3), by = poly_stmt_get_text(row, 7);
     uint32_t change = (uint32_t)poly_stmt_get_int(row, 2);
     uint64_t since = (uint64_t)poly_stmt_get_int(row, 5);
     struct shape *shape = models->shapes;
@@ -108,13 +133,18 @@ shape_of(struct poly_models *models, const struct poly_domain_vector *vector, st
         shape = shape->next;
     if (shape != NULL)
         return &shape->vector;
-    shape = calloc(1, sizeof(*shape) + model.size + 1);
+    shape = calloc(1, sizeof(*shape) + model.size + by.size + 2);
     if (shape == NULL)
         return NULL;
-    memcpy(shape->model, model.data, model.size);
+    memcpy(shape->texts, model.data, model.size);
+    if (by.size > 0)
+        memcpy(shape->texts + model.size + 1, by.data, by.size);
     shape->vector = *vector;
     shape->vector.change = change;
-    shape->vector.model = model.size == 0 ? NULL : shape->model;
+    shape->vector.model = model.size == 0 ? NULL : shape->texts;
+    if (vector->embedder != NULL && by.size > 0 &&
+        !is_declared(vector, model, poly_stmt_get_int(row, 4)))
+        shape->vector.embedder = shape->texts + model.size + 1;
     shape->vector.dimensions = (uint32_t)poly_stmt_get_int(row, 4);
     shape->vector.since = since;
     shape->vector.upto = (uint64_t)poly_stmt_get_int(row, 6);
@@ -263,6 +293,20 @@ static bool was(const struct poly_models *models, const struct poly_domain_vecto
     return false;
 }
 
+static enum poly_status check_embedder(const struct poly_instance *instance,
+                                       const struct poly_domain *domain,
+                                       const struct poly_domain_vector *now, struct poly_error *err)
+{
+    if (now->embedder == NULL || poly_config_embedder(instance->config, now->embedder) != NULL)
+        return POLY_OK;
+    return poly_fail(err, POLY_INVALID,
+                     "domain '%s': its vectors are of the model '%.100s' with %u dimensions by "
+                     "now, which the embedder '%.100s' makes, and polystore.yaml has none of that "
+                     "name; give it a url under 'embedders', or let the vector name the model, "
+                     "its dimensions, and the embedder that makes it now",
+                     domain->name, now->model, now->dimensions, now->embedder);
+}
+
 static enum poly_status check(const struct poly_instance *instance, struct poly_error *err)
 {
     for (size_t i = 0; i < instance->config->domain_count; i++) {
@@ -281,6 +325,8 @@ static enum poly_status check(const struct poly_instance *instance, struct poly_
                                  domain->name, now->model == NULL ? "" : now->model,
                                  now->dimensions, vector->model == NULL ? "" : vector->model,
                                  vector->dimensions, domain->name);
+            if (check_embedder(instance, domain, now, err) != POLY_OK)
+                return err->status;
         }
     }
     return POLY_OK;

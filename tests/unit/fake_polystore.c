@@ -549,13 +549,15 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
     return answer("model_status", err);
 }
 
-enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
-                                  const char *name, const char *model, size_t dimensions,
-                                  struct poly_error *err)
+enum poly_status poly_model_plan(struct poly_session *session, const char *domain,
+                                 const char *name, const struct poly_model_plan *plan,
+                                 struct poly_error *err)
 {
     (void)session;
-    note("model_begin %s %s %s %zu;", domain, name == NULL ? "" : name, model, dimensions);
-    return answer("model_begin", err);
+    note("model_plan %s %s %s %zu %s %d;", domain, name == NULL ? "" : name,
+         plan->model == NULL ? "" : plan->model, plan->dimensions,
+         plan->embedder == NULL ? "" : plan->embedder, plan->back);
+    return answer("model_plan", err);
 }
 
 enum poly_status poly_model_add(struct poly_session *session, const char *domain, const char *name,

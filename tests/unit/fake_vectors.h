@@ -36,17 +36,17 @@ enum poly_status poly_vector_stats(struct poly_session *session,
     return answer("vector_stats", err);
 }
 
-enum poly_status poly_vector_refused(struct poly_session *session, const char *domain,
-                                     const char *name, const struct poly_vector_refusal **refusals,
-                                     size_t *count, struct poly_error *err)
+enum poly_status poly_vector_refused(struct poly_session *session,
+                                     const struct poly_refused_query *query,
+                                     struct poly_refused_page *page, struct poly_error *err)
 {
     static const struct poly_vector_refusal one = {
         .tenant = {"t", 1}, .key = {"7", 1}, .version = 12, .time = 1, .error = {"too long", 8}};
 
     (void)session;
-    note("refused %s %s;", domain, name == NULL ? "-" : name);
-    *refusals = &one;
-    *count = 1;
+    note("refused %s %s %d %u %s;", query->domain, query->name == NULL ? "-" : query->name,
+         query->next, query->limit, query->cursor == NULL ? "-" : query->cursor);
+    *page = (struct poly_refused_page){&one, 1, query->limit == 1 ? "more" : NULL};
     return answer("refused", err);
 }
 

@@ -446,7 +446,7 @@ static void test_admin(void **state)
     assert_string_equal(fake.calls, "refresh totals;");
     assert_int_equal(sink.head.http, 204);
     assert_ok(run_with("GET", "/v1/embeddings/d", NULL, (struct api_request){0}));
-    assert_string_equal(fake.calls, "refused d -;");
+    assert_string_equal(fake.calls, "refused d - 0 0 -;");
     assert_answer("{\"refused\":[{\"tenant\":\"t\",\"key\":\"7\",\"version\":12,"
                   "\"time\":\"1970-01-01T00:00:00.000001Z\",\"error\":\"too long\"}]}\n");
     assert_ok(run_with("POST", "/v1/embeddings/d/retry?name=body", NULL, (struct api_request){0}));

@@ -167,11 +167,12 @@ static void models(void **state)
         sink.out.data,
         "{\"models\":[{\"domain\":\"d\",\"name\":\"\",\"model\":\"old\",\"dimensions\":2,"
         "\"changes\":1,\"named\":\"old\",\"named_dimensions\":2,\"next\":\"new\","
-        "\"next_dimensions\":3,\"back\":false,\"filled\":4,\"missing\":5,\"stale\":6},"
+        "\"next_dimensions\":3,\"back\":false,\"filled\":4,\"missing\":5,\"stale\":6,"
+        "\"refused\":0},"
         "{\"domain\":\"e\",\"name\":\"v\",\"dimensions\":0,\"changes\":0,"
         "\"named_dimensions\":0}]}\n");
     assert_ok(run_anew("POST", "/v1/vectors/models/d", "{\"model\":\"new\",\"dimensions\":3}"));
-    assert_non_null(strstr(fake.calls, "model_begin d  new 3;"));
+    assert_non_null(strstr(fake.calls, "model_plan d  new 3  0;"));
     assert_ok(run_anew("POST", "/v1/vectors/models/d/vectors",
                        "{\"model\":\"new\",\"vectors\":[{\"key\":\"a\",\"vector\":[0.5,1,2]},"
                        "{\"key\":\"b\",\"version\":7,\"tenant\":\"t\","

@@ -347,7 +347,7 @@ def test_change_of_model(items):
     assert text == 'items: 2 vectors kept; 1 of no record, 0 of another version, left out\n'
     assert found(items, '--vector', '[0, 1]') == ['c', 'b', 'a']
     assert re.split(r'\s+', items.good('vector', 'models', 'items').splitlines()[1]) == [
-        'items', '2', '0', 'new', '3', 'false', '2', '1', '0']
+        'items', '2', '0', 'new', '3', 'false', '2', '1', '0', '0']
     assert 'filled' not in items.json('vector', 'models')['models'][0]
     items.bad(5, *words, says="1 records have no vector of the model 'new', and 0 were changed "
                               "since theirs was given: 'c'")

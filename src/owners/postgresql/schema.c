@@ -34,7 +34,7 @@
 #include "owners/postgresql/inside.h"
 #include "owners/postgresql/postgresql.h"
 
-enum { FORMAT = 11 };
+enum { FORMAT = 12 };
 
 static const char first[] =
     "CREATE SCHEMA IF NOT EXISTS poly;"
@@ -395,10 +395,20 @@ static const char models[] =
     " RETURN true;"
     " END$$;";
 
+/* What an embedder has to do with a change of model: core/filling.h, core/model.h. */
+static const char fillings[] =
+    "CREATE TABLE poly.model_filling("
+    " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, field text NOT NULL,"
+    " embedder text NOT NULL, model text NOT NULL, dimensions bigint NOT NULL,"
+    " runs bigint NOT NULL, PRIMARY KEY (domain, name));"
+    "CREATE TABLE poly.model_embedder("
+    " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, change bigint NOT NULL,"
+    " embedder text NOT NULL, PRIMARY KEY (domain, name, change));";
+
 /* What each format adds to the one before. */
 static const char *const steps[FORMAT][2] = {
-    {tables, functions}, {records}, {leases}, {tenants}, {begin}, {eras}, {views},
-    {whole, nobody},     {usages},  {models}, {embedding}};
+    {tables, functions}, {records}, {leases}, {tenants},   {begin},   {eras}, {views},
+    {whole, nobody},     {usages},  {models}, {embedding}, {fillings}};
 
 /* Somebody may have taken them away, as a restore with --disable-triggers does. */
 static const char log_triggers_get[] =

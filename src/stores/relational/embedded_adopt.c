@@ -151,7 +151,7 @@ static const char sql_own_tables[] =
     " ('poly_meta', 'poly_log', 'poly_seal', 'poly_writing', 'poly_history', 'poly_idempotency',"
     "  'poly_subscription', 'poly_projection', 'poly_skip', 'poly_key', 'poly_migration',"
     "  'poly_view', 'poly_model', 'poly_model_next', 'poly_model_vector', 'poly_embedding',"
-    "  'poly_embedding_state', 'poly_collection')"
+    "  'poly_embedding_state', 'poly_collection', 'poly_model_filling', 'poly_model_embedder')"
     " OR name GLOB 'poly_search_[0-9]*') AND NOT EXISTS (SELECT 1 FROM main.sqlite_schema AS v"
     "  WHERE v.sql LIKE 'CREATE VIRTUAL TABLE%' AND v.name <> s.name"
     "  AND substr(s.name, 1, length(v.name) + 1) = v.name || '_')"

@@ -43,7 +43,7 @@ static const struct poly_domain_vector *named(const struct poly_domain *domain, 
     return NULL;
 }
 
-static enum poly_status find_table(struct poly_model_change *c)
+enum poly_status poly_model_find_table(struct poly_model_change *c)
 {
     const char *domain = c->domain->name, *field = c->declared->field;
 
@@ -91,7 +91,7 @@ enum poly_status poly_model_find(struct poly_model_change *c, struct poly_sessio
                                         : "domain '%s': has no vector '%.60s'",
                          domain, name);
     c->now = poly_vector_now(c->declared);
-    return find_table(c);
+    return poly_model_find_table(c);
 }
 
 /* --- SQL --- */
@@ -140,13 +140,35 @@ enum poly_status poly_model_read(const struct poly_model_change *c, struct poly_
     return POLY_OK;
 }
 
+enum poly_status poly_model_lacking(const struct poly_model_change *c, struct poly_db *db,
+                                    const struct poly_model_sql *sql, uint64_t *lacking,
+                                    uint64_t *refused)
+{
+    char queue[POLY_FILLING_NAME];
+    struct poly_stmt stmt;
+    bool row = false;
+    enum poly_status status = poly_model_open(c, db, sql->lacking, &stmt);
+
+    if (status != POLY_OK)
+        return status;
+    poly_filling_name(c->declared, queue);
+    poly_stmt_text(&stmt, 3, poly_text(queue));
+    status = poly_stmt_row(&stmt, &row, c->err);
+    if (status != POLY_OK || !row)
+        return status;
+    *lacking = (uint64_t)poly_stmt_get_int(&stmt, 0);
+    *refused = (uint64_t)poly_stmt_get_int(&stmt, 1);
+    poly_stmt_close(&stmt);
+    return POLY_OK;
+}
+
 enum poly_status poly_model_next(struct poly_model_change *c, struct poly_db *db)
 {
     struct poly_stmt stmt;
     struct poly_text model;
     enum poly_status status = poly_model_open(c, db, next_get, &stmt);
 
-    c->any = false;
+    c->any = c->embedded = false;
     if (status == POLY_OK)
         status = poly_stmt_row(&stmt, &c->any, c->err);
     if (status != POLY_OK || !c->any)
@@ -156,7 +178,10 @@ enum poly_status poly_model_next(struct poly_model_change *c, struct poly_db *db
     c->dimensions = (uint32_t)poly_stmt_get_int(&stmt, 1);
     c->back = poly_stmt_get_int(&stmt, 2) != 0;
     poly_stmt_close(&stmt);
-    return c->model == NULL ? poly_no_memory(c->err) : POLY_OK;
+    if (c->model == NULL)
+        return poly_no_memory(c->err);
+    return poly_filling_get(db, c->domain->name, c->declared->name, c->arena, &c->filling,
+                            &c->embedded, c->err);
 }
 
 enum poly_status poly_model_put_next(const struct poly_model_change *c, struct poly_db *db,
@@ -190,9 +215,36 @@ enum poly_status poly_model_hold_next(struct poly_model_change *c, struct poly_d
 
 struct beginning {
     struct poly_model_change c;
-    const char *model;
-    uint32_t dimensions;
+    const struct poly_model_plan *plan;
+    const char *embedder; /* NULL: somebody gives the vectors */
 };
+
+static bool is_begun(const struct beginning *b)
+{
+    const struct poly_model_change *c = &b->c;
+
+    return c->any && !c->back && strcmp(c->model, b->plan->model) == 0 &&
+           c->dimensions == b->plan->dimensions && c->embedded == (b->embedder != NULL) &&
+           (b->embedder == NULL || strcmp(c->filling.embedder, b->embedder) == 0);
+}
+
+static enum poly_status begin_anew(const struct beginning *b, struct poly_db *db)
+{
+    const struct poly_model_change *c = &b->c;
+    const struct poly_filling filling = {.embedder = b->embedder,
+                                         .model = b->plan->model,
+                                         .field = c->table->columns[c->column].name,
+                                         .dimensions = (uint32_t)b->plan->dimensions,
+                                         .runs = true};
+    enum poly_status status = poly_model_run(c, db, drop_all, NULL);
+
+    if (status == POLY_OK)
+        status = poly_filling_drop(db, c->domain->name, c->declared, c->err);
+    if (status == POLY_OK && b->embedder != NULL)
+        status = poly_filling_put(db, c->domain->name, c->declared->name, &filling, c->err);
+    return status == POLY_OK ? poly_model_put_next(c, db, b->plan->model, filling.dimensions, false)
+                             : status;
+}
 
 static enum poly_status begin(struct poly_db *db, void *arg, struct poly_error *err)
 {
@@ -202,25 +254,80 @@ static enum poly_status begin(struct poly_db *db, void *arg, struct poly_error *
 
     c->err = err;
     status = poly_model_hold_next(c, db);
-    if (status != POLY_OK)
+    if (status != POLY_OK || is_begun(b))
         return status;
-    if (c->any && !c->back && strcmp(c->model, b->model) == 0 && c->dimensions == b->dimensions)
-        return POLY_OK;
     if (c->any && !c->back)
-        return poly_fail(err, POLY_CONFLICT,
-                         "domain '%s': vectors of the model '%.100s' with %u dimensions are being "
-                         "collected; swap them in, or abandon them, before '%.100s' with %u",
-                         c->domain->name, c->model, c->dimensions, b->model, b->dimensions);
-    status = poly_model_run(c, db, drop_all, NULL);
-    return status == POLY_OK ? poly_model_put_next(c, db, b->model, b->dimensions, false) : status;
+        return poly_fail(
+            err, POLY_CONFLICT,
+            "domain '%s': vectors of the model '%.100s' with %u dimensions are being "
+            "collected%s%.60s%s; swap them in, or abandon them, before '%.100s' with "
+            "%zu%s%.60s%s",
+            c->domain->name, c->model, c->dimensions, c->embedded ? ", made by the embedder '" : "",
+            c->embedded ? c->filling.embedder : "", c->embedded ? "'" : "", b->plan->model,
+            b->plan->dimensions, b->embedder == NULL ? "" : ", made by '",
+            b->embedder == NULL ? "" : b->embedder, b->embedder == NULL ? "" : "'");
+    return begin_anew(b, db);
 }
 
-enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
-                                  const char *name, const char *model, size_t dimensions,
-                                  struct poly_error *err)
+static enum poly_status check_plan(const struct beginning *b)
+{
+    const struct poly_model_change *c = &b->c;
+    const struct poly_model_plan *plan = b->plan;
+    const char *model = plan->model, *domain = c->domain->name;
+
+    if (model == NULL || *model == '\0' || strlen(model) > POLY_MAX_NAME)
+        return poly_fail(c->err, POLY_INVALID, "the name of a model has 1 to %d bytes",
+                         POLY_MAX_NAME);
+    if (plan->dimensions == 0 || plan->dimensions > POLY_MAX_DIMENSIONS)
+        return poly_fail(c->err, POLY_INVALID, "a vector has 1 to %d dimensions, not %zu",
+                         POLY_MAX_DIMENSIONS, plan->dimensions);
+    if (c->now->model != NULL && strcmp(c->now->model, model) == 0 &&
+        (b->embedder == NULL || plan->dimensions == c->now->dimensions))
+        return poly_fail(c->err, POLY_INVALID,
+                         "domain '%s': its vectors are of the model '%s' already", domain, model);
+    return POLY_OK;
+}
+
+static enum poly_status check_embedder(const struct poly_model_change *c, const char *embedder)
+{
+    if (c->declared->embedder == NULL)
+        return poly_fail(c->err, POLY_INVALID,
+                         "domain '%s': its vectors are not made by an embedder: polystore.yaml "
+                         "names none, and no text; give the vectors of the new model",
+                         c->domain->name);
+    if (poly_config_embedder(poly_instance_config(c->instance), embedder) == NULL)
+        return poly_fail(c->err, POLY_INVALID,
+                         "there is no embedder '%.128s'; give it a url under 'embedders' in "
+                         "polystore.yaml",
+                         embedder);
+    return POLY_OK;
+}
+
+static enum poly_status run_again(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct poly_model_change *c = arg;
+    enum poly_status status;
+
+    c->err = err;
+    status = poly_model_hold_next(c, db);
+    if (status != POLY_OK)
+        return status;
+    if (!c->any || !c->back || !c->embedded)
+        return poly_fail(err, POLY_NOT_FOUND,
+                         "domain '%s': there is no model to go back to that an embedder makes",
+                         c->domain->name);
+    status = check_embedder(c, c->filling.embedder);
+    if (status != POLY_OK)
+        return status;
+    c->filling.runs = true;
+    return poly_filling_put(db, c->domain->name, c->declared->name, &c->filling, err);
+}
+
+enum poly_status poly_model_plan(struct poly_session *session, const char *domain, const char *name,
+                                 const struct poly_model_plan *plan, struct poly_error *err)
 {
     struct poly_error local;
-    struct beginning b = {.model = model, .dimensions = (uint32_t)dimensions};
+    struct beginning b = {.plan = plan};
     enum poly_status status;
 
     err = err == NULL ? &local : err;
@@ -232,20 +339,25 @@ enum poly_status poly_model_begin(struct poly_session *session, const char *doma
                          "domain '%s': its vectors are searched in its own table, and there one "
                          "column cannot have two models; change it by a migration",
                          domain);
-    if (model == NULL || *model == '\0' || strlen(model) > POLY_MAX_NAME)
-        return poly_fail(err, POLY_INVALID, "the name of a model has 1 to %d bytes", POLY_MAX_NAME);
-    if (dimensions == 0 || dimensions > POLY_MAX_DIMENSIONS)
-        return poly_fail(err, POLY_INVALID, "a vector has 1 to %d dimensions, not %zu",
-                         POLY_MAX_DIMENSIONS, dimensions);
-    if (b.c.now->embedder != NULL)
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "domain '%s': its vectors are made by the embedder '%s'; name its model "
-                         "in polystore.yaml, and they are made anew",
-                         domain, b.c.now->embedder);
-    if (b.c.now->model != NULL && strcmp(b.c.now->model, model) == 0)
-        return poly_fail(err, POLY_INVALID,
-                         "domain '%s': its vectors are of the model '%s' already", domain, model);
-    return poly_instance_write(b.c.instance, begin, &b, err);
+    b.embedder = plan->embedder != NULL ? plan->embedder : b.c.now->embedder;
+    status = plan->back ? POLY_OK : check_plan(&b);
+    if (status == POLY_OK && !plan->back && b.embedder != NULL)
+        status = check_embedder(&b.c, b.embedder);
+    if (status == POLY_OK)
+        status = plan->back ? poly_instance_write(b.c.instance, run_again, &b.c, err)
+                            : poly_instance_write(b.c.instance, begin, &b, err);
+    if (status == POLY_OK) /* who makes vectors looks what is wanted */
+        poly_signal_poke(poly_instance_head(b.c.instance));
+    return status;
+}
+
+enum poly_status poly_model_begin(struct poly_session *session, const char *domain,
+                                  const char *name, const char *model, size_t dimensions,
+                                  struct poly_error *err)
+{
+    const struct poly_model_plan plan = {.model = model, .dimensions = dimensions};
+
+    return poly_model_plan(session, domain, name, &plan, err);
 }
 
 static enum poly_status abandon(struct poly_db *db, void *arg, struct poly_error *err)
@@ -261,6 +373,8 @@ static enum poly_status abandon(struct poly_db *db, void *arg, struct poly_error
         return poly_fail(err, POLY_NOT_FOUND, "domain '%s': no vectors of another model are kept",
                          c->domain->name);
     status = poly_model_run(c, db, drop_all, NULL);
+    if (status == POLY_OK)
+        status = poly_filling_drop(db, c->domain->name, c->declared, err);
     return status == POLY_OK ? poly_model_run(c, db, next_drop, NULL) : status;
 }
 
@@ -290,6 +404,9 @@ static enum poly_status fill_next(struct poly_model_change *c, struct poly_db *d
     one->next = poly_text(c->model);
     one->next_dimensions = c->dimensions;
     one->back = c->back;
+    if (c->embedded)
+        one->next_embedder = poly_text(c->filling.embedder);
+    one->fills = c->embedded && c->filling.runs;
     one->counted = counts;
     if (!counts)
         return POLY_OK;
@@ -297,6 +414,8 @@ static enum poly_status fill_next(struct poly_model_change *c, struct poly_db *d
     if (status == POLY_OK)
         status = poly_model_sql(poly_instance_relational(c->instance), c->table, c->column, &sql,
                                 c->err);
+    if (status == POLY_OK && c->embedded)
+        return poly_model_lacking(c, db, sql, &one->missing, &one->refused);
     if (status == POLY_OK)
         status = poly_model_read(c, db, sql->wrong, &wrong, &one->stale);
     one->missing = wrong - one->stale;
@@ -324,9 +443,11 @@ static enum poly_status fill_one(const struct looking *l, const struct poly_doma
         .model = poly_text(now->model == NULL ? "" : now->model),
         .dimensions = now->dimensions,
         .changes = now->change,
+        .embedder = poly_text(now->embedder == NULL ? "" : now->embedder),
         .named = poly_text(vector->model == NULL ? "" : vector->model),
         .named_dimensions = vector->dimensions,
         .next = {"", 0},
+        .next_embedder = {"", 0},
     };
     /* Of a stream, or a table that does not fit, nothing is collected. */
     return domain->table == NULL ||

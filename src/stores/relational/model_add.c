@@ -16,7 +16,8 @@ static const char latest[] = "SELECT position, type FROM poly_log WHERE domain =
 #define KEEP(vector)                                                                               \
     "INSERT INTO poly_model_vector(domain, field, old, tenant, key, of, vector)"                   \
     " VALUES (?1, ?2, 0, ?3, ?4, ?5, " vector ") ON CONFLICT (domain, field, old, tenant, key)"    \
-    " DO UPDATE SET of = excluded.of, vector = excluded.vector"
+    " DO UPDATE SET of = excluded.of, vector = excluded.vector"                                    \
+    " WHERE poly_model_vector.of <= excluded.of"
 static const char keep[] = KEEP("?6");
 static const char keep_bytes[] = KEEP("CAST(CAST(?6 AS bytea) AS text)");
 
@@ -103,9 +104,9 @@ static enum poly_status version_of(const struct poly_model_change *c, struct pol
     return POLY_OK;
 }
 
-static enum poly_status keep_one(struct adding *a, struct poly_db *db, const struct entry *entry)
+static enum poly_status keep_one(const struct poly_model_change *c, struct poly_db *db,
+                                 const struct entry *entry, struct poly_model_added *added)
 {
-    const struct poly_model_change *c = &a->c;
     bool bytes = c->table->typed && entry->stored.type == POLY_BYTES;
     struct poly_stmt stmt;
     uint64_t version;
@@ -114,14 +115,14 @@ static enum poly_status keep_one(struct adding *a, struct poly_db *db, const str
     if (status != POLY_OK)
         return status;
     if (version == 0) {
-        a->added.unknown++;
+        added->unknown++;
         return POLY_OK;
     }
     if (entry->version != 0 && entry->version != version) {
-        a->added.stale++;
+        added->stale++;
         return POLY_OK;
     }
-    a->added.taken++;
+    added->taken++;
     status = poly_model_open(c, db, bytes ? keep_bytes : keep, &stmt);
     if (status != POLY_OK)
         return status;
@@ -148,10 +149,15 @@ static enum poly_status add(struct poly_db *db, void *arg, struct poly_error *er
             err, POLY_CONFLICT, "domain '%s': %s%.100s%s; begin a change of model first",
             c->domain->name, c->any ? "vectors of the model '" : "no vectors of another model",
             c->any ? c->model : " are", c->any ? "' are being collected" : " collected");
+    if (c->embedded)
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s': the vectors of the model '%.100s' are made by the embedder "
+                         "'%.60s', and are not given",
+                         c->domain->name, c->model, c->filling.embedder);
     for (size_t i = 0; i < a->batch->count && status == POLY_OK; i++) {
         status = check_entry(a, &a->batch->vectors[i]);
         if (status == POLY_OK)
-            status = keep_one(a, db, &a->entries[i]);
+            status = keep_one(c, db, &a->entries[i], &a->added);
     }
     return status;
 }
@@ -178,4 +184,76 @@ enum poly_status poly_model_add(struct poly_session *session, const char *domain
     if (status == POLY_OK)
         *added = a.added;
     return status;
+}
+
+/* --- by an embedder --- */
+
+struct keeping {
+    struct poly_model_change c;
+    struct poly_filling_batch *batch;
+    struct entry *entries;
+};
+
+static enum poly_status read_made(struct keeping *k, size_t at)
+{
+    struct poly_model_change *c = &k->c;
+    const struct poly_filling_vector *vector = &k->batch->list[at];
+    struct entry *entry = &k->entries[at];
+
+    *entry =
+        (struct entry){.tenant = vector->tenant, .key = vector->key, .version = vector->version};
+    return poly_column_store_numbers(c->table, &c->table->columns[c->column], vector->numbers,
+                                     k->batch->vector->dimensions, c->arena, &entry->stored,
+                                     c->err);
+}
+
+static bool is_wanted(const struct keeping *k)
+{
+    const struct poly_filling *filling = &k->c.filling;
+    const struct poly_domain_vector *vector = k->batch->vector;
+
+    return k->c.any && k->c.embedded && filling->runs &&
+           strcmp(filling->model, vector->model) == 0 && filling->dimensions == vector->dimensions;
+}
+
+static enum poly_status keep_made(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    struct keeping *k = arg;
+    struct poly_model_change *c = &k->c;
+    enum poly_status status;
+
+    c->err = err;
+    status = poly_model_hold_next(c, db);
+    if (status == POLY_OK && !is_wanted(k))
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s': no vectors of the model '%.100s' are wanted any more",
+                         c->domain->name, k->batch->vector->model);
+    for (size_t i = 0; i < k->batch->count && status == POLY_OK; i++) {
+        struct poly_model_added added = {0};
+
+        status = keep_one(c, db, &k->entries[i], &added);
+        if (status == POLY_OK && added.taken > 0)
+            status = k->batch->kept(k->batch->arg, db, i, err);
+    }
+    return status == POLY_OK ? k->batch->done(k->batch->arg, db, err) : status;
+}
+
+enum poly_status poly_filling_keep(struct poly_instance *instance, struct poly_arena *arena,
+                                   struct poly_filling_batch *batch, struct poly_error *err)
+{
+    struct keeping k = {.c = {.instance = instance,
+                              .arena = arena,
+                              .domain = batch->domain,
+                              .declared = batch->vector,
+                              .err = err},
+                        .batch = batch};
+    enum poly_status status = poly_model_find_table(&k.c);
+
+    k.entries = poly_arena_array(arena, batch->count + 1, sizeof(*k.entries));
+    if (k.entries == NULL)
+        return poly_no_memory(err);
+    batch->fits = status == POLY_OK;
+    for (size_t i = 0; i < batch->count && status == POLY_OK; i++)
+        status = read_made(&k, i);
+    return status == POLY_OK ? poly_instance_write(instance, keep_made, &k, err) : status;
 }

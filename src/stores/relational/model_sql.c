@@ -79,6 +79,36 @@ static const char *wrong_rows(struct poly_arena *arena, const struct names *n)
         n->tenant, n->key, n->table, n->tenant, n->key, n->column, n->tenant, n->key);
 }
 
+/* The records that have a vector and none of the next model: an embedder has not made it yet, or
+ * refused to. One of a text before the present one is as good as any: its record waits, then as
+ * now. */
+static const char *lacking_rows(struct poly_arena *arena, const struct names *n)
+{
+    return poly_arena_printf(
+        arena,
+        "SELECT %s AS tenant, %s AS key, CASE WHEN e.key IS NULL THEN 0 ELSE 1 END AS refused"
+        " FROM %s AS d LEFT JOIN poly_embedding AS e ON e.domain = ?1 AND e.name = ?3"
+        " AND e.tenant = %s AND e.key = %s AND e.state = 2"
+        " WHERE %s IS NOT NULL AND NOT EXISTS (SELECT 1 FROM poly_model_vector AS n WHERE " KEPT(
+            "n") " AND n.tenant = %s AND n.key = %s)",
+        n->tenant, n->key, n->table, n->tenant, n->key, n->column, n->tenant, n->key);
+}
+
+static bool fill_lacking(struct poly_model_sql *sql, const struct names *n)
+{
+    const char *lacking = lacking_rows(sql->arena, n);
+
+    if (lacking == NULL)
+        return false;
+    sql->lacking = poly_arena_printf(
+        sql->arena, "SELECT count(*), coalesce(sum(w.refused), 0) FROM (%s) AS w", lacking);
+    sql->lack = poly_arena_printf(sql->arena,
+                                  "SELECT w.key FROM (%s) AS w WHERE w.refused = ?4"
+                                  " ORDER BY w.tenant, w.key LIMIT ?5",
+                                  lacking);
+    return sql->lacking != NULL && sql->lack != NULL;
+}
+
 static bool fill(struct poly_model_sql *sql, const struct names *n)
 {
     struct poly_arena *arena = sql->arena;
@@ -131,7 +161,8 @@ static struct poly_model_sql *make(const struct poly_relational *relational,
     sql->arena = arena;
     sql->table = table;
     sql->column = column;
-    if (fill_names(&n, relational->driver, table, column, arena) && fill(sql, &n))
+    if (fill_names(&n, relational->driver, table, column, arena) && fill(sql, &n) &&
+        fill_lacking(sql, &n))
         return sql;
     poly_arena_free(arena);
     return NULL;

@@ -14,6 +14,9 @@ struct poly_model_sql {
     const char *lock;  /* keeps others from writing to the table; NULL: there are none */
     const char *wrong; /* count, and how many of them have one of another version */
     const char *which; /* their keys, ?3 at most */
+    /* Of one that an embedder makes: records without a new vector, and how many of them it refused,
+     * by ?3, the name of its queue; and their keys: ?4 1 refused, 0 not, ?5 at most. */
+    const char *lacking, *lack;
     const char *stash; /* what the column has, beside it: old = 1 */
     const char *same;  /* what would not change, null: else the log would not have it */
     const char *take;  /* the column gets what is kept; null, where that is nothing */

@@ -12,7 +12,7 @@
 #include "core/model.h"
 #include "stores/relational/model.h"
 
-enum { KEYS = 5 /* that a refusal names */ };
+enum { KEYS = 5 /* that a refusal names */, KEYS_SIZE = 400 };
 
 #define LATEST                                                                                     \
     "(SELECT l.position FROM poly_log AS l WHERE l.domain = n.domain AND l.tenant = n.tenant"      \
@@ -33,26 +33,35 @@ struct swapping {
     struct poly_model_swapped swapped;
 };
 
+/* Of each row; closes it. */
+static enum poly_status print_keys(struct poly_stmt *stmt, char *keys, size_t size,
+                                   struct poly_error *err)
+{
+    size_t used = 0;
+    bool row = true;
+    enum poly_status status;
+
+    while ((status = poly_stmt_row(stmt, &row, err)) == POLY_OK && row) {
+        struct poly_text key = poly_stmt_get_text(stmt, 0);
+
+        used += (size_t)snprintf(keys + used, size - used, "%s'%.*s'", used == 0 ? "" : ", ",
+                                 (int)(key.size > 60 ? 60 : key.size), key.data);
+    }
+    return status;
+}
+
 static enum poly_status refuse(const struct swapping *s, struct poly_db *db, uint64_t wrong,
                                uint64_t stale)
 {
     const struct poly_model_change *c = &s->c;
     struct poly_stmt stmt;
-    char keys[400] = "";
-    size_t used = 0;
-    bool row = true;
+    char keys[KEYS_SIZE] = "";
     enum poly_status status = poly_model_open(c, db, s->sql->which, &stmt);
 
     if (status != POLY_OK)
         return status;
     poly_stmt_int(&stmt, 3, KEYS);
-    while ((status = poly_stmt_row(&stmt, &row, c->err)) == POLY_OK && row) {
-        struct poly_text key = poly_stmt_get_text(&stmt, 0);
-
-        used +=
-            (size_t)snprintf(keys + used, sizeof(keys) - used, "%s'%.*s'", used == 0 ? "" : ", ",
-                             (int)(key.size > 60 ? 60 : key.size), key.data);
-    }
+    status = print_keys(&stmt, keys, sizeof(keys), c->err);
     if (status != POLY_OK)
         return status;
     return poly_fail(
@@ -62,6 +71,69 @@ static enum poly_status refuse(const struct swapping *s, struct poly_db *db, uin
         "(drop_missing)",
         c->domain->name, (unsigned long long)(wrong - stale), c->model, (unsigned long long)stale,
         keys, wrong > KEYS ? " …" : "");
+}
+
+/* The first keys of those that lack a vector. */
+static enum poly_status print_lacking(const struct swapping *s, struct poly_db *db, bool refused,
+                                      char *keys, size_t size)
+{
+    const struct poly_model_change *c = &s->c;
+    char queue[POLY_FILLING_NAME];
+    struct poly_stmt stmt;
+    enum poly_status status = poly_model_open(c, db, s->sql->lack, &stmt);
+
+    if (status != POLY_OK)
+        return status;
+    poly_filling_name(c->declared, queue);
+    poly_stmt_text(&stmt, 3, poly_text(queue));
+    poly_stmt_int(&stmt, 4, refused);
+    poly_stmt_int(&stmt, 5, KEYS);
+    return print_keys(&stmt, keys, size, c->err);
+}
+
+/* What an embedder makes is waited for; what it never will, somebody has to decide about. */
+static enum poly_status check_made(struct swapping *s, struct poly_db *db)
+{
+    const struct poly_model_change *c = &s->c;
+    uint64_t lacking = 0, refused = 0;
+    char keys[KEYS_SIZE] = "";
+    enum poly_status status = poly_model_lacking(c, db, s->sql, &lacking, &refused);
+
+    s->swapped.dropped = lacking;
+    if (status != POLY_OK || s->how->drop_missing)
+        return status;
+    if (lacking > refused) {
+        status = print_lacking(s, db, false, keys, sizeof(keys));
+        return status != POLY_OK
+                   ? status
+                   : poly_fail(c->err, POLY_UNAVAILABLE,
+                               "domain '%s': %llu records wait for their vector of the model "
+                               "'%.100s': %s%s%s",
+                               c->domain->name, (unsigned long long)(lacking - refused), c->model,
+                               keys, lacking - refused > KEYS ? " …" : "",
+                               c->filling.runs ? "" : "; have the embedder make them first");
+    }
+    if (refused == 0 || s->how->skip_refused)
+        return POLY_OK;
+    status = print_lacking(s, db, true, keys, sizeof(keys));
+    return status != POLY_OK
+               ? status
+               : poly_fail(c->err, POLY_CONFLICT,
+                           "domain '%s': the embedder '%.60s' refuses the texts of %llu records: "
+                           "%s%s; change them, have them tried again (retry), or let them have no "
+                           "vector (skip_refused)",
+                           c->domain->name, c->filling.embedder, (unsigned long long)refused, keys,
+                           refused > KEYS ? " …" : "");
+}
+
+static enum poly_status check_given(struct swapping *s, struct poly_db *db)
+{
+    uint64_t wrong = 0, stale = 0;
+    enum poly_status status = poly_model_read(&s->c, db, s->sql->wrong, &wrong, &stale);
+
+    s->swapped.dropped = wrong;
+    return status == POLY_OK && wrong > 0 && !s->how->drop_missing ? refuse(s, db, wrong, stale)
+                                                                   : status;
 }
 
 static enum poly_status check_swap(const struct swapping *s)
@@ -94,6 +166,8 @@ static enum poly_status note(struct swapping *s, struct poly_db *db, uint64_t si
         after.change++;
         after.model = c->model;
         after.dimensions = c->dimensions;
+        if (c->embedded)
+            after.embedder = c->filling.embedder;
         after.since = since;
         after.upto = s->swapped.position;
         status = poly_models_add(db, c->domain->name, now, &after, c->err);
@@ -107,7 +181,9 @@ static enum poly_status exchange(struct swapping *s, struct poly_db *db)
     const char *const steps[] = {drop_stale, s->sql->stash, s->sql->same};
     enum poly_status status = POLY_OK;
 
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == POLY_OK; i++)
+    /* That of a text before is what a record has until its embedder has made the next. */
+    for (size_t i = c->embedded ? 1 : 0; i < sizeof(steps) / sizeof(steps[0]) && status == POLY_OK;
+         i++)
         status = poly_model_run(c, db, steps[i], NULL);
     if (status == POLY_OK)
         status = poly_model_run(c, db, s->sql->take, NULL);
@@ -118,10 +194,27 @@ static enum poly_status exchange(struct swapping *s, struct poly_db *db)
     return status;
 }
 
+/* What was made goes on being made; what made the vectors until now rests, unless it is wanted. */
+static enum poly_status exchange_embedders(struct swapping *s, struct poly_db *db)
+{
+    struct poly_model_change *c = &s->c;
+    const struct poly_domain_vector *before = c->now;
+    const struct poly_filling filling = {.embedder = before->embedder,
+                                         .model = before->model,
+                                         .field = c->filling.field,
+                                         .dimensions = before->dimensions};
+    enum poly_status status = poly_filling_exchange(db, c->domain->name, c->declared, c->err);
+
+    if (status != POLY_OK)
+        return status;
+    return before->embedder == NULL
+               ? poly_filling_drop(db, c->domain->name, c->declared, c->err)
+               : poly_filling_put(db, c->domain->name, c->declared->name, &filling, c->err);
+}
+
 static enum poly_status swap_all(struct swapping *s, struct poly_db *db)
 {
     struct poly_model_change *c = &s->c;
-    uint64_t wrong = 0, stale = 0;
     int64_t since = 0, upto = 0;
     enum poly_status status = poly_model_hold_next(c, db);
 
@@ -130,9 +223,7 @@ static enum poly_status swap_all(struct swapping *s, struct poly_db *db)
     if (status == POLY_OK && s->sql->lock != NULL)
         status = poly_db_exec(db, s->sql->lock, c->err);
     if (status == POLY_OK)
-        status = poly_model_read(c, db, s->sql->wrong, &wrong, &stale);
-    if (status == POLY_OK && wrong > 0 && !s->how->drop_missing)
-        status = refuse(s, db, wrong, stale);
+        status = c->embedded ? check_made(s, db) : check_given(s, db);
     if (status == POLY_OK)
         status = poly_db_number(db, last, &since, c->err);
     if (status == POLY_OK)
@@ -140,11 +231,12 @@ static enum poly_status swap_all(struct swapping *s, struct poly_db *db)
     if (status == POLY_OK)
         status = poly_db_number(db, last, &upto, c->err);
     s->swapped.position = (uint64_t)upto;
-    s->swapped.dropped = wrong;
     s->swapped.model = poly_text(c->model);
     s->swapped.dimensions = c->dimensions;
     if (status == POLY_OK)
         status = note(s, db, (uint64_t)since + 1);
+    if (status == POLY_OK && c->embedded)
+        status = exchange_embedders(s, db);
     return status == POLY_OK
                ? poly_model_put_next(c, db, c->now->model == NULL ? "" : c->now->model,
                                      c->now->dimensions, true)
@@ -226,6 +318,7 @@ enum poly_status poly_model_swap(struct poly_session *session, const char *domai
     if (status != POLY_OK)
         return poly_fail_in(err, status, "change of model");
     *swapped = s.swapped;
+    poly_signal_poke(poly_instance_head(s.c.instance));
     (void)!poly_models_look(s.c.instance, &ignored); /* else whoever follows the log does */
     return POLY_OK;
 }

@@ -34,6 +34,14 @@ enum {                         /* microseconds */
        RENEW_EVERY = POLY_LEASE_MS * 1000 / 5
 };
 
+struct poly_embedder_open {
+    struct poly_embedder_open *following;
+    const struct poly_embedder_config *config;
+    struct poly_embedder *embedder;
+    uint32_t dimensions;
+    char model[];
+};
+
 static const size_t arena_max = (size_t)256 * 1024 * 1024;
 
 enum poly_status poly_embedding_write(struct poly_embedding *self, poly_write_fn *fn, void *arg,
@@ -43,6 +51,84 @@ enum poly_status poly_embedding_write(struct poly_embedding *self, poly_write_fn
     struct poly_request request = {.run = fn, .arg = arg, .repeatable = true};
 
     return owner->driver->run(owner, &request, err);
+}
+
+/* --- who is asked --- */
+
+static struct poly_embedder_open *find_open(struct poly_embeddings *all,
+                                            const struct poly_embedder_config *config,
+                                            const struct poly_domain_vector *vector)
+{
+    struct poly_embedder_open *one = all->opened;
+
+    while (one != NULL && (one->config != config || one->dimensions != vector->dimensions ||
+                           strcmp(one->model, vector->model) != 0))
+        one = one->following;
+    return one;
+}
+
+static enum poly_status open_embedder(struct poly_embeddings *all,
+                                      const struct poly_embedder_config *config,
+                                      const struct poly_domain_vector *vector,
+                                      struct poly_embedder_open **opened, struct poly_error *err)
+{
+    const struct poly_embedder_options options = {.url = config->url,
+                                                  .model = vector->model,
+                                                  .key_env = config->key_env,
+                                                  .key_file = config->key_file,
+                                                  .ca_file = config->ca_file,
+                                                  .dimensions = (int)vector->dimensions,
+                                                  .shorten = config->shorten,
+                                                  .base64 = config->base64,
+                                                  .batch_texts = (int)config->batch,
+                                                  .requests_per_minute =
+                                                      (int)config->requests_per_minute,
+                                                  .texts_per_minute = (int)config->texts_per_minute,
+                                                  .connect_ms = (int)config->connect_ms,
+                                                  .request_ms = (int)config->timeout_ms};
+    size_t size = strlen(vector->model) + 1;
+    struct poly_embedder_open *made = calloc(1, sizeof(*made) + size);
+    enum poly_status status;
+
+    if (made == NULL)
+        return poly_no_memory(err);
+    made->config = config;
+    made->dimensions = vector->dimensions;
+    memcpy(made->model, vector->model, size);
+    status = poly_embedder_open(&options, &made->embedder, err);
+    if (status != POLY_OK) {
+        free(made);
+        return poly_fail_in(err, status, "embedders.%s", config->name);
+    }
+    made->following = all->opened;
+    all->opened = *opened = made;
+    return POLY_OK;
+}
+
+enum poly_status poly_embeddings_embedder(struct poly_embeddings *all,
+                                          const struct poly_domain_vector *vector,
+                                          struct poly_embedder **embedder, struct poly_error *err)
+{
+    const struct poly_embedder_config *config =
+        poly_config_embedder(poly_instance_config(all->instance), vector->embedder);
+    struct poly_embedder_open *opened;
+    enum poly_status status = POLY_OK;
+
+    if (config == NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "there is no embedder '%.128s'; give it a url under 'embedders' in "
+                         "polystore.yaml",
+                         vector->embedder);
+    pthread_mutex_lock(&all->lock);
+    opened = find_open(all, config, vector);
+    if (opened == NULL && atomic_load(&all->closing)) /* nobody would stop it */
+        status = poly_fail(err, POLY_UNAVAILABLE, "the request was stopped");
+    else if (opened == NULL)
+        status = open_embedder(all, config, vector, &opened, err);
+    pthread_mutex_unlock(&all->lock);
+    if (status == POLY_OK)
+        *embedder = opened->embedder;
+    return status;
 }
 
 /* --- what holds it up, for everybody to see --- */
@@ -69,7 +155,7 @@ static void say(struct poly_embedding *self, const char *message)
     struct poly_error ignored;
 
     snprintf(error, sizeof(error), "%s", message);
-    if (!self->begun || strcmp(error, self->error) == 0)
+    if (self->begun && strcmp(error, self->error) == 0)
         return;
     if (poly_embedding_write(self, put_trouble, &trouble, &ignored) == POLY_OK)
         memcpy(self->error, error, sizeof(error));
@@ -112,13 +198,20 @@ static void turn(struct poly_embedding *self, bool *worked)
     *worked = false;
     if (!self->begun && !try)
         return;
-    if (!self->begun)
+    status = poly_embedding_aim(self, &err);
+    if (status == POLY_OK && self->vector == NULL)
+        return;
+    if (status == POLY_OK && !self->begun)
         status = poly_embedding_resume(self, &err);
     if (status == POLY_OK)
         status = poly_embedding_follow(self, &err);
     if (status == POLY_OK && try)
         status = poly_embedding_make(self, worked, &err);
-    if (status != POLY_OK) {
+    if (status == POLY_CONFLICT) { /* it is another model's by now */
+        *worked = self->begun = false;
+        self->again = poly_clock_monotonic() + LOOK_EVERY;
+        (void)!poly_models_look(self->all->instance, &err);
+    } else if (status != POLY_OK) {
         *worked = false;
         failed(self, &err);
     } else if (try) {
@@ -142,7 +235,7 @@ static void tell_others(struct poly_embedding *self, int64_t now)
 {
     struct poly_error ignored;
 
-    if (!self->all->keeper_runs || !self->begun || !atomic_load(&self->leads) ||
+    if (!self->all->keeper_runs || !self->begun || !poly_embedding_leads(self) ||
         now < self->save_again)
         return;
     self->save_again = now + SHARED_EVERY;
@@ -162,6 +255,15 @@ static void rest(struct poly_embedding *self, unsigned seen)
     poly_signal_wait(signal, self->begun ? self->position + 1 : UINT64_MAX, until, seen);
 }
 
+static void *look_after(void *arg);
+
+static void begin_thread(struct poly_embedding *self)
+{
+    self->runs = pthread_create(&self->thread, NULL, look_after, self) == 0;
+    if (self->runs)
+        pthread_setname_np(self->thread, "poly-embedder");
+}
+
 static void *look_after(void *arg)
 {
     struct poly_embedding *self = arg;
@@ -173,10 +275,12 @@ static void *look_after(void *arg)
 
         if (atomic_load(&self->all->closing)) /* after seen: closing pokes */
             return NULL;
-        if (atomic_load(&self->leads))
+        if (poly_embedding_leads(self))
             turn(self, &worked);
         else
             self->begun = false;
+        if (self->next != NULL && !self->next->runs && poly_embedding_has_next(self))
+            begin_thread(self->next);
         if (!worked)
             rest(self, seen);
     }
@@ -193,7 +297,7 @@ static void lease(struct poly_embedding *self, bool keep)
     enum poly_status status;
     bool leads;
 
-    snprintf(name, sizeof(name), "$embedding.%s.%s", self->domain->name, self->vector->name);
+    snprintf(name, sizeof(name), "$embedding.%s.%s", self->domain->name, self->declared->name);
     if (!keep && !atomic_load(&self->leads))
         return;
     status = owner->driver->lease(owner, poly_text(""), poly_text(name), keep, &ignored);
@@ -222,58 +326,34 @@ static void *keep_leases(void *arg)
 
 /* --- opening --- */
 
-static enum poly_status open_embedder(struct poly_embedding *self,
-                                      const struct poly_embedder_config *config,
-                                      struct poly_error *err)
+static void open_one(struct poly_embedding *self)
 {
-    const struct poly_embedder_options options = {.url = config->url,
-                                                  .model = self->vector->model,
-                                                  .key_env = config->key_env,
-                                                  .key_file = config->key_file,
-                                                  .ca_file = config->ca_file,
-                                                  .dimensions = (int)self->vector->dimensions,
-                                                  .shorten = config->shorten,
-                                                  .base64 = config->base64,
-                                                  .batch_texts = (int)config->batch,
-                                                  .requests_per_minute =
-                                                      (int)config->requests_per_minute,
-                                                  .texts_per_minute = (int)config->texts_per_minute,
-                                                  .connect_ms = (int)config->connect_ms,
-                                                  .request_ms = (int)config->timeout_ms};
-    struct poly_embeddings *all = self->all;
-    size_t at = (size_t)(self - all->list);
-    enum poly_status status;
-
-    /* What asks the same server for the same keeps one rate. */
-    for (size_t i = 0; i < at; i++)
-        if (strcmp(all->list[i].vector->embedder, config->name) == 0 &&
-            strcmp(all->list[i].vector->model, self->vector->model) == 0 &&
-            all->list[i].vector->dimensions == self->vector->dimensions) {
-            self->embedder = all->list[i].embedder;
-            return POLY_OK;
-        }
-    status = poly_embedder_open(&options, &all->embedders[at], err);
-    self->embedder = all->embedders[at];
-    return status == POLY_OK ? POLY_OK : poly_fail_in(err, status, "embedders.%s", config->name);
-}
-
-static enum poly_status open_one(struct poly_embedding *self, struct poly_error *err)
-{
-    const struct poly_config *config = poly_instance_config(self->all->instance);
-    const struct poly_embedder_config *embedder =
-        poly_config_embedder(config, self->vector->embedder);
-
+    if (self->serving == NULL)
+        snprintf(self->queue, sizeof(self->queue), "%s", self->declared->name);
+    else
+        poly_filling_name(self->declared, self->queue);
     self->name.domain = poly_text(self->domain->name);
-    self->name.name = poly_text(self->vector->name);
-    self->batch = embedder->batch;
+    self->name.name = poly_text(self->queue);
     self->pause = RETRY_FIRST;
-    poly_embedding_shape(self->vector, self->shape);
     self->arena = poly_arena_new(arena_max);
     self->scratch = poly_arena_new(2 * POLY_MAX_IMAGE);
-    self->vectors = calloc(self->batch * self->vector->dimensions, sizeof(*self->vectors));
-    if (self->arena == NULL || self->scratch == NULL || self->vectors == NULL)
+}
+
+/* Of one that serves its embedder has to be there from the start. */
+static enum poly_status open_pair(struct poly_embeddings *all, size_t at, struct poly_error *err)
+{
+    struct poly_embedding *self = &all->list[at], *next = &all->list[all->count + at];
+    struct poly_embedder *embedder;
+
+    *next = (struct poly_embedding){
+        .all = all, .domain = self->domain, .declared = self->declared, .serving = self};
+    self->next = next;
+    open_one(self);
+    open_one(next);
+    if (self->arena == NULL || self->scratch == NULL || next->arena == NULL ||
+        next->scratch == NULL)
         return poly_no_memory(err);
-    return open_embedder(self, embedder, err);
+    return poly_embeddings_embedder(all, poly_vector_now(self->declared), &embedder, err);
 }
 
 static size_t count_all(const struct poly_config *config)
@@ -293,7 +373,7 @@ static void list_all(struct poly_embeddings *self, const struct poly_config *con
             if (config->domains[i].vectors[v].embedder != NULL) {
                 self->list[self->count].all = self;
                 self->list[self->count].domain = &config->domains[i];
-                self->list[self->count++].vector = poly_vector_now(&config->domains[i].vectors[v]);
+                self->list[self->count++].declared = &config->domains[i].vectors[v];
             }
 }
 
@@ -309,21 +389,18 @@ enum poly_status poly_embeddings_open(struct poly_instance *instance,
     *embeddings = NULL;
     if (count == 0)
         return POLY_OK;
-    self = calloc(1, sizeof(*self) + count * sizeof(self->list[0]));
+    self = calloc(1, sizeof(*self) + 2 * count * sizeof(self->list[0]));
     if (self == NULL)
         return poly_no_memory(err);
     self->instance = instance;
-    self->embedders = calloc(count, sizeof(struct poly_embedder *));
     pthread_mutex_init(&self->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&self->woken, &monotonic);
     pthread_condattr_destroy(&monotonic);
     list_all(self, config);
-    if (self->embedders == NULL)
-        status = poly_no_memory(err);
     for (size_t i = 0; i < self->count && status == POLY_OK; i++)
-        status = open_one(&self->list[i], err);
+        status = open_pair(self, i, err);
     if (status != POLY_OK)
         poly_embeddings_close(self);
     else
@@ -335,7 +412,7 @@ enum poly_status poly_embeddings_open(struct poly_instance *instance,
 static enum poly_status check_model(struct poly_embedding *self, struct poly_db *db,
                                     struct poly_error *err)
 {
-    const struct poly_domain_vector *vector = self->vector;
+    const struct poly_domain_vector *vector = poly_vector_now(self->declared);
     struct poly_embedding_state state;
     bool known;
     enum poly_status status;
@@ -347,10 +424,12 @@ static enum poly_status check_model(struct poly_embedding *self, struct poly_db 
         return status;
     return poly_fail(err, POLY_INVALID,
                      "domain '%s': the vectors in '%s' were made by the model '%.100s' with %u "
-                     "dimensions, not by '%.100s' with %u; give the new model a vector of its own "
-                     "beside that one, and take that one away when the new one is filled",
+                     "dimensions, not by '%.100s' with %u; write the former, start, and change "
+                     "the model while it serves: 'polystore rebuild vector %s --model %.100s "
+                     "--dimensions %u'",
                      self->domain->name, vector->field, state.model.data, state.dimensions,
-                     vector->model, vector->dimensions);
+                     vector->model, vector->dimensions, self->domain->name, vector->model,
+                     vector->dimensions);
 }
 
 static enum poly_status check_models(struct poly_embeddings *embeddings, struct poly_error *err)
@@ -386,10 +465,9 @@ enum poly_status poly_embeddings_start(struct poly_embeddings *embeddings, struc
 
         if (owner->driver->lease == NULL)
             atomic_store(&self->leads, true);
-        self->runs = pthread_create(&self->thread, NULL, look_after, self) == 0;
+        begin_thread(self);
         if (!self->runs)
             return poly_fail(err, POLY_UNAVAILABLE, "embedders: cannot start a thread");
-        pthread_setname_np(self->thread, "poly-embedder");
     }
     return POLY_OK;
 }
@@ -401,21 +479,19 @@ void poly_embeddings_stop(struct poly_embeddings *embeddings)
     pthread_mutex_lock(&embeddings->lock);
     atomic_store(&embeddings->closing, true);
     pthread_cond_broadcast(&embeddings->woken);
+    for (struct poly_embedder_open *one = embeddings->opened; one != NULL; one = one->following)
+        poly_embedder_stop(one->embedder);
     pthread_mutex_unlock(&embeddings->lock);
-    for (size_t i = 0; i < embeddings->count; i++)
-        if (embeddings->embedders != NULL && embeddings->embedders[i] != NULL)
-            poly_embedder_stop(embeddings->embedders[i]);
     poly_signal_poke(poly_instance_head(embeddings->instance));
-    for (size_t i = 0; i < embeddings->count; i++)
+    for (size_t i = 0; i < 2 * embeddings->count; i++) { /* those that begin others first */
         if (embeddings->list[i].runs)
             pthread_join(embeddings->list[i].thread, NULL);
+        embeddings->list[i].runs = false;
+    }
     if (embeddings->keeper_runs)
         pthread_join(embeddings->keeper, NULL);
-    for (size_t i = 0; i < embeddings->count; i++) {
-        embeddings->list[i].runs = false;
-        if (embeddings->keeper_runs)
-            lease(&embeddings->list[i], false);
-    }
+    for (size_t i = 0; i < embeddings->count && embeddings->keeper_runs; i++)
+        lease(&embeddings->list[i], false);
     embeddings->keeper_runs = false;
 }
 
@@ -424,16 +500,21 @@ void poly_embeddings_close(struct poly_embeddings *embeddings)
     if (embeddings == NULL)
         return;
     poly_embeddings_stop(embeddings);
-    for (size_t i = 0; i < embeddings->count; i++) {
+    for (size_t i = 0; i < 2 * embeddings->count; i++) {
         struct poly_embedding *self = &embeddings->list[i];
 
-        if (embeddings->embedders != NULL)
-            poly_embedder_close(embeddings->embedders[i]);
         poly_arena_free(self->arena);
         poly_arena_free(self->scratch);
         free(self->vectors);
+        free(self->target);
     }
-    free(embeddings->embedders);
+    while (embeddings->opened != NULL) {
+        struct poly_embedder_open *following = embeddings->opened->following;
+
+        poly_embedder_close(embeddings->opened->embedder);
+        free(embeddings->opened);
+        embeddings->opened = following;
+    }
     pthread_cond_destroy(&embeddings->woken);
     pthread_mutex_destroy(&embeddings->lock);
     free(embeddings);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/model.h"
 #include "followers/document.h"
 #include "stores/vector/embedding_inside.h"
 #include "stores/vector/embedding_text.h"
@@ -60,7 +61,8 @@ static bool look(void *arg, const struct poly_record *record)
         return true;
     *seen = (struct seen){.removed = poly_document_removes(record)};
     if (!seen->removed)
-        page->status = poly_embedding_image(self->vector, record, self->arena, &image, page->err);
+        page->status = poly_embedding_image(self->vector, self->serving != NULL, record,
+                                            self->arena, &image, page->err);
     poly_arena_rewind(self->arena, mark); /* of the text its size is enough */
     if (page->status == POLY_OK && (!copy_text(self->arena, record->tenant, &seen->row.tenant) ||
                                     !copy_text(self->arena, record->key, &seen->row.key)))
@@ -73,6 +75,7 @@ static bool look(void *arg, const struct poly_record *record)
     seen->row.position = record->position;
     seen->row.since = record->time;
     memcpy(seen->row.hash, image.hash, sizeof(image.hash));
+    memcpy(seen->row.text, image.of_text, sizeof(image.of_text));
     page->count++;
     return page->count < PAGE;
 }
@@ -106,9 +109,16 @@ static enum poly_status scan(struct page *page, struct poly_db *db, uint64_t hea
 
 /* --- deciding --- */
 
-static enum change decide(struct seen *seen, const struct poly_embedding_row *known)
+/* As it should be; or it would be refused again. Of a vector to come, which lies beside the record,
+ * the text says so alone. */
+static bool is_same(const struct seen *seen, const struct poly_embedding_row *known, bool next)
 {
-    bool same = known != NULL && memcmp(known->hash, seen->row.hash, sizeof(known->hash)) == 0;
+    return next ? memcmp(known->text, seen->row.text, sizeof(known->text)) == 0
+                : memcmp(known->hash, seen->row.hash, sizeof(known->hash)) == 0;
+}
+
+static enum change decide(struct seen *seen, const struct poly_embedding_row *known, bool next)
+{
 
     if (known != NULL && known->position > seen->row.position)
         return LEAVE;
@@ -116,10 +126,10 @@ static enum change decide(struct seen *seen, const struct poly_embedding_row *kn
         return known == NULL ? LEAVE : DROP;
     if (known == NULL || known->kind == POLY_EMBEDDING_WAITS)
         return KEEP;
-    if (same) /* as it should be; or it would be refused again */
+    if (is_same(seen, known, next))
         return LEAVE;
     /* What we wrote ourselves: what the column made of the vector is right. */
-    if (known->position == seen->row.position)
+    if (known->position == seen->row.position && !next)
         seen->row.kind = known->kind;
     return KEEP;
 }
@@ -156,7 +166,7 @@ static enum poly_status decide_all(struct page *page, struct poly_db *db)
         status = poly_embedding_get(db, &page->self->name, &known, &is_known, page->err);
         if (status != POLY_OK)
             break;
-        seen->change = decide(seen, is_known ? &known : NULL);
+        seen->change = decide(seen, is_known ? &known : NULL, page->self->serving != NULL);
         page->changes = page->changes || seen->change != LEAVE;
     }
     return status;
@@ -167,8 +177,9 @@ static enum poly_status decide_all(struct page *page, struct poly_db *db)
 static enum poly_status keep(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct page *page = arg;
-    const struct poly_embedding_name *name = &page->self->name;
-    enum poly_status status = POLY_OK;
+    const struct poly_embedding *self = page->self;
+    const struct poly_embedding_name *name = &self->name;
+    enum poly_status status = poly_embedding_hold(db, name, self->shape, err);
 
     for (size_t i = 0; i < page->count && status == POLY_OK; i++) {
         const struct seen *seen = &page->list[i];
@@ -176,16 +187,29 @@ static enum poly_status keep(struct poly_db *db, void *arg, struct poly_error *e
         if (seen->change == KEEP)
             status = poly_embedding_put(db, name, &seen->row, err);
         else if (seen->change == DROP)
-            status = poly_embedding_drop(db, name, &seen->row, err);
+            status = poly_embedding_remove(self, db, &seen->row, err);
     }
     return status == POLY_OK ? poly_embedding_move(db, name, page->last, err) : status;
+}
+
+enum poly_status poly_embedding_remove(const struct poly_embedding *self, struct poly_db *db,
+                                       const struct poly_embedding_row *row, struct poly_error *err)
+{
+    const struct poly_filling_vector kept = {
+        .tenant = row->tenant, .key = row->key, .version = row->position};
+    enum poly_status status = poly_embedding_drop(db, &self->name, row, err);
+
+    return status == POLY_OK && self->serving != NULL
+               ? poly_filling_remove(db, self->domain->name, self->column, &kept, err)
+               : status;
 }
 
 static enum poly_status save(struct poly_db *db, void *arg, struct poly_error *err)
 {
     const struct poly_embedding *self = arg;
+    enum poly_status status = poly_embedding_hold(db, &self->name, self->shape, err);
 
-    return poly_embedding_move(db, &self->name, self->position, err);
+    return status == POLY_OK ? poly_embedding_move(db, &self->name, self->position, err) : status;
 }
 
 enum poly_status poly_embedding_save(struct poly_embedding *self, struct poly_error *err)
@@ -261,11 +285,34 @@ enum poly_status poly_embedding_follow(struct poly_embedding *self, struct poly_
 
 /* --- beginning --- */
 
+/* Is this vector still to come? */
+static enum poly_status is_wanted(const struct poly_embedding *self, struct poly_db *db,
+                                  bool *wanted, struct poly_error *err)
+{
+    struct poly_filling filling;
+    enum poly_status status = poly_filling_get(db, self->domain->name, self->declared->name,
+                                               self->arena, &filling, wanted, err);
+
+    if (status == POLY_OK && *wanted)
+        *wanted = filling.runs && strcmp(filling.model, self->vector->model) == 0 &&
+                  filling.dimensions == self->vector->dimensions;
+    return status;
+}
+
 static enum poly_status begin(struct poly_db *db, void *arg, struct poly_error *err)
 {
     const struct poly_embedding *self = arg;
+    bool held = false;
+    enum poly_status status =
+        poly_filling_hold(db, self->domain->name, poly_vector_now(self->declared), &held, err);
 
-    return poly_embedding_begin(db, &self->name, self->shape, self->vector, err);
+    if (status == POLY_OK && held && self->serving != NULL)
+        status = is_wanted(self, db, &held, err);
+    if (status == POLY_OK && !held)
+        return poly_fail(err, POLY_CONFLICT, "domain '%s': its model was changed meanwhile",
+                         self->domain->name);
+    return status == POLY_OK ? poly_embedding_begin(db, &self->name, self->shape, self->vector, err)
+                             : status;
 }
 
 enum poly_status poly_embedding_resume(struct poly_embedding *self, struct poly_error *err)

@@ -70,8 +70,8 @@ static bool take_record(void *arg, const struct poly_record *record)
             item->outcome = DELETED;
         return false;
     }
-    finding->status =
-        poly_embedding_image(self->vector, record, self->arena, &item->image, finding->making->err);
+    finding->status = poly_embedding_image(self->vector, self->serving != NULL, record, self->arena,
+                                           &item->image, finding->making->err);
     item->version = record->position;
     item->outcome = OPEN;
     return false;
@@ -157,8 +157,8 @@ static void take_vector(struct making *m, struct item *item, float *numbers)
         numbers[i] += 0.0F; /* not every column keeps the sign of a zero */
     item->numbers = numbers;
     item->outcome = READY;
-    if (poly_vector_check_all(self->domain, self->vector->field, numbers, self->vector->dimensions,
-                              &why) != POLY_OK)
+    /* an embedder's field is no other vector's */
+    if (poly_vector_check(self->vector, numbers, self->vector->dimensions, &why) != POLY_OK)
         refuse(m, item, why.message);
 }
 
@@ -201,36 +201,64 @@ struct sealing {
     const struct item *item;
 };
 
+static enum poly_status put_made(const struct poly_embedding *self, const struct item *item,
+                                 struct poly_db *db, uint64_t position, struct poly_error *err)
+{
+    struct poly_embedding_row row = item->row;
+
+    row.kind = POLY_EMBEDDING_MADE;
+    row.position = position > item->version ? position : item->version;
+    row.attempts = row.since = 0;
+    if (item->numbers == NULL)
+        return poly_embedding_remove(self, db, &row, err);
+    poly_embedding_hash(item->image.text, item->numbers, self->vector->dimensions, row.hash);
+    memcpy(row.text, item->image.of_text, sizeof(row.text));
+    return poly_embedding_put(db, &self->name, &row, err);
+}
+
 static enum poly_status seal(struct poly_operation *operation, struct poly_write *write,
                              struct poly_error *err)
 {
     const struct sealing *sealing = (const struct sealing *)operation;
-    const struct item *item = sealing->item;
-    const struct poly_embedding *self = sealing->self;
-    struct poly_embedding_row row = item->row;
 
-    row.kind = POLY_EMBEDDING_MADE;
-    row.position = write->position > item->version ? write->position : item->version;
-    row.attempts = row.since = 0;
-    if (item->numbers == NULL)
-        return poly_embedding_drop(write->db, &self->name, &row, err);
-    poly_embedding_hash(item->image.text, item->numbers, self->vector->dimensions, row.hash);
-    return poly_embedding_put(write->db, &self->name, &row, err);
+    return put_made(sealing->self, sealing->item, write->db, write->position, err);
+}
+
+/* After all of them, for the records come before the queue also where a model is swapped. */
+static enum poly_status hold(struct poly_operation *operation, struct poly_write *write,
+                             struct poly_error *err)
+{
+    const struct sealing *sealing = (const struct sealing *)operation;
+    const struct poly_embedding *self = sealing->self;
+
+    return poly_embedding_hold(write->db, &self->name, self->shape, err);
 }
 
 static const struct poly_operation_type seal_type = {.name = "embedding", .run = seal};
+static const struct poly_operation_type hold_type = {.name = "embedding", .run = hold};
+
+static enum poly_status add_operation(struct making *m, struct poly_txn *txn,
+                                      const struct poly_operation_type *type,
+                                      const struct item *item)
+{
+    struct sealing *sealing = poly_arena_alloc(poly_txn_arena(txn), sizeof(*sealing));
+
+    if (sealing == NULL)
+        return poly_no_memory(m->err);
+    *sealing = (struct sealing){.base.type = type, .self = m->self, .item = item};
+    return poly_txn_add(txn, &sealing->base, m->err);
+}
 
 static enum poly_status stage(struct making *m, struct poly_txn *txn, const struct item *item)
 {
     const struct poly_embedding *self = m->self;
     size_t count = item->numbers == NULL ? 0 : self->vector->dimensions;
     uint32_t *bytes = poly_arena_array(poly_txn_arena(txn), count + 1, sizeof(*bytes));
-    struct sealing *sealing = poly_arena_alloc(poly_txn_arena(txn), sizeof(*sealing));
     struct poly_field field = {self->vector->field, poly_null()};
     const struct poly_row row = {&field, 1};
     enum poly_status status;
 
-    if (bytes == NULL || sealing == NULL)
+    if (bytes == NULL)
         return poly_no_memory(m->err);
     for (size_t i = 0; i < count; i++) {
         memcpy(&bytes[i], &item->numbers[i], sizeof(*bytes));
@@ -240,22 +268,83 @@ static enum poly_status stage(struct making *m, struct poly_txn *txn, const stru
         field.value = poly_bytes(bytes, count * sizeof(*bytes));
     status = poly_patch(txn, self->domain->name, item->row.key.data, &row, (int64_t)item->version,
                         m->err);
-    if (status != POLY_OK)
-        return status;
-    sealing->base.type = &seal_type;
-    sealing->self = m->self;
-    sealing->item = item;
-    return poly_txn_add(txn, &sealing->base, m->err);
+    return status == POLY_OK ? add_operation(m, txn, &seal_type, item) : status;
+}
+
+/* Of a vector to come: beside the records, which do not change. */
+struct keeping {
+    struct poly_embedding *self;
+    struct item *const *items;
+    size_t count;
+    const size_t *which; /* of them have a vector */
+};
+
+static enum poly_status was_kept(void *arg, struct poly_db *db, size_t which,
+                                 struct poly_error *err)
+{
+    const struct keeping *k = arg;
+
+    return put_made(k->self, k->items[k->which[which]], db, 0, err);
+}
+
+/* And those that are to have none. */
+static enum poly_status keep_end(void *arg, struct poly_db *db, struct poly_error *err)
+{
+    const struct keeping *k = arg;
+    enum poly_status status = poly_embedding_hold(db, &k->self->name, k->self->shape, err);
+
+    for (size_t i = 0; i < k->count && status == POLY_OK; i++)
+        if (k->items[i]->numbers == NULL)
+            status = put_made(k->self, k->items[i], db, 0, err);
+    return status;
+}
+
+static enum poly_status keep_beside(struct making *m, struct item *const *items, size_t count)
+{
+    struct poly_embedding *self = m->self;
+    struct poly_arena_mark mark = poly_arena_mark(self->arena);
+    struct poly_filling_vector *list = poly_arena_array(self->arena, count + 1, sizeof(*list));
+    size_t *which = poly_arena_array(self->arena, count + 1, sizeof(*which));
+    struct keeping k = {self, items, count, which};
+    struct poly_filling_batch batch = {.domain = self->domain,
+                                       .vector = self->vector,
+                                       .list = list,
+                                       .kept = was_kept,
+                                       .done = keep_end,
+                                       .arg = &k};
+    enum poly_status status;
+
+    if (list == NULL || which == NULL)
+        return poly_no_memory(m->err);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i]->numbers == NULL)
+            continue;
+        list[batch.count] = (struct poly_filling_vector){.tenant = items[i]->row.tenant,
+                                                         .key = items[i]->row.key,
+                                                         .version = items[i]->version,
+                                                         .numbers = items[i]->numbers};
+        which[batch.count++] = i;
+    }
+    status = poly_filling_keep(self->all->instance, self->arena, &batch, m->err);
+    m->staged = batch.fits;
+    poly_arena_rewind(self->arena, mark);
+    return status;
 }
 
 static enum poly_status commit(struct making *m, struct poly_session *session,
                                struct item *const *items, size_t count)
 {
+    const struct poly_txn_options options = {.model = m->self->vector->model};
     struct poly_txn *txn;
-    enum poly_status status = poly_txn_begin(session, NULL, &txn, m->err);
+    enum poly_status status;
 
+    if (m->self->serving != NULL)
+        return keep_beside(m, items, count);
+    status = poly_txn_begin(session, &options, &txn, m->err);
     for (size_t i = 0; i < count && status == POLY_OK; i++)
         status = stage(m, txn, items[i]);
+    if (status == POLY_OK)
+        status = add_operation(m, txn, &hold_type, NULL);
     m->staged = status == POLY_OK;
     if (status == POLY_OK)
         status = poly_txn_commit(txn, NULL, m->err);
@@ -339,26 +428,40 @@ static enum poly_status write_ready(struct making *m)
 
 /* --- what did not come to a vector --- */
 
+/* One to come is missing then for everybody to see, also when there was one of another text. */
+static enum poly_status put_refused(const struct poly_embedding *self, const struct item *item,
+                                    struct poly_db *db, struct poly_error *err)
+{
+    struct poly_embedding_row row = item->row;
+    enum poly_status status = POLY_OK;
+
+    row.kind = POLY_EMBEDDING_REFUSED;
+    row.position = item->version;
+    row.attempts++;
+    row.since = poly_clock_wall();
+    row.error = poly_text(item->error);
+    memcpy(row.hash, item->image.hash, sizeof(row.hash));
+    memcpy(row.text, item->image.of_text, sizeof(row.text));
+    if (self->serving != NULL)
+        status = poly_embedding_remove(self, db, &row, err);
+    return status == POLY_OK ? poly_embedding_put(db, &self->name, &row, err) : status;
+}
+
 static enum poly_status keep_others(struct poly_db *db, void *arg, struct poly_error *err)
 {
     const struct making *m = arg;
-    enum poly_status status = POLY_OK;
+    const struct poly_embedding *self = m->self;
+    enum poly_status status = poly_embedding_hold(db, &self->name, self->shape, err);
 
     for (size_t i = 0; i < m->count && status == POLY_OK; i++) {
         const struct item *item = &m->items[i];
         struct poly_embedding_row row = item->row;
 
         if (item->outcome == REFUSED) {
-            row.kind = POLY_EMBEDDING_REFUSED;
-            row.position = item->version;
-            row.attempts++;
-            row.since = poly_clock_wall();
-            row.error = poly_text(item->error);
-            memcpy(row.hash, item->image.hash, sizeof(row.hash));
-            status = poly_embedding_put(db, &m->self->name, &row, err);
+            status = put_refused(self, item, db, err);
         } else if (item->outcome == DELETED) {
-            row.position = m->self->position;
-            status = poly_embedding_drop(db, &m->self->name, &row, err);
+            row.position = self->position;
+            status = poly_embedding_remove(self, db, &row, err);
         } else if (item->outcome != READY) {
             status = poly_embedding_tried(db, &m->self->name, &row, err);
         }

@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+enum { HASHES = 2 * POLY_EMBEDDING_HASH };
+
 #define THIS " WHERE domain = ?1 AND name = ?2"
 #define RECORD THIS " AND tenant = ?3 AND key = ?4"
 
@@ -18,6 +20,8 @@ static const char state_put[] =
     " dimensions = excluded.dimensions";
 static const char state_move[] =
     "UPDATE poly_embedding_state SET position = ?3" THIS " AND position < ?3";
+static const char state_hold[] =
+    "UPDATE poly_embedding_state SET position = position" THIS " AND shape = ?3";
 static const char state_trouble[] = "UPDATE poly_embedding_state SET error = ?3, time = ?4" THIS;
 
 static const char row_get[] = "SELECT state, position, hash FROM poly_embedding" RECORD;
@@ -37,6 +41,10 @@ static const char all_again[] = "UPDATE poly_embedding SET state = 1, attempts =
 static const char list_get[] =
     "SELECT tenant, key, position, hash, attempts, since, error FROM poly_embedding" THIS
     " AND state > 0 AND state = ?3 ORDER BY attempts, position LIMIT ?4";
+static const char page_get[] =
+    "SELECT tenant, key, position, hash, attempts, since, error FROM poly_embedding" THIS
+    " AND state > 0 AND state = ?3 AND (tenant > ?5 OR (tenant = ?5 AND key > ?6))"
+    " ORDER BY tenant, key LIMIT ?4";
 static const char count_get[] =
     "SELECT state, count(*), CAST(min(since) AS bigint) FROM poly_embedding" THIS
     " AND state > 0 GROUP BY state";
@@ -66,15 +74,21 @@ static enum poly_status open_row(struct poly_stmt *stmt, struct poly_db *db, con
     return POLY_OK;
 }
 
-/* Of another length: something that no text has. */
-static void get_hash(struct poly_stmt *stmt, int column, uint8_t *hash)
+/* Of another length: something that no text has. text NULL: there is none. Rows of before changes
+ * of model do not have it. */
+static void get_hash(struct poly_stmt *stmt, int column, uint8_t *hash, uint8_t *text)
 {
     size_t size;
-    const void *bytes = poly_stmt_get_bytes(stmt, column, &size);
+    const uint8_t *bytes = poly_stmt_get_bytes(stmt, column, &size);
 
     memset(hash, 0, POLY_EMBEDDING_HASH);
-    if (size == POLY_EMBEDDING_HASH)
-        memcpy(hash, bytes, size);
+    if (size == POLY_EMBEDDING_HASH || size == HASHES)
+        memcpy(hash, bytes, POLY_EMBEDDING_HASH);
+    if (text == NULL)
+        return;
+    memset(text, 0, POLY_EMBEDDING_HASH);
+    if (size == HASHES)
+        memcpy(text, bytes + POLY_EMBEDDING_HASH, POLY_EMBEDDING_HASH);
 }
 
 static bool get_text(struct poly_stmt *stmt, int column, struct poly_arena *arena,
@@ -100,7 +114,7 @@ enum poly_status poly_embedding_state_get(struct poly_db *db,
         status = poly_stmt_row(&get, known, err);
     if (status != POLY_OK || !*known)
         return status;
-    get_hash(&get, 0, state->shape);
+    get_hash(&get, 0, state->shape, NULL);
     state->position = (uint64_t)poly_stmt_get_int(&get, 1);
     state->time = poly_stmt_get_int(&get, 3);
     state->dimensions = (uint32_t)poly_stmt_get_int(&get, 5);
@@ -123,7 +137,7 @@ enum poly_status poly_embedding_get(struct poly_db *db, const struct poly_embedd
         return status;
     row->kind = (enum poly_embedding_kind)poly_stmt_get_int(&get, 0);
     row->position = (uint64_t)poly_stmt_get_int(&get, 1);
-    get_hash(&get, 2, row->hash);
+    get_hash(&get, 2, row->hash, row->text);
     poly_stmt_close(&get);
     return POLY_OK;
 }
@@ -142,7 +156,7 @@ static enum poly_status take_rows(struct poly_stmt *get, struct poly_arena *aren
             return status;
         row->kind = list->kind;
         row->position = (uint64_t)poly_stmt_get_int(get, 2);
-        get_hash(get, 3, row->hash);
+        get_hash(get, 3, row->hash, row->text);
         row->attempts = poly_stmt_get_int(get, 4);
         row->since = poly_stmt_get_int(get, 5);
         if (!get_text(get, 0, arena, &row->tenant) || !get_text(get, 1, arena, &row->key) ||
@@ -156,9 +170,9 @@ static enum poly_status take_rows(struct poly_stmt *get, struct poly_arena *aren
     return status;
 }
 
-enum poly_status poly_embedding_read(struct poly_db *db, const struct poly_embedding_name *name,
-                                     struct poly_arena *arena, struct poly_embedding_list *list,
-                                     struct poly_error *err)
+static enum poly_status read_list(struct poly_db *db, const char *sql,
+                                  const struct poly_embedding_name *name, struct poly_arena *arena,
+                                  struct poly_embedding_list *list, struct poly_error *err)
 {
     struct poly_stmt get;
     enum poly_status status;
@@ -167,12 +181,31 @@ enum poly_status poly_embedding_read(struct poly_db *db, const struct poly_embed
     list->count = 0;
     if (list->rows == NULL)
         return poly_no_memory(err);
-    status = open(&get, db, list_get, name, err);
+    status = open(&get, db, sql, name, err);
     if (status != POLY_OK)
         return status;
     poly_stmt_int(&get, 3, list->kind);
     poly_stmt_int(&get, 4, (int64_t)list->max);
+    if (sql == page_get) {
+        poly_stmt_text(&get, 5,
+                       list->after_tenant.data == NULL ? poly_text("") : list->after_tenant);
+        poly_stmt_text(&get, 6, list->after_key.data == NULL ? poly_text("") : list->after_key);
+    }
     return take_rows(&get, arena, list, err);
+}
+
+enum poly_status poly_embedding_read(struct poly_db *db, const struct poly_embedding_name *name,
+                                     struct poly_arena *arena, struct poly_embedding_list *list,
+                                     struct poly_error *err)
+{
+    return read_list(db, list_get, name, arena, list, err);
+}
+
+enum poly_status poly_embedding_page(struct poly_db *db, const struct poly_embedding_name *name,
+                                     struct poly_arena *arena, struct poly_embedding_list *list,
+                                     struct poly_error *err)
+{
+    return read_list(db, page_get, name, arena, list, err);
 }
 
 enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embedding_name *name,
@@ -199,6 +232,24 @@ enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embe
 }
 
 /* --- writing --- */
+
+enum poly_status poly_embedding_hold(struct poly_db *db, const struct poly_embedding_name *name,
+                                     const uint8_t *shape, struct poly_error *err)
+{
+    struct poly_stmt stmt;
+    int64_t held = 0;
+    enum poly_status status = open(&stmt, db, state_hold, name, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_bytes(&stmt, 3, shape, POLY_EMBEDDING_HASH);
+    status = poly_stmt_changes(&stmt, &held, err);
+    if (status == POLY_OK && held == 0)
+        return poly_fail(err, POLY_CONFLICT,
+                         "domain '%s': the model of its vectors was changed meanwhile",
+                         name->domain.data);
+    return status;
+}
 
 enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embedding_name *name,
                                       const uint8_t *shape, const struct poly_domain_vector *vector,
@@ -247,6 +298,7 @@ enum poly_status poly_embedding_trouble(struct poly_db *db, const struct poly_em
 enum poly_status poly_embedding_put(struct poly_db *db, const struct poly_embedding_name *name,
                                     const struct poly_embedding_row *row, struct poly_error *err)
 {
+    uint8_t hashes[HASHES];
     struct poly_stmt stmt;
     enum poly_status status = open_row(&stmt, db, row_put, name, row, err);
 
@@ -254,7 +306,9 @@ enum poly_status poly_embedding_put(struct poly_db *db, const struct poly_embedd
         return status;
     poly_stmt_int(&stmt, 5, row->kind);
     poly_stmt_int(&stmt, 6, (int64_t)row->position);
-    poly_stmt_bytes(&stmt, 7, row->hash, sizeof(row->hash));
+    memcpy(hashes, row->hash, sizeof(row->hash));
+    memcpy(hashes + sizeof(row->hash), row->text, sizeof(row->text));
+    poly_stmt_bytes(&stmt, 7, hashes, sizeof(hashes));
     poly_stmt_int(&stmt, 8, row->attempts);
     poly_stmt_int(&stmt, 9, row->since);
     poly_stmt_text(&stmt, 10, row->error.data == NULL ? poly_text("") : row->error);

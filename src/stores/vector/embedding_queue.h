@@ -18,6 +18,9 @@
 
 enum { POLY_EMBEDDING_HASH = 16, POLY_EMBEDDING_ERROR = 400 };
 
+/* Of one vector there may be two queues: the other one is of the vectors that are to take the place
+ * of the present ones, under a name of its own. See core/filling.h.
+ */
 enum poly_embedding_kind {
     POLY_EMBEDDING_MADE,
     POLY_EMBEDDING_WAITS,
@@ -34,6 +37,7 @@ struct poly_embedding_row {
     enum poly_embedding_kind kind;
     uint64_t position;                 /* the record's version that this is about */
     uint8_t hash[POLY_EMBEDDING_HASH]; /* of its text and vector: see embedding_text.h */
+    uint8_t text[POLY_EMBEDDING_HASH]; /* of its text alone; zeros: not known */
     int64_t attempts;                  /* that ended badly; those with fewer come first */
     int64_t since;                     /* wall clock: it waits, or was refused */
     struct poly_text error;            /* why it was */
@@ -42,6 +46,7 @@ struct poly_embedding_row {
 struct poly_embedding_list {
     enum poly_embedding_kind kind;
     size_t max;
+    struct poly_text after_tenant, after_key; /* of a page: beyond this record; none: the first */
     struct poly_embedding_row *rows;
     size_t count;
 };
@@ -76,11 +81,18 @@ enum poly_status poly_embedding_get(struct poly_db *db, const struct poly_embedd
 enum poly_status poly_embedding_read(struct poly_db *db, const struct poly_embedding_name *name,
                                      struct poly_arena *arena, struct poly_embedding_list *list,
                                      struct poly_error *err);
+/* The same by tenant and key, which no attempt changes. */
+enum poly_status poly_embedding_page(struct poly_db *db, const struct poly_embedding_name *name,
+                                     struct poly_arena *arena, struct poly_embedding_list *list,
+                                     struct poly_error *err);
 enum poly_status poly_embedding_count(struct poly_db *db, const struct poly_embedding_name *name,
                                       struct poly_embedding_counts *counts, struct poly_error *err);
 
 /* --- in a transaction --- */
 
+/* Until its end it is of this shape; POLY_CONFLICT: of another one, for its model was changed. */
+enum poly_status poly_embedding_hold(struct poly_db *db, const struct poly_embedding_name *name,
+                                     const uint8_t *shape, struct poly_error *err);
 /* From the beginning, under this shape: what was known is forgotten. */
 enum poly_status poly_embedding_begin(struct poly_db *db, const struct poly_embedding_name *name,
                                       const uint8_t *shape,

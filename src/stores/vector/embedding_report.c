@@ -5,11 +5,13 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "core/model.h"
 #include "core/session.h"
 #include "core/vector.h"
 #include "polystore/vector.h"
 #include "stores/vector/driver.h"
 #include "stores/vector/embedding_inside.h"
+#include "stores/vector/embedding_text.h"
 
 enum { ASK_ATTEMPTS = 3 };
 
@@ -21,18 +23,20 @@ static uint64_t position_of(struct poly_embedding *self, const struct poly_embed
 {
     uint64_t looked = atomic_load(&self->looked), saved = atomic_load(&self->saved); /* in order */
 
-    return atomic_load(&self->leads) && saved == state->position && looked > saved
+    return poly_embedding_leads(self) && saved == state->position && looked > saved
                ? looked
                : state->position;
 }
 
-static enum poly_status report_db(struct poly_embedding *self, struct poly_db *db,
+static enum poly_status report_db(struct poly_embedding *self,
+                                  const struct poly_domain_vector *vector, struct poly_db *db,
                                   struct poly_arena *arena, struct poly_embedding_status *out,
                                   struct poly_error *err)
 {
     uint64_t head = atomic_load(&poly_instance_head(self->all->instance)->value);
     struct poly_embedding_state state = {.position = 0, .error = {"", 0}};
     struct poly_embedding_counts counts;
+    uint8_t shape[POLY_EMBEDDING_HASH];
     bool known;
     enum poly_status status = poly_embedding_state_get(db, &self->name, arena, &state, &known, err);
 
@@ -41,7 +45,8 @@ static enum poly_status report_db(struct poly_embedding *self, struct poly_db *d
     if (status != POLY_OK)
         return status;
     /* How far it was with another text: that is begun again, but perhaps not yet. */
-    if (known && memcmp(state.shape, self->shape, sizeof(state.shape)) != 0)
+    poly_embedding_shape(vector, shape);
+    if (known && memcmp(state.shape, shape, sizeof(shape)) != 0)
         state.position = 0;
     out->position = position_of(self, &state);
     out->lag_records = poly_lag(head, out->position);
@@ -59,64 +64,88 @@ static enum poly_status report_db(struct poly_embedding *self, struct poly_db *d
     return POLY_OK;
 }
 
+static enum poly_status report_one(struct poly_embedding *self,
+                                   const struct poly_domain_vector *vector, struct poly_db *db,
+                                   struct poly_arena *arena, struct poly_embedding_status *out,
+                                   struct poly_error *err)
+{
+    *out = (struct poly_embedding_status){.domain = self->name.domain,
+                                          .name = poly_text(self->declared->name),
+                                          .next = self->serving != NULL,
+                                          .embedder = poly_text(vector->embedder),
+                                          .model = poly_text(vector->model),
+                                          .made = atomic_load(&self->made),
+                                          .failures = atomic_load(&self->failures),
+                                          .leads = poly_embedding_leads(self),
+                                          .error = {"", 0}};
+    return db == NULL ? POLY_OK : report_db(self, vector, db, arena, out, err);
+}
+
+/* Of a vector to come: as the database says, for another daemon may make it. */
+static enum poly_status report_next(struct poly_embedding *self, struct poly_db *db,
+                                    struct poly_arena *arena, struct poly_embedding_status *out,
+                                    size_t *count, struct poly_error *err)
+{
+    struct poly_domain_vector vector = *self->declared;
+    struct poly_filling filling;
+    bool known;
+    enum poly_status status;
+
+    if (db == NULL)
+        return POLY_OK;
+    status = poly_filling_get(db, self->domain->name, vector.name, arena, &filling, &known, err);
+    if (status != POLY_OK || !known || !filling.runs)
+        return status;
+    vector.model = filling.model;
+    vector.embedder = filling.embedder;
+    vector.dimensions = filling.dimensions;
+    ++*count;
+    return report_one(self, &vector, db, arena, out, err);
+}
+
 enum poly_status poly_embeddings_report(struct poly_embeddings *embeddings, struct poly_db *db,
                                         struct poly_arena *arena,
                                         const struct poly_embedding_status **list, size_t *count,
                                         struct poly_error *err)
 {
-    size_t room = embeddings == NULL ? 0 : embeddings->count;
-    struct poly_embedding_status *made = poly_arena_array(arena, room + 1, sizeof(*made));
-    enum poly_status status = made == NULL ? poly_no_memory(err) : POLY_OK;
+    size_t all = embeddings == NULL ? 0 : embeddings->count, made = 0;
+    struct poly_embedding_status *out = poly_arena_array(arena, 2 * all + 1, sizeof(*out));
+    enum poly_status status = out == NULL ? poly_no_memory(err) : POLY_OK;
 
-    for (size_t i = 0; i < room && status == POLY_OK; i++) {
+    for (size_t i = 0; i < all && status == POLY_OK; i++) {
         struct poly_embedding *self = &embeddings->list[i];
 
-        made[i].domain = self->name.domain;
-        made[i].name = self->name.name;
-        made[i].embedder = poly_text(self->vector->embedder);
-        made[i].model = poly_text(self->vector->model);
-        made[i].made = atomic_load(&self->made);
-        made[i].failures = atomic_load(&self->failures);
-        made[i].leads = atomic_load(&self->leads);
-        if (db != NULL)
-            status = report_db(self, db, arena, &made[i], err);
+        status = report_one(self, poly_vector_now(self->declared), db, arena, &out[made++], err);
+        if (status == POLY_OK)
+            status = report_next(self->next, db, arena, &out[made], &made, err);
     }
     if (status != POLY_OK)
         return status;
-    *list = made;
-    *count = room;
+    *list = out;
+    *count = made;
     return POLY_OK;
 }
 
 /* --- texts that are looked for --- */
-
-static struct poly_embedding *find(struct poly_embeddings *embeddings,
-                                   const struct poly_domain *domain,
-                                   const struct poly_domain_vector *vector)
-{
-    for (size_t i = 0; embeddings != NULL && i < embeddings->count; i++)
-        if (strcmp(embeddings->list[i].domain->name, domain->name) == 0 &&
-            strcmp(embeddings->list[i].vector->name, vector->name) == 0)
-            return &embeddings->list[i];
-    return NULL;
-}
 
 enum poly_status poly_embeddings_ask(struct poly_embeddings *embeddings,
                                      const struct poly_vector_scope *scope,
                                      const struct poly_text *texts, size_t count, int64_t deadline,
                                      float *vectors, struct poly_error *err)
 {
-    const struct poly_embedding *self = find(embeddings, scope->domain, scope->vector);
     const struct poly_embedder_patience patience = {deadline, ASK_ATTEMPTS};
     const struct poly_domain_vector *vector = scope->vector;
+    struct poly_embedder *embedder;
     enum poly_status status;
     size_t done = 0;
 
-    if (self == NULL)
+    if (embeddings == NULL || vector->embedder == NULL)
         return poly_fail(err, POLY_INVALID,
                          "domain '%s': its vectors are not made by an embedder; give the vector",
                          scope->domain->name);
-    status = poly_embedder_try(self->embedder, &patience, texts, count, vectors, &done, err);
+    status = poly_embeddings_embedder(embeddings, vector, &embedder, err);
+    if (status == POLY_OK)
+        status = poly_embedder_try(embedder, &patience, texts, count, vectors, &done, err);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
         status =
             poly_vector_check(vector, vectors + i * vector->dimensions, vector->dimensions, err);
@@ -128,96 +157,4 @@ enum poly_status poly_embeddings_ask(struct poly_embeddings *embeddings,
     if (status != POLY_INVALID && status != POLY_TIMEOUT && status != POLY_NO_MEMORY)
         status = POLY_UNAVAILABLE;
     return poly_fail_in(err, status, "the text has no vector");
-}
-
-/* --- what was refused --- */
-
-static enum poly_status find_named(struct poly_session *session, const char *domain,
-                                   const char *name, struct poly_embedding **self,
-                                   struct poly_error *err)
-{
-    struct poly_embeddings *all = poly_instance_embeddings(poly_session_instance(session));
-    enum poly_status status =
-        poly_session_require(session, POLY_RIGHT_ADMIN, "operating an embedder", err);
-
-    if (status != POLY_OK)
-        return status;
-    for (size_t i = 0; all != NULL && i < all->count; i++)
-        if (strcmp(all->list[i].domain->name, domain) == 0 &&
-            (name == NULL || strcmp(all->list[i].vector->name, name) == 0)) {
-            *self = &all->list[i];
-            return POLY_OK;
-        }
-    return poly_fail(err, POLY_NOT_FOUND,
-                     "domain '%.128s' has no vector%s%.60s%s that an embedder "
-                     "makes",
-                     domain, name == NULL ? "" : " '", name == NULL ? "" : name,
-                     name == NULL ? "" : "'");
-}
-
-enum poly_status poly_vector_refused(struct poly_session *session, const char *domain,
-                                     const char *name, const struct poly_vector_refusal **list,
-                                     size_t *count, struct poly_error *err)
-{
-    struct poly_arena *arena = poly_session_arena(session);
-    struct poly_vector_refusal *made;
-    struct poly_embedding_list found = {.kind = POLY_EMBEDDING_REFUSED, .max = POLY_MAX_FAILURES};
-    struct poly_embedding *self;
-    struct poly_error local;
-    struct poly_db *db;
-    enum poly_status status;
-
-    err = err == NULL ? &local : err;
-    status = find_named(session, domain, name, &self, err);
-    if (status == POLY_OK)
-        status = poly_session_read_log(session, &db, err);
-    if (status != POLY_OK)
-        return status;
-    status = poly_embedding_read(db, &self->name, arena, &found, err);
-    poly_session_read_end(session);
-    made = poly_arena_array(arena, found.count + 1, sizeof(*made));
-    if (status == POLY_OK && made == NULL)
-        status = poly_no_memory(err);
-    if (status != POLY_OK)
-        return status;
-    for (size_t i = 0; i < found.count; i++)
-        made[i] = (struct poly_vector_refusal){.tenant = found.rows[i].tenant,
-                                               .key = found.rows[i].key,
-                                               .version = found.rows[i].position,
-                                               .time = found.rows[i].since,
-                                               .error = found.rows[i].error};
-    *list = made;
-    *count = found.count;
-    return POLY_OK;
-}
-
-struct again {
-    struct poly_embedding *self;
-    int64_t count;
-};
-
-static enum poly_status put_again(struct poly_db *db, void *arg, struct poly_error *err)
-{
-    struct again *again = arg;
-
-    return poly_embedding_again(db, &again->self->name, &again->count, err);
-}
-
-enum poly_status poly_vector_retry(struct poly_session *session, const char *domain,
-                                   const char *name, uint64_t *count, struct poly_error *err)
-{
-    struct again again = {NULL, 0};
-    struct poly_error local;
-    enum poly_status status;
-
-    err = err == NULL ? &local : err;
-    status = find_named(session, domain, name, &again.self, err);
-    if (status == POLY_OK)
-        status = poly_embedding_write(again.self, put_again, &again, err);
-    if (status != POLY_OK)
-        return status;
-    *count = (uint64_t)again.count;
-    atomic_store(&again.self->nudged, true);
-    poly_signal_poke(poly_instance_head(poly_session_instance(session)));
-    return POLY_OK;
 }

@@ -131,7 +131,7 @@ static enum poly_status read_vector(const struct poly_domain_vector *vector, str
     return status == POLY_NO_MEMORY ? poly_no_memory(err) : POLY_OK;
 }
 
-enum poly_status poly_embedding_image(const struct poly_domain_vector *vector,
+enum poly_status poly_embedding_image(const struct poly_domain_vector *vector, bool next,
                                       const struct poly_record *record, struct poly_arena *arena,
                                       struct poly_embedding_image *image, struct poly_error *err)
 {
@@ -144,11 +144,12 @@ enum poly_status poly_embedding_image(const struct poly_domain_vector *vector,
     if (poly_document_has_json(record) &&
         poly_json_check(json.data, json.size, &ignored) == POLY_OK) {
         status = read_text(vector, json, arena, &image->text, err);
-        if (status == POLY_OK)
+        if (status == POLY_OK && !next)
             status = read_vector(vector, json, arena, &numbers, &image->vector, err);
         if (status != POLY_OK)
             return status;
     }
+    hash_all(image->text, NO_VECTOR, NULL, 0, image->of_text);
     hash_all(image->text,
              numbers != NULL ? A_VECTOR
              : image->vector ? NO_SUCH_VECTOR

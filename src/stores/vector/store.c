@@ -17,6 +17,8 @@
 
 static const char store_name[] = "vector";
 
+enum { TRIES = 3 /* of a search by text, over changes of model */ };
+
 /* --- asking --- */
 
 /* A batch: the requests of all lookups, one after the other. */
@@ -318,8 +320,26 @@ static enum poly_status examine(struct poly_vector_lookup *l)
     return poly_vector_examine(l);
 }
 
-static enum poly_status search(struct batch *b, const struct poly_vector_query *queries,
-                               struct poly_matches *matches)
+/* Was a text's vector made by a model that does not serve any more? Another daemon may know. */
+static bool is_overtaken(const struct batch *b)
+{
+    struct poly_error ignored;
+
+    for (size_t i = 0; b->lookups != NULL && i < b->count; i++) {
+        const struct poly_vector_lookup *l = &b->lookups[i];
+
+        if (l->query == NULL || l->query->text == NULL || l->vector == NULL)
+            continue;
+        (void)!poly_models_look(poly_session_instance(b->session), &ignored);
+        for (size_t s = 0; s < l->count; s++)
+            if (poly_vector_now(l->scopes[s].vector) != l->scopes[s].vector)
+                return true;
+    }
+    return false;
+}
+
+static enum poly_status search_once(struct batch *b, const struct poly_vector_query *queries,
+                                    struct poly_matches *matches)
 {
     struct poly_matches *found = poly_arena_array(b->arena, b->count, sizeof(*found));
     enum poly_status status = POLY_OK;
@@ -345,6 +365,20 @@ static enum poly_status search(struct batch *b, const struct poly_vector_query *
         status = finish(b, found);
     if (status == POLY_OK)
         memcpy(matches, found, b->count * sizeof(*found));
+    return status;
+}
+
+/* A swap may come between the making of a text's vector and the search, which refuses it then: the
+ * text has another one, of the new model. */
+static enum poly_status search(struct batch *b, const struct poly_vector_query *queries,
+                               struct poly_matches *matches)
+{
+    enum poly_status status = search_once(b, queries, matches);
+
+    for (int i = 1;
+         i < TRIES && (status == POLY_INVALID || status == POLY_UNAVAILABLE) && is_overtaken(b);
+         i++)
+        status = search_once(b, queries, matches);
     return status;
 }
 
