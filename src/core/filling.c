@@ -7,11 +7,12 @@
 #define NAME " WHERE domain = ?1 AND name = ?2"
 
 static const char get[] =
-    "SELECT model, dimensions, embedder, runs, field FROM poly_model_filling" NAME;
+    "SELECT model, dimensions, embedder, runs, field, pause FROM poly_model_filling" NAME;
 static const char put[] =
-    "INSERT INTO poly_model_filling(domain, name, field, embedder, model, dimensions, runs)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (domain, name) DO UPDATE"
-    " SET field = ?3, embedder = ?4, model = ?5, dimensions = ?6, runs = ?7";
+    "INSERT INTO poly_model_filling(domain, name, field, embedder, model, dimensions, runs,"
+    " pause) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) ON CONFLICT (domain, name) DO UPDATE"
+    " SET field = ?3, embedder = ?4, model = ?5, dimensions = ?6, runs = ?7, pause = 0";
+static const char pause_put[] = "UPDATE poly_model_filling SET pause = ?3" NAME;
 static const char drop[] = "DELETE FROM poly_model_filling" NAME;
 static const char touch[] = "UPDATE poly_model_next SET time = time WHERE domain = ?1";
 static const char change_get[] = "SELECT coalesce(max(change), 0) FROM poly_model" NAME;
@@ -72,7 +73,8 @@ enum poly_status poly_filling_get(struct poly_db *db, const char *domain, const 
                                      .embedder = copy(arena, poly_stmt_get_text(&stmt, 2)),
                                      .field = copy(arena, poly_stmt_get_text(&stmt, 4)),
                                      .dimensions = (uint32_t)poly_stmt_get_int(&stmt, 1),
-                                     .runs = poly_stmt_get_int(&stmt, 3) != 0};
+                                     .runs = poly_stmt_get_int(&stmt, 3) != 0,
+                                     .pause = poly_stmt_get_int(&stmt, 5)};
     poly_stmt_close(&stmt);
     return filling->model == NULL || filling->embedder == NULL || filling->field == NULL
                ? poly_no_memory(err)
@@ -115,6 +117,18 @@ enum poly_status poly_filling_put(struct poly_db *db, const char *domain, const 
     poly_stmt_text(&stmt, 5, poly_text(filling->model));
     poly_stmt_int(&stmt, 6, filling->dimensions);
     poly_stmt_int(&stmt, 7, filling->runs);
+    return poly_stmt_done(&stmt, err);
+}
+
+enum poly_status poly_filling_pause(struct poly_db *db, const char *domain, const char *name,
+                                    int64_t until, struct poly_error *err)
+{
+    struct poly_stmt stmt;
+    enum poly_status status = open(&stmt, db, pause_put, domain, name, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_int(&stmt, 3, until);
     return poly_stmt_done(&stmt, err);
 }
 

@@ -26,6 +26,9 @@ struct poly_filling {
     const char *field; /* as the table spells it */
     uint32_t dimensions;
     bool runs; /* its vectors are being made; false: they are kept to go back to */
+    /* Wall clock: until then the present model makes none, for a swap waits for the last ones of
+     * the next, and would wait for ever while others write. */
+    int64_t pause;
 };
 
 /* known false: no embedder has to do with what is kept beside the vector. */
@@ -46,6 +49,8 @@ enum poly_status poly_filling_hold(struct poly_db *db, const char *domain,
                                    struct poly_error *err);
 enum poly_status poly_filling_put(struct poly_db *db, const char *domain, const char *name,
                                   const struct poly_filling *filling, struct poly_error *err);
+enum poly_status poly_filling_pause(struct poly_db *db, const char *domain, const char *name,
+                                    int64_t until, struct poly_error *err);
 /* With its queue. */
 enum poly_status poly_filling_drop(struct poly_db *db, const char *domain,
                                    const struct poly_domain_vector *vector, struct poly_error *err);
@@ -55,6 +60,12 @@ enum poly_status poly_filling_exchange(struct poly_db *db, const char *domain,
                                        struct poly_error *err);
 
 /* --- between the stores --- */
+
+/* Can this embedder be asked, as far as its configuration goes (the embeddings know)? POLY_INVALID,
+ * POLY_UNAVAILABLE: there is none, or not its key. */
+enum poly_status poly_filling_check(struct poly_instance *instance,
+                                    const struct poly_domain_vector *vector,
+                                    struct poly_error *err);
 
 /* A vector of the next model; the version is that of the record that its text is of. */
 struct poly_filling_vector {

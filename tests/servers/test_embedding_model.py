@@ -325,6 +325,49 @@ def test_killed_while_it_fills_and_swaps(make, embedder, owner):  # noqa: F811
     daemon.stop()
 
 
+@OWNERS
+def test_it_takes_over_while_new_records_come_all_the_time(make, embedder, owner):  # noqa: F811
+    """There is always one whose vector of the new model is missing: the present one waits for it."""
+    daemon = make(owner).configure().start()
+    write(daemon, 20)
+    daemon.settle()
+    stop, count = threading.Event(), [0]
+
+    def write_on():
+        while not stop.is_set():
+            count[0] += 1
+            daemon.note('new%d' % count[0], title='abcde'[count[0] % 5] * (count[0] % 7 + 1))
+
+    writers = [threading.Thread(target=write_on)]
+    embedder.command(['fault', 'slow', '100000', '0.05'])
+    for writer in writers:
+        writer.start()
+    try:
+        told = cli(daemon, 'rebuild', 'vector', 'notes', '-m', NEW, '--dimensions', '8')
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert told.returncode == 0, told.stderr
+    embedder.clear()
+    daemon.settle()
+    assert wrong(daemon.notes()[:1000], model=NEW) == []
+    daemon.stop()
+
+
+def test_a_key_that_is_missing_is_said_at_once(make, embedder):  # noqa: F811
+    daemon = make('embedded').configure()
+    with open(daemon.config) as file:
+        config = file.read()
+    with open(daemon.config, 'w') as file:
+        file.write(config.replace("batch: 5}", "batch: 5, key_env: POLY_NO_SUCH_KEY}"))
+    daemon.start()
+    told = cli(daemon, 'rebuild', 'vector', 'notes', '-m', NEW, '--dimensions', '8', '-e', 'second')
+    assert told.returncode != 0 and 'POLY_NO_SUCH_KEY' in told.stderr
+    assert daemon.models().get('next') is None
+    daemon.stop()
+
+
 def test_a_start_says_what_is_to_be_done(make, embedder):  # noqa: F811
     daemon = make('embedded').configure().start()
     write(daemon, 5)

@@ -83,7 +83,7 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS poly_model_filling("
     " domain TEXT NOT NULL, name TEXT NOT NULL, field TEXT NOT NULL, embedder TEXT NOT NULL,"
     " model TEXT NOT NULL, dimensions INTEGER NOT NULL, runs INTEGER NOT NULL,"
-    " PRIMARY KEY (domain, name)) WITHOUT ROWID;"
+    " pause INTEGER NOT NULL, PRIMARY KEY (domain, name)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS poly_model_embedder("
     " domain TEXT NOT NULL, name TEXT NOT NULL, change INTEGER NOT NULL, embedder TEXT NOT NULL,"
     " PRIMARY KEY (domain, name, change)) WITHOUT ROWID;"

@@ -400,7 +400,7 @@ static const char fillings[] =
     "CREATE TABLE poly.model_filling("
     " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, field text NOT NULL,"
     " embedder text NOT NULL, model text NOT NULL, dimensions bigint NOT NULL,"
-    " runs bigint NOT NULL, PRIMARY KEY (domain, name));"
+    " runs bigint NOT NULL, pause bigint NOT NULL, PRIMARY KEY (domain, name));"
     "CREATE TABLE poly.model_embedder("
     " domain text COLLATE \"C\" NOT NULL, name text COLLATE \"C\" NOT NULL, change bigint NOT NULL,"
     " embedder text NOT NULL, PRIMARY KEY (domain, name, change));";

@@ -288,19 +288,20 @@ static enum poly_status check_plan(const struct beginning *b)
     return POLY_OK;
 }
 
-static enum poly_status check_embedder(const struct poly_model_change *c, const char *embedder)
+static enum poly_status check_embedder(const struct poly_model_change *c, const char *embedder,
+                                       const char *model, size_t dimensions)
 {
+    struct poly_domain_vector vector = *c->declared;
+
     if (c->declared->embedder == NULL)
         return poly_fail(c->err, POLY_INVALID,
                          "domain '%s': its vectors are not made by an embedder: polystore.yaml "
                          "names none, and no text; give the vectors of the new model",
                          c->domain->name);
-    if (poly_config_embedder(poly_instance_config(c->instance), embedder) == NULL)
-        return poly_fail(c->err, POLY_INVALID,
-                         "there is no embedder '%.128s'; give it a url under 'embedders' in "
-                         "polystore.yaml",
-                         embedder);
-    return POLY_OK;
+    vector.embedder = embedder;
+    vector.model = model;
+    vector.dimensions = (uint32_t)dimensions;
+    return poly_filling_check(c->instance, &vector, c->err);
 }
 
 static enum poly_status run_again(struct poly_db *db, void *arg, struct poly_error *err)
@@ -316,7 +317,7 @@ static enum poly_status run_again(struct poly_db *db, void *arg, struct poly_err
         return poly_fail(err, POLY_NOT_FOUND,
                          "domain '%s': there is no model to go back to that an embedder makes",
                          c->domain->name);
-    status = check_embedder(c, c->filling.embedder);
+    status = check_embedder(c, c->filling.embedder, c->filling.model, c->filling.dimensions);
     if (status != POLY_OK)
         return status;
     c->filling.runs = true;
@@ -342,7 +343,7 @@ enum poly_status poly_model_plan(struct poly_session *session, const char *domai
     b.embedder = plan->embedder != NULL ? plan->embedder : b.c.now->embedder;
     status = plan->back ? POLY_OK : check_plan(&b);
     if (status == POLY_OK && !plan->back && b.embedder != NULL)
-        status = check_embedder(&b.c, b.embedder);
+        status = check_embedder(&b.c, b.embedder, plan->model, plan->dimensions);
     if (status == POLY_OK)
         status = plan->back ? poly_instance_write(b.c.instance, run_again, &b.c, err)
                             : poly_instance_write(b.c.instance, begin, &b, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "core/instance.h"
@@ -13,6 +14,7 @@
 #include "stores/relational/model.h"
 
 enum { KEYS = 5 /* that a refusal names */, KEYS_SIZE = 400 };
+enum { FEW = 1000, PAUSE = 3000000 /* microseconds */ };
 
 #define LATEST                                                                                     \
     "(SELECT l.position FROM poly_log AS l WHERE l.domain = n.domain AND l.tenant = n.tenant"      \
@@ -30,6 +32,7 @@ struct swapping {
     const struct poly_model_swap *how;
     const struct poly_model_sql *sql;
     struct poly_text meta;
+    uint64_t waiting; /* for an embedder */
     struct poly_model_swapped swapped;
 };
 
@@ -100,6 +103,7 @@ static enum poly_status check_made(struct swapping *s, struct poly_db *db)
     enum poly_status status = poly_model_lacking(c, db, s->sql, &lacking, &refused);
 
     s->swapped.dropped = lacking;
+    s->waiting = lacking - refused;
     if (status != POLY_OK || s->how->drop_missing)
         return status;
     if (lacking > refused) {
@@ -139,6 +143,12 @@ static enum poly_status check_given(struct swapping *s, struct poly_db *db)
 static enum poly_status check_swap(const struct swapping *s)
 {
     const struct poly_model_change *c = &s->c;
+
+    if (c->any && !c->embedded && c->now->embedder != NULL)
+        return poly_fail(c->err, POLY_UNSUPPORTED,
+                         "domain '%s': its vectors are made by the embedder '%.60s' by now, and "
+                         "those that are kept beside them were given; abandon them",
+                         c->domain->name, c->now->embedder);
 
     if (c->any && c->back == s->how->back)
         return POLY_OK;
@@ -293,6 +303,24 @@ static enum poly_status look_before(struct poly_model_change *c, const char *dom
     return status;
 }
 
+static enum poly_status pause(struct poly_db *db, void *arg, struct poly_error *err)
+{
+    const struct poly_model_change *c = arg;
+
+    return poly_filling_pause(db, c->domain->name, c->declared->name, poly_clock_wall() + PAUSE,
+                              err);
+}
+
+/* Few are missing: while no more of the old model are made the next has all of them, and somebody
+ * who tries again soon finds it so. Without him it goes on as before. */
+static void pause_present(struct swapping *s)
+{
+    struct poly_error ignored;
+
+    if (s->c.embedded && s->c.filling.runs && s->waiting <= FEW)
+        (void)!poly_instance_write(s->c.instance, pause, &s->c, &ignored);
+}
+
 enum poly_status poly_model_swap(struct poly_session *session, const char *domain, const char *name,
                                  const struct poly_model_swap *how,
                                  struct poly_model_swapped *swapped, struct poly_error *err)
@@ -315,6 +343,8 @@ enum poly_status poly_model_swap(struct poly_session *session, const char *domai
                                 &s.sql, err);
     if (status == POLY_OK)
         status = poly_instance_write(s.c.instance, swap, &s, err);
+    if (status == POLY_UNAVAILABLE)
+        pause_present(&s);
     if (status != POLY_OK)
         return poly_fail_in(err, status, "change of model");
     *swapped = s.swapped;

@@ -188,17 +188,56 @@ static bool may_try(struct poly_embedding *self)
     return poly_clock_monotonic() >= self->again;
 }
 
+static void *look_after(void *arg);
+
+static void begin_thread(struct poly_embedding *self)
+{
+    self->runs = pthread_create(&self->thread, NULL, look_after, self) == 0;
+    if (self->runs)
+        pthread_setname_np(self->thread, "poly-embedder");
+}
+
+/* The next one gets its thread; where a swap waits for it, this one makes nothing for a while. */
+static bool lets_next_pass(struct poly_embedding *self)
+{
+    int64_t pause = 0;
+
+    if (self->next == NULL || !poly_embedding_has_next(self, &pause))
+        return false;
+    if (!self->next->runs)
+        begin_thread(self->next);
+    if (pause > 0)
+        self->again = poly_clock_monotonic() + pause; /* nothing wakes it before */
+    return pause > 0;
+}
+
+static void ended(struct poly_embedding *self, enum poly_status status, bool tried,
+                  const struct poly_error *err)
+{
+    struct poly_error ignored;
+
+    if (status == POLY_CONFLICT) { /* it is another model's by now */
+        self->begun = false;
+        self->again = poly_clock_monotonic() + LOOK_EVERY;
+        (void)!poly_models_look(self->all->instance, &ignored);
+    } else if (status != POLY_OK) {
+        failed(self, err);
+    } else if (tried) {
+        succeeded(self);
+    }
+}
+
 /* One turn. *worked: there may be more to do. */
 static void turn(struct poly_embedding *self, bool *worked)
 {
     struct poly_error err = {.position = -1};
-    enum poly_status status = POLY_OK;
-    bool try = may_try(self);
+    bool waits = lets_next_pass(self);
+    enum poly_status status = poly_embedding_aim(self, &err); /* what is new is tried at once */
+    bool try = !waits && may_try(self);
 
     *worked = false;
-    if (!self->begun && !try)
+    if (!try && (status != POLY_OK || !self->begun))
         return;
-    status = poly_embedding_aim(self, &err);
     if (status == POLY_OK && self->vector == NULL)
         return;
     if (status == POLY_OK && !self->begun)
@@ -207,16 +246,8 @@ static void turn(struct poly_embedding *self, bool *worked)
         status = poly_embedding_follow(self, &err);
     if (status == POLY_OK && try)
         status = poly_embedding_make(self, worked, &err);
-    if (status == POLY_CONFLICT) { /* it is another model's by now */
-        *worked = self->begun = false;
-        self->again = poly_clock_monotonic() + LOOK_EVERY;
-        (void)!poly_models_look(self->all->instance, &err);
-    } else if (status != POLY_OK) {
-        *worked = false;
-        failed(self, &err);
-    } else if (try) {
-        succeeded(self);
-    }
+    ended(self, status, try, &err);
+    *worked = *worked && status == POLY_OK;
 }
 
 static void nap(struct poly_embeddings *all, int64_t until)
@@ -255,15 +286,6 @@ static void rest(struct poly_embedding *self, unsigned seen)
     poly_signal_wait(signal, self->begun ? self->position + 1 : UINT64_MAX, until, seen);
 }
 
-static void *look_after(void *arg);
-
-static void begin_thread(struct poly_embedding *self)
-{
-    self->runs = pthread_create(&self->thread, NULL, look_after, self) == 0;
-    if (self->runs)
-        pthread_setname_np(self->thread, "poly-embedder");
-}
-
 static void *look_after(void *arg)
 {
     struct poly_embedding *self = arg;
@@ -279,8 +301,6 @@ static void *look_after(void *arg)
             turn(self, &worked);
         else
             self->begun = false;
-        if (self->next != NULL && !self->next->runs && poly_embedding_has_next(self))
-            begin_thread(self->next);
         if (!worked)
             rest(self, seen);
     }
@@ -419,7 +439,7 @@ static enum poly_status check_model(struct poly_embedding *self, struct poly_db 
 
     poly_arena_reset(self->arena);
     status = poly_embedding_state_get(db, &self->name, self->arena, &state, &known, err);
-    if (status != POLY_OK || !known ||
+    if (status != POLY_OK || !known || state.model.size == 0 ||
         (strcmp(state.model.data, vector->model) == 0 && state.dimensions == vector->dimensions))
         return status;
     return poly_fail(err, POLY_INVALID,

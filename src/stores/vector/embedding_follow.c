@@ -27,6 +27,7 @@ enum change { LEAVE, KEEP, DROP };
 struct seen {
     struct poly_embedding_row row;
     bool removed, text, vector;
+    bool beside; /* its vector is not this one's: that lies beside it, or did before the swap */
     enum change change;
 };
 
@@ -59,10 +60,12 @@ static bool look(void *arg, const struct poly_record *record)
 
     if (!poly_document_concerns(self->domain->name, false, record))
         return true;
-    *seen = (struct seen){.removed = poly_document_removes(record)};
+    *seen =
+        (struct seen){.removed = poly_document_removes(record),
+                      .beside = self->serving != NULL || record->position < self->vector->since};
     if (!seen->removed)
-        page->status = poly_embedding_image(self->vector, self->serving != NULL, record,
-                                            self->arena, &image, page->err);
+        page->status = poly_embedding_image(self->vector, seen->beside, record, self->arena, &image,
+                                            page->err);
     poly_arena_rewind(self->arena, mark); /* of the text its size is enough */
     if (page->status == POLY_OK && (!copy_text(self->arena, record->tenant, &seen->row.tenant) ||
                                     !copy_text(self->arena, record->key, &seen->row.key)))
@@ -109,15 +112,15 @@ static enum poly_status scan(struct page *page, struct poly_db *db, uint64_t hea
 
 /* --- deciding --- */
 
-/* As it should be; or it would be refused again. Of a vector to come, which lies beside the record,
- * the text says so alone. */
-static bool is_same(const struct seen *seen, const struct poly_embedding_row *known, bool next)
+/* As it should be; or it would be refused again. Where the vector is not in the record, the text
+ * says so alone. */
+static bool is_same(const struct seen *seen, const struct poly_embedding_row *known)
 {
-    return next ? memcmp(known->text, seen->row.text, sizeof(known->text)) == 0
-                : memcmp(known->hash, seen->row.hash, sizeof(known->hash)) == 0;
+    return seen->beside ? memcmp(known->text, seen->row.text, sizeof(known->text)) == 0
+                        : memcmp(known->hash, seen->row.hash, sizeof(known->hash)) == 0;
 }
 
-static enum change decide(struct seen *seen, const struct poly_embedding_row *known, bool next)
+static enum change decide(struct seen *seen, const struct poly_embedding_row *known)
 {
 
     if (known != NULL && known->position > seen->row.position)
@@ -126,10 +129,10 @@ static enum change decide(struct seen *seen, const struct poly_embedding_row *kn
         return known == NULL ? LEAVE : DROP;
     if (known == NULL || known->kind == POLY_EMBEDDING_WAITS)
         return KEEP;
-    if (is_same(seen, known, next))
+    if (is_same(seen, known))
         return LEAVE;
     /* What we wrote ourselves: what the column made of the vector is right. */
-    if (known->position == seen->row.position && !next)
+    if (known->position == seen->row.position && !seen->beside)
         seen->row.kind = known->kind;
     return KEEP;
 }
@@ -166,7 +169,7 @@ static enum poly_status decide_all(struct page *page, struct poly_db *db)
         status = poly_embedding_get(db, &page->self->name, &known, &is_known, page->err);
         if (status != POLY_OK)
             break;
-        seen->change = decide(seen, is_known ? &known : NULL, page->self->serving != NULL);
+        seen->change = decide(seen, is_known ? &known : NULL);
         page->changes = page->changes || seen->change != LEAVE;
     }
     return status;

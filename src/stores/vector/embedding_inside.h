@@ -80,8 +80,9 @@ enum poly_status poly_embeddings_embedder(struct poly_embeddings *all,
 
 /* What it makes by now; after a change of model from the database's position on, again. */
 enum poly_status poly_embedding_aim(struct poly_embedding *self, struct poly_error *err);
-/* Is another vector to take the place of this one, made by an embedder? */
-bool poly_embedding_has_next(struct poly_embedding *self);
+/* Is another vector to take the place of this one, made by an embedder? *pause: microseconds in
+ * which this one is to let it come first. */
+bool poly_embedding_has_next(struct poly_embedding *self, int64_t *pause);
 
 /* In a transaction of the owner's. fn may run twice. */
 enum poly_status poly_embedding_write(struct poly_embedding *self, poly_write_fn *fn, void *arg,

@@ -22,7 +22,11 @@ static const char state_move[] =
     "UPDATE poly_embedding_state SET position = ?3" THIS " AND position < ?3";
 static const char state_hold[] =
     "UPDATE poly_embedding_state SET position = position" THIS " AND shape = ?3";
-static const char state_trouble[] = "UPDATE poly_embedding_state SET error = ?3, time = ?4" THIS;
+/* Also of one that could not even begin. */
+static const char state_trouble[] =
+    "INSERT INTO poly_embedding_state(domain, name, shape, position, error, time, model,"
+    " dimensions) VALUES (?1, ?2, ?5, 0, ?3, ?4, '', 0) ON CONFLICT (domain, name) DO UPDATE SET"
+    " error = excluded.error, time = excluded.time";
 
 static const char row_get[] = "SELECT state, position, hash FROM poly_embedding" RECORD;
 static const char row_put[] =
@@ -292,6 +296,7 @@ enum poly_status poly_embedding_trouble(struct poly_db *db, const struct poly_em
         return status;
     poly_stmt_text(&stmt, 3, poly_text(error));
     poly_stmt_int(&stmt, 4, time);
+    poly_stmt_bytes(&stmt, 5, "", 0);
     return poly_stmt_done(&stmt, err);
 }
 

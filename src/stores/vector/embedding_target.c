@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "core/config.h"
 #include "core/model.h"
 #include "stores/vector/embedding_inside.h"
 #include "stores/vector/embedding_text.h"
+
+enum { PAUSE_MAX = 10000000 /* microseconds: somebody's clock is wrong */ };
 
 static enum poly_status aim_at(struct poly_embedding *self, const struct poly_domain_vector *vector,
                                struct poly_error *err)
@@ -29,6 +32,7 @@ static enum poly_status aim_at(struct poly_embedding *self, const struct poly_do
     poly_embedding_shape(vector, self->shape);
     self->vector = vector;
     self->begun = false;
+    self->again = 0;
     return POLY_OK;
 }
 
@@ -121,12 +125,24 @@ enum poly_status poly_embedding_aim(struct poly_embedding *self, struct poly_err
     return now == self->vector ? POLY_OK : aim_at(self, now, err);
 }
 
-bool poly_embedding_has_next(struct poly_embedding *self)
+bool poly_embedding_has_next(struct poly_embedding *self, int64_t *pause)
 {
     struct poly_filling filling;
     struct poly_error ignored;
     bool wanted = false;
 
-    return poly_embedding_leads(self) &&
-           read_filling(self, &filling, &wanted, &ignored) == POLY_OK && wanted;
+    if (read_filling(self, &filling, &wanted, &ignored) != POLY_OK || !wanted)
+        return false;
+    *pause = filling.pause - poly_clock_wall();
+    if (*pause < 0 || *pause > PAUSE_MAX)
+        *pause = 0;
+    return true;
+}
+
+enum poly_status poly_filling_check(struct poly_instance *instance,
+                                    const struct poly_domain_vector *vector, struct poly_error *err)
+{
+    struct poly_embedder *embedder;
+
+    return poly_embeddings_embedder(poly_instance_embeddings(instance), vector, &embedder, err);
 }

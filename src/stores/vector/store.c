@@ -328,7 +328,7 @@ static bool is_overtaken(const struct batch *b)
     for (size_t i = 0; b->lookups != NULL && i < b->count; i++) {
         const struct poly_vector_lookup *l = &b->lookups[i];
 
-        if (l->query == NULL || l->query->text == NULL || l->vector == NULL)
+        if (l->query == NULL || l->query->text == NULL || l->count == 0)
             continue;
         (void)!poly_models_look(poly_session_instance(b->session), &ignored);
         for (size_t s = 0; s < l->count; s++)
