@@ -83,8 +83,6 @@ const struct cli_verb cli_verb_rebuild = {
     .examples =
         (const struct cli_example[]){
             {"polystore rebuild search", "build the search index again while it answers"},
-            {"polystore rebuild vector notes -m large-2 --dimensions 1024",
-             "another model for what an embedder makes"},
             {NULL, NULL},
         },
     .min = 1,
