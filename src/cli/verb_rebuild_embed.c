@@ -16,6 +16,8 @@
 enum {
     LOOK_MS = 200,
     SWAP_EVERY = 1000000, /* microseconds: while others write, and some always wait */
+    SWAP_LATER = 5000000, /* … after an attempt that took long */
+    PATIENCE = 5000000,   /* … or when it is no further than so long ago */
     NEARLY = 1000         /* records that wait, and may be made when the swap comes */
 };
 
@@ -23,6 +25,8 @@ struct watching {
     struct cli *cli;
     struct cli_progress progress;
     uint64_t most, left; /* records that waited, and that wait or were not looked at */
+    uint64_t least;      /* … of the latter, so far */
+    int64_t least_since; /* monotonic */
     int64_t again;       /* monotonic: not swapped before */
     char error[400];     /* that was told */
 };
@@ -103,6 +107,32 @@ static enum poly_status look(struct watching *w, struct poly_error *err)
     return status;
 }
 
+/* Is it worth an attempt? Also when more comes than can be made: what counts are the records that
+ * have a vector of the present model, and they get fewer. */
+static bool may_swap(struct watching *w)
+{
+    int64_t now = poly_clock_monotonic();
+
+    if (w->left < w->least) {
+        w->least = w->left;
+        w->least_since = now;
+    }
+    return w->left == 0 ||
+           ((w->left <= NEARLY || now - w->least_since > PATIENCE) && now >= w->again);
+}
+
+static enum poly_status try_swap(struct watching *w, bool back, json_t **swapped,
+                                 struct poly_error *err)
+{
+    int64_t start = poly_clock_monotonic(), end, pause;
+    enum poly_status status = cli_rebuild_swap(w->cli, back, swapped, err);
+
+    end = poly_clock_monotonic();
+    pause = 10 * (end - start);
+    w->again = end + (pause < SWAP_EVERY ? SWAP_EVERY : pause > SWAP_LATER ? SWAP_LATER : pause);
+    return status;
+}
+
 static void nap(void)
 {
     const struct timespec while_it_works = {0, LOOK_MS * 1000000L};
@@ -115,13 +145,11 @@ static enum poly_status watch(struct watching *w, bool back, json_t **swapped,
 {
     for (;;) {
         enum poly_status status = look(w, err);
-        int64_t now = poly_clock_monotonic();
 
         if (status != POLY_OK)
             return status;
-        if (w->left == 0 || (w->left <= NEARLY && now >= w->again)) {
-            w->again = now + SWAP_EVERY;
-            status = cli_rebuild_swap(w->cli, back, swapped, err);
+        if (may_swap(w)) {
+            status = try_swap(w, back, swapped, err);
             if (status != POLY_UNAVAILABLE)
                 return status;
         }
@@ -136,7 +164,7 @@ static enum poly_status watch(struct watching *w, bool back, json_t **swapped,
 enum poly_status cli_rebuild_watch(struct cli *cli, bool back, json_t **swapped,
                                    struct poly_error *err)
 {
-    struct watching w = {.cli = cli};
+    struct watching w = {.cli = cli, .least = UINT64_MAX};
     enum poly_status status;
 
     cli_catch_interrupts();

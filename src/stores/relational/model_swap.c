@@ -14,7 +14,7 @@
 #include "stores/relational/model.h"
 
 enum { KEYS = 5 /* that a refusal names */, KEYS_SIZE = 400 };
-enum { FEW = 1000, PAUSE = 3000000 /* microseconds */ };
+enum { FEW = 1000, PAUSE = 6000000 /* microseconds */ };
 
 #define LATEST                                                                                     \
     "(SELECT l.position FROM poly_log AS l WHERE l.domain = n.domain AND l.tenant = n.tenant"      \
@@ -303,6 +303,22 @@ static enum poly_status look_before(struct poly_model_change *c, const char *dom
     return status;
 }
 
+/* All rows are looked at, and often for nothing: first without keeping others from writing. */
+static enum poly_status check_made_before(struct swapping *s)
+{
+    struct poly_db *db;
+    enum poly_status status;
+
+    if (!s->c.embedded)
+        return POLY_OK;
+    status = poly_session_read_log(s->c.session, &db, s->c.err);
+    if (status != POLY_OK)
+        return status;
+    status = check_made(s, db);
+    poly_session_read_end(s->c.session);
+    return status;
+}
+
 static enum poly_status pause(struct poly_db *db, void *arg, struct poly_error *err)
 {
     const struct poly_model_change *c = arg;
@@ -341,6 +357,8 @@ enum poly_status poly_model_swap(struct poly_session *session, const char *domai
     if (status == POLY_OK)
         status = poly_model_sql(poly_instance_relational(s.c.instance), s.c.table, s.c.column,
                                 &s.sql, err);
+    if (status == POLY_OK)
+        status = check_made_before(&s);
     if (status == POLY_OK)
         status = poly_instance_write(s.c.instance, swap, &s, err);
     if (status == POLY_UNAVAILABLE)
