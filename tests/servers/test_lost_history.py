@@ -13,6 +13,12 @@ stores:
 domains:
   orders: {stream: order, search: {fields: [text]}}
 """
+VECTORS = """
+stores:
+  relational: {driver: postgresql, url: '%s'}%s
+domains:
+  orders: {stream: order, vector: {field: place, dimensions: 2, metric: l2}}
+"""
 ON_A_SERVER = """
   search: {driver: postgresql, url: '%s'}"""
 
@@ -38,12 +44,12 @@ class Place:
     """A primary, a standby that is no synchronous one, and a daemon that knows both."""
 
     def __init__(self, make, make_postgresql, make_proxy, search='', primary=None,
-                 name='a', key=None):
+                 name='a', key=None, config=CONFIG):
         self.primary = primary or make_postgresql()
         self.proxy = make_proxy(self.primary.port)
         self.standby = self.primary.standby(via=('127.0.0.1', self.proxy.port))
         url = self.primary.hosts(self.standby, target_session_attrs='read-write')
-        self.make, self.config = make, CONFIG % (url, search)
+        self.make, self.config = make, config % (url, search)
         self.daemon = make(None, name, self.config).start(key=key)
 
     def replicated(self):
@@ -104,6 +110,59 @@ def test_what_a_standby_had_not_received(place):
     wire.wait_for(lambda: place.status()['sealed'] == place.status()['head'], 60)
     assert daemon.post('/v1/log/verify').status_code in (200, 404)
     assert place.status()['projections'][0]['lag_records'] == 0
+
+
+def append_place(daemon, n):
+    """An event that lies at (n, 0)."""
+    answer = daemon.post('/v1/streams/order-1', timeout=60, json={
+        'events': [{'type': 'Happened', 'data': {'place': [n, 0]}}]})
+    assert answer.status_code in (200, 201), answer.text
+    return answer.headers['Polystore-Token']
+
+
+def nearest(daemon, token=None):
+    """The events by their places, from (0, 0) on."""
+    head = {} if token is None else {'Polystore-Token': token}
+    found = daemon.post('/v1/vectors/search', headers=head, json={
+        'domain': 'orders', 'vector': [0, 0], 'limit': 100})
+    return [round(match['distance']) for match in found.json()['matches']] \
+        if found.status_code == 200 else found.status_code
+
+
+@pytest.mark.parametrize('down', [False, True], ids=['running', 'down meanwhile'])
+def test_a_store_that_does_not_know_its_positions(make, make_postgresql, make_proxy, down):
+    """Embedded vectors cannot say which records they are of: all of them are built anew, from what the
+    standby has. Saved at its end, the index of a daemon that was down is no better."""
+    place = Place(make, make_postgresql, make_proxy, config=VECTORS)
+    daemon = place.daemon
+    kept = [append_place(daemon, n) for n in (1, 2)]
+    assert nearest(daemon, kept[-1]) == [1, 2]
+    place.replicated()
+    place.proxy.swallow('to_client')
+    lost = [append_place(daemon, n) for n in (3, 4)]
+    assert nearest(daemon, lost[-1]) == [1, 2, 3, 4]
+    generation = place.status()['projections'][0]['generation']
+    if down:
+        daemon.stop()
+    place.take_over()
+    if down:
+        daemon.start(key=daemon.key)
+    place.follows()
+
+    assert nearest(daemon, kept[-1]) == [1, 2]
+    assert all(nearest(daemon, token) == 412 for token in lost)
+    projection, = place.status()['projections']
+    assert projection['generation'] > generation and projection['documents'] == 2, projection
+    assert 'a standby took over that may not have received record' in projection['error']
+    found = [append_place(daemon, n) for n in (5, 6)]
+    assert nearest(daemon, found[-1]) == [1, 2, 5, 6]
+    assert all(nearest(daemon, token) == 412 for token in lost)
+    generation = projection['generation']
+    daemon.stop()
+    daemon.start(key=daemon.key)
+    assert nearest(daemon, found[-1]) == [1, 2, 5, 6]
+    projection, = place.status()['projections']  # once is enough
+    assert projection['generation'] == generation, projection
 
 
 def test_control_without_eras(make, make_postgresql, make_proxy):
