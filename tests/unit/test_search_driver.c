@@ -26,6 +26,59 @@ static void puts_changes_deletes(void **state)
     assert_int_equal(count(p, 1), 2);
 }
 
+/* {"title": "w0 w1 … LAST", "status": STATUS}; until the next one. */
+static const char *long_text(const char *last, const char *status)
+{
+    enum { LONG = 4000 };
+    static char text[LONG * 6 + 100];
+    size_t used = (size_t)snprintf(text, sizeof(text), "{\"title\":\"");
+
+    for (int i = 0; i < LONG; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "w%d ", i);
+    snprintf(text + used, sizeof(text) - used, "%s\",\"status\":\"%s\"}", last, status);
+    return text;
+}
+
+/* What the index of words holds: its segments, or its pages. */
+static int64_t written(struct place *p)
+{
+    return number(p,
+                  "SELECT sum(id % 1000003) + 1000003 * sum(length(block))"
+                  " FROM poly_search_1_text_2_data",
+                  "SELECT pg_relation_size('poly_search.documents_1_words')");
+}
+
+/* A change of what is not searched costs no work on the index of words. */
+static void the_same_text_is_indexed_once(void **state)
+{
+    struct place *p = *state;
+    int64_t before;
+
+    put(p, 1, "t1", "incidents", "a", long_text("first", "open"));
+    before = written(p);
+    for (uint64_t i = 2; i < 10; i++)
+        put(p, i, "t1", "incidents", "a", long_text("first", i % 2 == 0 ? "done" : "open"));
+    assert_int_equal(written(p), before);
+    finds(p, INCIDENTS("t1", "first"), "incidents/a (1)");
+    assert_int_equal(applied(p, 1), 9);
+    /* The control: another text is work. */
+    put(p, 10, "t1", "incidents", "a", long_text("second", "open"));
+    put(p, 11, "t1", "incidents", "a", long_text("third", "open"));
+    assert_int_not_equal(written(p), before);
+    finds(p, INCIDENTS("t1", "first"), "(0)");
+    finds(p, INCIDENTS("t1", "third"), "incidents/a (1)");
+    /* Away and back within a batch is the same text as well. */
+    const struct poly_record both[] = {
+        record(12, "t1", "incidents", "a", NULL),
+        record(13, "t1", "incidents", "a", long_text("third", "done"))};
+
+    before = written(p);
+    assert_ok(apply_to(p, 1, both, 2, 13));
+    assert_int_equal(written(p), before);
+    finds(p, INCIDENTS("t1", "third"), "incidents/a (1)");
+    assert_int_equal(count(p, 1), 1);
+}
+
 static void survives_reopening(void **state)
 {
     struct place *p = *state;
@@ -433,9 +486,9 @@ static void agrees_with_a_model(void **state)
 }
 
 #define ALL(each)                                                                                  \
-    each(puts_changes_deletes), each(survives_reopening), each(one_batch_many_changes),            \
-        each(wants_what_is_searchable), each(redelivery_has_no_effect),                            \
-        each(late_change_stays_out), each(poison_leaves_nothing),                                  \
+    each(puts_changes_deletes), each(the_same_text_is_indexed_once), each(survives_reopening),     \
+        each(one_batch_many_changes), each(wants_what_is_searchable),                              \
+        each(redelivery_has_no_effect), each(late_change_stays_out), each(poison_leaves_nothing),  \
         each(effects_and_position_together), each(generations_side_by_side),                       \
         each(events_are_documents), each(texts_of_a_field), each(marks_and_snippets),              \
         each(a_snippet_begins), each(agrees_with_a_model)

@@ -30,7 +30,7 @@ struct poly_search_index {
     struct poly_extract_names names;
     const double *weights;
     /* SQL */
-    const char *insert, *remove, *lengths, *put_filters, *remove_filters;
+    const char *insert, *remove, *texts, *lengths, *put_filters, *remove_filters;
     const char *rank, *rank_filtered, *count, *mark;
 };
 

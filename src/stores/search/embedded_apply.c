@@ -481,31 +481,78 @@ static enum poly_status put_filters(struct work *w, const struct change *change,
     return poly_db_done(w->db, statement, w->err);
 }
 
-static enum poly_status put_text(struct work *w, const struct change *change)
-{
-    const struct poly_search_index *index = change->index;
-    struct poly_text json =
-        poly_document_has_json(change->record) ? change->record->data.text : poly_text("");
+/* What is to be indexed of a record. */
+struct content {
     struct poly_text texts[POLY_MAX_SEARCH_FIELDS];
     struct poly_value filters[POLY_MAX_COLUMNS];
-    sqlite3_stmt *statement;
-    enum poly_status status = poly_extract(json, &index->names, w->arena, texts, filters, w->err);
+};
 
-    if (status != POLY_OK)
-        return status;
-    statement = poly_db_prepare(w->db, index->insert, w->err);
+static enum poly_status extract(struct work *w, const struct change *change,
+                                struct content *content)
+{
+    struct poly_text json =
+        poly_document_has_json(change->record) ? change->record->data.text : poly_text("");
+
+    return poly_extract(json, &change->index->names, w->arena, content->texts, content->filters,
+                        w->err);
+}
+
+/* A change of other columns leaves the text as it is, and to index it again is most of the work. */
+static enum poly_status compare_text(struct work *w, const struct change *change,
+                                     const struct content *content, bool *same)
+{
+    sqlite3_stmt *statement = poly_db_prepare(w->db, change->index->texts, w->err);
+    bool row = false;
+    enum poly_status status;
+
+    if (statement == NULL)
+        return poly_embedded_why(w->err);
+    sqlite3_bind_int64(statement, 1, change->document);
+    status = poly_db_row(w->db, statement, &row, w->err);
+    *same = status == POLY_OK && row;
+    for (size_t i = 0; *same && i < change->index->names.field_count; i++) {
+        struct poly_text new = content->texts[i], old = poly_column_text(statement, (int)i);
+        bool none = sqlite3_column_type(statement, (int)i) == SQLITE_NULL;
+
+        *same = none ? new.data == NULL
+                     : new.data != NULL &&new.size == old.size &&
+                           (old.size == 0 || memcmp(new.data, old.data, old.size) == 0);
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+static enum poly_status put_text(struct work *w, const struct change *change,
+                                 const struct content *content)
+{
+    const struct poly_search_index *index = change->index;
+    sqlite3_stmt *statement = poly_db_prepare(w->db, index->insert, w->err);
+    enum poly_status status;
+
     if (statement == NULL)
         return poly_embedded_why(w->err);
     sqlite3_bind_int64(statement, 1, change->document);
     for (size_t i = 0; i < index->names.field_count; i++)
-        if (texts[i].data != NULL)
-            poly_bind_text(statement, (int)i + 2, texts[i]);
+        if (content->texts[i].data != NULL)
+            poly_bind_text(statement, (int)i + 2, content->texts[i]);
     status = poly_db_done(w->db, statement, w->err);
-    if (status == POLY_OK)
-        status = count_later(w, change->document);
-    if (status == POLY_OK)
-        status = put_filters(w, change, filters);
-    return status;
+    return status == POLY_OK ? count_later(w, change->document) : status;
+}
+
+/* The last change of a document, which was in the index before or not. */
+static enum poly_status put_document(struct work *w, const struct change *change, bool live)
+{
+    struct content content;
+    bool same = false;
+    enum poly_status status = extract(w, change, &content);
+
+    if (status == POLY_OK && live)
+        status = compare_text(w, change, &content, &same);
+    if (status == POLY_OK && live && !same)
+        status = remove_text(w, change, false);
+    if (status == POLY_OK && !same)
+        status = put_text(w, change, &content);
+    return status == POLY_OK ? put_filters(w, change, content.filters) : status;
 }
 
 /* first to last: the changes of one document. */
@@ -520,10 +567,10 @@ static enum poly_status write_document(struct work *w, const struct change *firs
         status = flush_delta(w);
         w->delta = (struct delta){.index = first->index, .tenant = tenant};
     }
-    if (status == POLY_OK && first->live)
-        status = remove_text(w, first, !last->put);
     if (status == POLY_OK && last->put)
-        status = put_text(w, last);
+        status = put_document(w, last, first->live);
+    else if (status == POLY_OK && first->live)
+        status = remove_text(w, first, true);
     poly_arena_rewind(w->arena, mark);
     if (status == POLY_INVALID || status == POLY_LIMIT)
         return poly_document_poison("search", w->batch, last->record, status, w->err);

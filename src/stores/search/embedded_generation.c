@@ -92,6 +92,7 @@ static const char sql_total[] = "SELECT coalesce(sum(documents),0) FROM poly_sea
 
 static const char sql_insert[] = "INSERT INTO poly_search_@_text_#(rowid~";
 static const char sql_remove[] = "DELETE FROM poly_search_@_text_# WHERE rowid=?1";
+static const char sql_texts[] = "SELECT * FROM poly_search_@_text_# WHERE rowid=?1";
 static const char sql_lengths[] =
     "SELECT sz FROM poly_search_@_text_#_docsize WHERE id BETWEEN ?1 AND ?2";
 static const char sql_put_filters[] = "REPLACE INTO poly_search_@_filter_#(id~";
@@ -525,6 +526,7 @@ static enum poly_status build_index(struct poly_search_generation *g,
     list_marks(g, index, &list);
     index->mark = build_with(g, sql_mark, index->number, &list, &failed);
     index->remove = build(g, sql_remove, index->number, "", &failed);
+    index->texts = build(g, sql_texts, index->number, "", &failed);
     index->lengths = build(g, sql_lengths, index->number, "", &failed);
     index->remove_filters = build(g, sql_remove_filters, index->number, "", &failed);
     index->rank = build(g, sql_rank, index->number, "", &failed);

@@ -67,7 +67,11 @@ static const char put[] =
     " nullif(words, '')::tsvector, nullif(filters, '')::jsonb, nullif(fields, '')::text[] FROM new"
     " ON CONFLICT (domain, tenant, key) DO UPDATE SET position = excluded.position,"
     " version = excluded.version, deleted = excluded.deleted, length = excluded.length,"
-    " words = excluded.words, filters = excluded.filters, fields = excluded.fields"
+    /* what is the same stays where it is: no new place in the index, nor in the table of long ones
+     */
+    " words = CASE WHEN d.words = excluded.words THEN d.words ELSE excluded.words END,"
+    " fields = CASE WHEN d.fields = excluded.fields THEN d.fields ELSE excluded.fields END,"
+    " filters = excluded.filters"
     " WHERE d.position < excluded.position RETURNING domain, tenant, deleted, length)"
     " INSERT INTO poly_search.stats_@ AS s SELECT domain, tenant, sum(n), sum(length) FROM ("
     " SELECT domain, tenant, 1 AS n, length FROM done WHERE NOT deleted"
