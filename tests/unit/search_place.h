@@ -30,7 +30,7 @@ static const struct poly_search_field code_fields[] = {{"text", 1}};
 static const struct poly_search_field wide_fields[] = {{"a", 1}, {"b", 5}, {"c", 2},
                                                        {"d", 1}, {"e", 1}, {"f", 7}};
 
-#define SEARCH(fields_, count, filters_, filter_total, tokenizer_, language_)                       \
+#define SEARCH(fields_, count, filters_, filter_total, tokenizer_, language_)                      \
     {                                                                                              \
         .fields = (fields_), .field_count = (count), .filters = (filters_),                        \
         .filter_count = (filter_total), .tokenizer = (tokenizer_), .language = (language_)         \
@@ -47,14 +47,19 @@ static const struct poly_domain domains[] = {
     {.name = "orders",
      .stream = "order",
      .search = SEARCH(order_fields, 2, order_filters, 2, "words", "none")},
-    {.name = "codes", .table = "codes", .search = SEARCH(code_fields, 1, NULL, 0, "trigram", "none")},
+    {.name = "codes",
+     .table = "codes",
+     .search = SEARCH(code_fields, 1, NULL, 0, "trigram", "none")},
     {.name = "silent", .table = "silent"},
     {.name = "wide", .table = "wide", .search = SEARCH(wide_fields, 6, NULL, 0, "words", "none")},
 };
 static const struct poly_store_config stores[] = {{.name = "relational", .driver = "embedded"}};
 static _Atomic size_t domain_total = 6; /* none is made while it runs */
-static const struct poly_config config = {
-    .domains = domains, .domain_count = 6, .domains_all = &domain_total, .stores = stores, .store_count = 1};
+static const struct poly_config config = {.domains = domains,
+                                          .domain_count = 6,
+                                          .domains_all = &domain_total,
+                                          .stores = stores,
+                                          .store_count = 1};
 
 static const struct poly_driver *driver = &poly_search_embedded.base;
 static struct poly_error err;
