@@ -42,7 +42,7 @@ struct poly_domain_vector {
     uint32_t change;                   /* 0: as the configuration has it; then 1, 2 … */
     uint64_t since, upto;              /* positions: the log's vectors from there on are of it; the
                                         * last record that the change itself wrote */
-    struct poly_vector_family *family; /* NULL: of no configuration, it never changes */
+    struct poly_vector_family *family; /* NULL: of no domain, it never changes */
     const char *embedder;     /* name of what makes it of the record's text; NULL: who writes */
     const char *const *texts; /* columns with that text, in order */
     size_t text_count;

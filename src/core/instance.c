@@ -73,6 +73,8 @@ static enum poly_status open_rest(struct poly_instance *self, struct poly_error 
     }
     if (status == POLY_OK)
         status = poly_stores_start(self, err);
+    if (status == POLY_OK) /* with the collections that there are */
+        status = poly_models_look(self, err);
     if (status == POLY_OK)
         status = poly_projections_open(self, err);
     if (status == POLY_OK)

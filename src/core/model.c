@@ -92,20 +92,33 @@ enum poly_status poly_models_add(struct poly_db *db, const char *domain,
 
 /* --- one row --- */
 
+static bool is_text(struct poly_text text, const char *other)
+{
+    return strlen(other) == text.size && memcmp(other, text.data, text.size) == 0;
+}
+
+/* Rows of a made domain go with it; until that is known here, its name may be another's. */
+static bool may_be_of(const struct poly_domain *domain, uint64_t since)
+{
+    return domain->made == NULL || (atomic_load(&domain->made->state) != POLY_MADE_DROPPED &&
+                                    (since == 0 || poly_domain_has(domain, since)));
+}
+
+/* As the configuration, or its definition, has it. */
 static const struct poly_domain_vector *declared(const struct poly_instance *instance,
                                                  const struct poly_stmt *row)
 {
     struct poly_text domain = poly_stmt_get_text((struct poly_stmt *)row, 0);
     struct poly_text name = poly_stmt_get_text((struct poly_stmt *)row, 1);
+    uint64_t since = (uint64_t)poly_stmt_get_int((struct poly_stmt *)row, 5);
 
-    for (size_t i = 0; i < instance->config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(instance->config); i++) {
         const struct poly_domain *d = &instance->config->domains[i];
 
-        if (strlen(d->name) != domain.size || memcmp(d->name, domain.data, domain.size) != 0)
+        if (!is_text(domain, d->name) || !may_be_of(d, since))
             continue;
         for (size_t v = 0; v < d->vector_count; v++)
-            if (strlen(d->vectors[v].name) == name.size &&
-                memcmp(d->vectors[v].name, name.data, name.size) == 0)
+            if (is_text(name, d->vectors[v].name))
                 return &d->vectors[v];
     }
     return NULL;
@@ -168,7 +181,7 @@ static void install(struct poly_instance *instance, const struct poly_domain_vec
 /* What has no row any more: a log that was put back has lost the change. */
 static void forget_unseen(struct poly_instance *instance)
 {
-    for (size_t i = 0; i < instance->config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(instance->config); i++) {
         const struct poly_domain *domain = &instance->config->domains[i];
 
         for (size_t v = 0; v < domain->vector_count; v++) {
@@ -277,7 +290,7 @@ void poly_models_settle(struct poly_instance *instance)
 
 void poly_models_reach(struct poly_instance *instance)
 {
-    for (size_t i = 0; i < instance->config->domain_count; i++)
+    for (size_t i = 0; i < poly_config_domains(instance->config); i++)
         for (size_t v = 0; v < instance->config->domains[i].vector_count; v++)
             poly_projections_reach(instance,
                                    poly_vector_now(&instance->config->domains[i].vectors[v])->upto);
@@ -307,6 +320,7 @@ static enum poly_status check_embedder(const struct poly_instance *instance,
                      domain->name, now->model, now->dimensions, now->embedder);
 }
 
+/* The definition of a collection is what it began with. */
 static enum poly_status check(const struct poly_instance *instance, struct poly_error *err)
 {
     for (size_t i = 0; i < instance->config->domain_count; i++) {

@@ -5,8 +5,8 @@
  * new one. So whoever follows the log knows of each vector what made it.
  *
  * poly_model has the changes of each vector in order, the first row being what the configuration
- * said before the first of them. In memory a vector of the configuration has a family: the shape
- * that it has now. Shapes live as long as the instance.
+ * said before the first of them. In memory a vector of the configuration, or of a collection, has a
+ * family: the shape that it has now. Shapes live as long as the instance.
  */
 #ifndef POLY_CORE_MODEL_H
 #define POLY_CORE_MODEL_H

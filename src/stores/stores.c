@@ -4,6 +4,7 @@
 
 #include "core/driver.h"
 #include "core/instance.h"
+#include "core/model.h"
 #include "stores/relational/driver.h"
 #include "stores/relational/view.h"
 #include "stores/search/driver.h"
@@ -69,7 +70,11 @@ enum poly_status poly_stores_problem(struct poly_instance *instance,
 enum poly_status poly_stores_known(struct poly_instance *instance, struct poly_db *db, bool *known,
                                    struct poly_error *err)
 {
-    return poly_collections_known(poly_instance_relational(instance), db, known, err);
+    enum poly_status status =
+        poly_collections_known(poly_instance_relational(instance), db, known, err);
+
+    /* What is new may be of another model already. */
+    return status == POLY_OK && !*known ? poly_models_look(instance, err) : status;
 }
 
 enum poly_status poly_stores_views(struct poly_instance *instance, struct poly_db *db,

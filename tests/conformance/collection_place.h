@@ -90,4 +90,12 @@ static inline void make(struct place *p, struct poly_vector_collection collectio
     poly_session_reset(p->admin);
 }
 
+/* When all that was written is in the index. */
+static inline void asked(struct place *p, struct poly_session *s, struct poly_vector_query query,
+                         const char *expected)
+{
+    wait_for_index(p);
+    gives(s, query, expected);
+}
+
 #endif

@@ -38,13 +38,6 @@ static struct poly_vector_query ask(const float *vector)
     return (struct poly_vector_query){.domains = notes, .vector = vector, .dimensions = 3};
 }
 
-static void asked(struct place *p, struct poly_session *s, struct poly_vector_query query,
-                  const char *expected)
-{
-    wait_for_index(p);
-    gives(s, query, expected);
-}
-
 static void condition(struct place *p, const char *json, const char *expected)
 {
     struct poly_vector_query query = ask(east);
@@ -418,8 +411,8 @@ static void keeps_its_model(void **state)
     asked(p, p->nobody, query, "notes/a");
     query.model = "small-2";
     refuses(p->nobody, query, POLY_INVALID, "small-2");
-    assert_fails(poly_model_begin(p->admin, "notes", NULL, "small-2", 4, &err), POLY_UNSUPPORTED);
-    assert_message("make another one");
+    assert_fails(poly_model_begin(p->admin, "notes", NULL, "small-1", 4, &err), POLY_INVALID);
+    assert_message("already");
 }
 
 /* Many, and no more. */

@@ -337,6 +337,127 @@ static void several_are_listed_and_dropped(void **state)
     assert_int_equal(status_of(p, "vector").documents, 1);
 }
 
+/* --- change of model --- */
+
+static void give(struct place *p, const char *name, const char *key, const float *vector,
+                 size_t dimensions)
+{
+    const struct poly_model_vector one = {.key = key, .vector = vector, .dimensions = dimensions};
+    const struct poly_model_batch batch = {.vectors = &one, .count = 1};
+    struct poly_model_added added;
+
+    assert_ok(poly_model_add(p->admin, "notes", name, &batch, &added, &err));
+    assert_int_equal(added.taken, 1);
+}
+
+static void swap(struct place *p, const char *name, bool back, size_t dimensions)
+{
+    const struct poly_model_swap how = {.back = back};
+    struct poly_model_swapped swapped;
+
+    assert_ok(poly_model_swap(p->admin, "notes", name, &how, &swapped, &err));
+    assert_int_equal(swapped.dimensions, dimensions);
+    poly_session_reset(p->admin);
+    wait_for_index(p);
+}
+
+static void listed(struct place *p, uint32_t dimensions, const char *model)
+{
+    const struct poly_vector_collection *list;
+    size_t count;
+
+    assert_ok(poly_vector_collections(p->nobody, &list, &count, &err));
+    assert_int_equal(list[0].dimensions, dimensions);
+    assert_string_equal(list[0].model, model);
+}
+
+/* S0-49: as of a declared domain; there after a start and a rebuild, too. */
+static void changes_its_model(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection of_a_model = searched, now;
+    const struct poly_model_status *status;
+    struct poly_vector_query query = {.domains = notes, .vector = east, .dimensions = 3};
+    struct poly_vector_query other = {.domains = notes, .vector = plane, .dimensions = 2};
+    bool made = true;
+    size_t count;
+
+    of_a_model.model = "small-1";
+    make(p, of_a_model);
+    note(p->nobody, "a", "{\"team\": \"core\"}", "[1, 0, 0]");
+    note(p->nobody, "b", "{\"team\": \"edge\"}", "[0, 1, 0]");
+    note(p->nobody, "c", "{\"title\": \"tea\"}", NULL);
+    assert_ok(poly_model_begin(p->admin, "notes", NULL, "large-2", 2, &err));
+    give(p, NULL, "a", plane, 2);
+    open_again(p, "");
+    give(p, NULL, "b", (const float[]){1, 1}, 2);
+    assert_ok(poly_model_status(p->admin, "notes", &status, &count, &err));
+    assert_int_equal(count, 1);
+    assert_int_equal(status[0].filled, 2);
+    asked(p, p->nobody, query, "notes/a notes/b");
+    swap(p, NULL, false, 2);
+    refuses(p->nobody, query, POLY_INVALID, "it has 2");
+    gives(p->nobody, other, "notes/a notes/b");
+    listed(p, 2, "large-2");
+    /* Wanted as it was, and as it is. */
+    now = of_a_model;
+    assert_ok(poly_vector_create(p->admin, &now, &made, &err));
+    assert_false(made);
+    now.dimensions = 2;
+    now.model = "large-2";
+    made = true;
+    assert_ok(poly_vector_create(p->admin, &now, &made, &err));
+    assert_false(made);
+    open_again(p, "");
+    asked(p, p->nobody, other, "notes/a notes/b");
+    listed(p, 2, "large-2");
+    note(p->nobody, "d", "{\"team\": \"core\"}", "[2, 1]");
+    asked(p, p->nobody, other, "notes/a notes/b notes/d");
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    asked(p, p->nobody, other, "notes/a notes/b notes/d");
+    assert_ok(remove_row(p->nobody, "notes", "d", POLY_ANY, &err));
+    swap(p, NULL, true, 3);
+    gives(p->nobody, query, "notes/a notes/b");
+    assert_ok(poly_model_abandon(p->admin, "notes", NULL, &err));
+    open_again(p, "");
+    asked(p, p->nobody, query, "notes/a notes/b");
+    listed(p, 3, "small-1");
+}
+
+static void changes_one_of_several_models(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection again = several;
+
+    make(p, several);
+    note_two(p->nobody, "a", "[1, 0, 0]", "[9, 9]");
+    note_two(p->nobody, "b", "[0, 1, 0]", "[0, 1]");
+    assert_fails(poly_model_begin(p->admin, "notes", NULL, "m-3", 3, &err), POLY_INVALID);
+    assert_ok(poly_model_begin(p->admin, "notes", "far", "m-3", 3, &err));
+    give(p, "far", "a", east, 3);
+    give(p, "far", "b", (const float[]){4, 0, 0}, 3);
+    swap(p, "far", false, 3);
+    by_name(p, "near", east, 3, "notes/a notes/b");
+    by_name(p, "far", (const float[]){5, 0, 0}, 3, "notes/b notes/a");
+    open_again(p, "");
+    wait_for_index(p);
+    by_name(p, "far", (const float[]){5, 0, 0}, 3, "notes/b notes/a");
+    /* The next of its name begins with nothing of that. */
+    assert_ok(poly_vector_drop(p->admin, "notes", &err));
+    make(p, again);
+    note_two(p->nobody, "n", "[1, 0, 0]", "[0, 1]");
+    wait_for_index(p);
+    by_name(p, "far", plane, 2, "notes/n");
+    assert_ok(poly_model_begin(p->admin, "notes", "far", "m-3", 1, &err));
+    give(p, "far", "n", (const float[]){7}, 1);
+    swap(p, "far", false, 1);
+    by_name(p, "far", (const float[]){7}, 1, "notes/n");
+    open_again(p, "");
+    wait_for_index(p);
+    by_name(p, "far", (const float[]){7}, 1, "notes/n");
+    by_name(p, "near", east, 3, "notes/n");
+}
+
 /* --- what is refused --- */
 
 static void refused(struct place *p, struct poly_vector_collection collection, const char *message)
@@ -432,6 +553,8 @@ int main(void)
         BOTH(is_searched_beside_others),
         BOTH(has_several_vectors),
         BOTH(several_are_listed_and_dropped),
+        BOTH(changes_its_model),
+        BOTH(changes_one_of_several_models),
         BOTH(refuses_wrong_shapes),
         cmocka_unit_test(is_defined_as_ever),
     };

@@ -79,12 +79,22 @@ static enum poly_status rebuild_step(struct crash_run *run, unsigned number)
     return status == POLY_OK ? poly_rebuild(run->session, "vector", NULL, &run->err) : status;
 }
 
+/* A collection with several vectors and text: every second one. */
+static bool is_wide(const char *domain)
+{
+    return *domain == 'c' && strtoul(domain + 1, NULL, 10) % 2 == 0;
+}
+
 /* Everything in the index, nearest first; the caller frees it. */
 static char *all(struct crash_run *run, const char *domain, size_t *count)
 {
     const char *const only[] = {domain, NULL};
-    struct poly_vector_query query = {
-        .domains = only, .vector = corner, .dimensions = 2, .exact = true, .limit = 1000};
+    struct poly_vector_query query = {.domains = only,
+                                      .name = is_wide(domain) ? "near" : NULL,
+                                      .vector = corner,
+                                      .dimensions = 2,
+                                      .exact = true,
+                                      .limit = 1000};
     struct poly_matches matches;
     char *text;
 
@@ -140,10 +150,24 @@ static void name_of(unsigned number, char name[16])
     snprintf(name, 16, "c%u", number);
 }
 
+static enum poly_status make_one(struct crash_run *run, const char *name)
+{
+    static const struct poly_collection_vector vectors[] = {{.name = "near", .dimensions = 2},
+                                                            {.name = "far", .dimensions = 3}};
+    static const struct poly_collection_text texts[] = {{"title", 1}};
+    const struct poly_vector_collection narrow = {.name = name, .dimensions = 2};
+    const struct poly_vector_collection wide = {
+        .name = name, .vectors = vectors, .vector_count = 2, .texts = texts, .text_count = 1};
+
+    return poly_vector_create(run->session, is_wide(name) ? &wide : &narrow, NULL, &run->err);
+}
+
 static enum poly_status put_one(struct crash_run *run, struct poly_txn *txn, unsigned number)
 {
-    const struct poly_field fields[] = {{"embedding", poly_json("[1, 1]")}};
-    const struct poly_row row = {fields, 1};
+    const struct poly_field fields[] = {
+        {number % 2 == 0 ? "near" : "embedding", poly_json("[1, 1]")},
+        {"metadata", poly_json("{\"title\": \"words\"}")}};
+    const struct poly_row row = {fields, 2};
     char name[16];
 
     name_of(number, name);
@@ -153,7 +177,6 @@ static enum poly_status put_one(struct crash_run *run, struct poly_txn *txn, uns
 /* Makes one, writes into it, and drops the one before the last. */
 static enum poly_status collection_step(struct crash_run *run, unsigned number)
 {
-    struct poly_vector_collection collection = {.dimensions = 2};
     char name[16], old[16];
     struct poly_txn *txn = NULL;
     enum poly_status status;
@@ -161,8 +184,7 @@ static enum poly_status collection_step(struct crash_run *run, unsigned number)
     poly_control_hurry = true;
     name_of(number, name);
     name_of(number - 2, old);
-    collection.name = name;
-    status = poly_vector_create(run->session, &collection, NULL, &run->err);
+    status = make_one(run, name);
     if (status == POLY_OK && number > 2)
         status = poly_vector_drop(run->session, old, &run->err);
     if (status == POLY_NOT_FOUND) /* by the step that was killed */
@@ -195,19 +217,30 @@ static bool has_collection(struct crash_run *run, uint64_t number)
     return false;
 }
 
+static bool has_words(struct crash_run *run, const char *name)
+{
+    const char *const only[] = {name, NULL};
+    const struct poly_search_query query = {.query = "words", .domains = only};
+    struct poly_hits hits;
+
+    if (!is_wide(name))
+        return true;
+    if (poly_search(run->session, &query, &hits, &run->err) != POLY_OK)
+        return crash_wrong(run, "search: %s", run->err.message);
+    return hits.count == 1 || crash_wrong(run, "'%s' has %zu texts, not one", name, hits.count);
+}
+
 /* Of a step that was not acknowledged, none, some or all may be there; but whole: one that is
  * there can be made again without effect, be written, searched and dropped. */
 static bool next_works(struct crash_run *run, uint64_t done)
 {
-    struct poly_vector_collection collection = {.dimensions = 2};
     struct poly_txn *txn = NULL;
     char name[16];
     size_t count = 0;
     enum poly_status status;
 
     name_of((unsigned)done + 1, name);
-    collection.name = name;
-    status = poly_vector_create(run->session, &collection, NULL, &run->err);
+    status = make_one(run, name);
     if (status == POLY_OK)
         status = poly_txn_begin(run->session, NULL, &txn, &run->err);
     if (status == POLY_OK)
@@ -219,6 +252,8 @@ static bool next_works(struct crash_run *run, uint64_t done)
     free(all(run, name, &count));
     if (count != 1)
         return crash_wrong(run, "the collection after the last has %zu vectors", count);
+    if (!has_words(run, name))
+        return false;
     status = poly_vector_drop(run->session, name, &run->err);
     return status == POLY_OK || crash_wrong(run, "drop: %s", run->err.message);
 }
@@ -235,7 +270,7 @@ static bool check_collections(struct crash_run *run, uint64_t done)
         name_of((unsigned)n, name);
         /* the step that was killed may have dropped the first of them */
         if (n == done || has_collection(run, n)) {
-            if (!as_built_anew(run, name, 1))
+            if (!as_built_anew(run, name, 1) || !has_words(run, name))
                 return false;
         }
     }

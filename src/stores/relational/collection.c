@@ -29,6 +29,10 @@ static const char sql_one[] = "SELECT definition FROM poly_collection WHERE name
 static const char sql_insert[] =
     "INSERT INTO poly_collection(name, since, definition) VALUES (?1, ?2, ?3)";
 static const char sql_delete[] = "DELETE FROM poly_collection WHERE name = ?1";
+/* Changes of its models, of all that had the name. */
+static const char *const sql_models[] = {"DELETE FROM poly_model WHERE domain = ?1",
+                                         "DELETE FROM poly_model_next WHERE domain = ?1",
+                                         "DELETE FROM poly_model_vector WHERE domain = ?1"};
 /* The log tells streams from records by their names only. */
 static const char sql_events[] = "SELECT count(*) FROM (SELECT 1 FROM poly_log WHERE domain = ?1"
                                  " AND version IS NOT NULL LIMIT 1) AS one";
@@ -245,6 +249,23 @@ static enum poly_status read_one(struct changing *c, struct poly_db *db, const c
     return *definition == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
+static enum poly_status forget_models(const struct changing *c, struct poly_db *db,
+                                      struct poly_error *err)
+{
+    enum poly_status status = POLY_OK;
+
+    for (size_t i = 0; i < sizeof(sql_models) / sizeof(sql_models[0]) && status == POLY_OK; i++) {
+        struct poly_stmt delete;
+
+        status = poly_stmt_open(&delete, db, sql_models[i], err);
+        if (status != POLY_OK)
+            return status;
+        poly_stmt_text(&delete, 1, poly_text(c->name));
+        status = poly_stmt_done(&delete, err);
+    }
+    return status;
+}
+
 static enum poly_status check_events(const struct changing *c, struct poly_db *db,
                                      struct poly_error *err)
 {
@@ -373,6 +394,8 @@ static enum poly_status make(struct poly_db *db, void *arg, struct poly_error *e
     if (status == POLY_OK)
         status = check_again(c, db, err);
     if (status == POLY_OK && !c->done_before)
+        status = forget_models(c, db, err);
+    if (status == POLY_OK && !c->done_before)
         status = make_table(c, db, err);
     if (status == POLY_OK && !c->done_before)
         status = keep(c, db, err);
@@ -423,6 +446,8 @@ static enum poly_status drop(struct poly_db *db, void *arg, struct poly_error *e
         status = driver->migrate_run(c->relational, db, sql, err);
     if (status == POLY_OK)
         status = poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, &c->schema, err);
+    if (status == POLY_OK)
+        status = forget_models(c, db, err);
     if (status == POLY_OK)
         status = forget(c, db, err);
     return status == POLY_OK ? driver->migrate_end(db, err) : status;

@@ -78,11 +78,6 @@ enum poly_status poly_model_find(struct poly_model_change *c, struct poly_sessio
     c->domain = poly_instance_domain(c->instance, domain, err);
     if (c->domain == NULL)
         return err->status;
-    if (c->domain->made != NULL)
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "'%s' is a collection, whose model does not change: make another one, and "
-                         "put the records with their new vectors there",
-                         domain);
     c->declared = named(c->domain, name);
     if (c->declared == NULL)
         return poly_fail(err, POLY_INVALID,
@@ -465,7 +460,7 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
     struct poly_model_status *all;
     struct poly_error local;
     struct looking l = {.session = session, .counts = domain != NULL};
-    size_t room = 0, filled = 0;
+    size_t room = 0, filled = 0, all_domains;
     enum poly_status status;
 
     err = err == NULL ? &local : err;
@@ -475,7 +470,8 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
         status = err->status;
     if (status != POLY_OK)
         return status;
-    for (size_t i = 0; i < config->domain_count; i++)
+    all_domains = poly_config_domains(config);
+    for (size_t i = 0; i < all_domains; i++)
         room += config->domains[i].vector_count;
     all = poly_arena_array(poly_session_arena(session), room + 1, sizeof(*all));
     if (all == NULL)
@@ -484,11 +480,11 @@ enum poly_status poly_model_status(struct poly_session *session, const char *dom
     status = poly_session_read_log(session, &l.db, err);
     if (status != POLY_OK)
         return status;
-    for (size_t i = 0; i < config->domain_count && status == POLY_OK; i++) {
+    for (size_t i = 0; i < all_domains && status == POLY_OK; i++) {
         const struct poly_domain *d = &config->domains[i];
 
         for (size_t v = 0; v < d->vector_count && status == POLY_OK; v++)
-            if (domain == NULL || strcmp(domain, d->name) == 0)
+            if (poly_domain_is_live(d) && (domain == NULL || strcmp(domain, d->name) == 0))
                 status = fill_one(&l, d, &d->vectors[v], &all[filled++]);
     }
     poly_session_read_end(session);

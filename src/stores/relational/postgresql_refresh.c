@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "core/config.h"
+#include "core/model.h"
 #include "stores/relational/postgresql.h"
 
 enum {
@@ -215,6 +216,8 @@ static enum poly_status look(struct poly_refresher *self, bool anyway, struct po
     if (status == POLY_OK &&
         (anyway || strcmp(digest, self->digest) != 0 || strcmp(mark, self->mark) != 0)) {
         status = sync(self, db, err);
+        if (status == POLY_OK && strcmp(mark, self->mark) != 0)
+            status = poly_models_look(self->relational->instance, err);
         if (status == POLY_OK) {
             memcpy(self->digest, digest, sizeof(digest));
             memcpy(self->mark, mark, sizeof(mark));
