@@ -516,6 +516,28 @@ static void refuses_wrong_shapes(void **state)
             "search.tokenizer");
 }
 
+/* A view reads what is declared; it says so. */
+static void is_read_by_no_view(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection plain = {.name = "notes", .dimensions = 3};
+    struct poly_status_report report;
+    bool said = false;
+
+    make(p, plain);
+    open_again(p, "views: {ids: {query: 'SELECT id FROM notes', key: [id]}}\n");
+    for (int i = 0; i < 1000 && !said; i++) {
+        assert_ok(poly_status_read(p->admin, &report, &err));
+        assert_int_equal(report.view_count, 1);
+        said = report.views[0].error.size > 0;
+        if (said)
+            assert_non_null(strstr(report.views[0].error.data, "which is a collection"));
+        poly_session_reset(p->admin);
+        usleep(10000);
+    }
+    assert_true(said);
+}
+
 /* Rows that an earlier version has written are found by their text. */
 static void is_defined_as_ever(void **state)
 {
@@ -556,6 +578,7 @@ int main(void)
         BOTH(changes_its_model),
         BOTH(changes_one_of_several_models),
         BOTH(refuses_wrong_shapes),
+        BOTH(is_read_by_no_view),
         cmocka_unit_test(is_defined_as_ever),
     };
     const struct CMUnitTest served[] = {

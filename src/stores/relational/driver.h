@@ -199,14 +199,22 @@ enum { POLY_RELATIONAL_TRIES = 10 };
 bool poly_relational_moved(struct poly_session *session, const struct poly_table *table,
                            enum poly_status status);
 
+/* Of the domains by their numbers, those whose tables may be others than they were; those that
+ * nobody knows yet are always read. */
+struct poly_sync_only {
+    const bool *changed;
+    size_t count;
+    int before; /* the schema's version before what was done to it in the transaction */
+};
+
 /*
- * On the writer, in its transaction: reads the schema anew and puts every
+ * On the writer, in its transaction: reads the schema anew (only NULL: all of it) and puts every
  * table's triggers right. *schema is for poly_relational_swap() after the
  * commit, or poly_relational_drop() when it failed.
  */
 enum poly_status poly_relational_sync(struct poly_relational *relational, struct poly_db *db,
-                                      enum poly_sync sync, struct poly_schema **schema,
-                                      struct poly_error *err);
+                                      enum poly_sync sync, const struct poly_sync_only *only,
+                                      struct poly_schema **schema, struct poly_error *err);
 void poly_relational_swap(struct poly_relational *relational, struct poly_schema *schema);
 /* The same for one that nobody has waited for. false: another was published since it was begun,
  * and it was dropped. */

@@ -153,7 +153,7 @@ static enum poly_status start(struct poly_db *db, void *arg, struct poly_error *
     struct starting *s = arg;
 
     poly_guard_install(poly_embedded_relational(s->relational)->guard, db);
-    return poly_relational_sync(s->relational, db, POLY_SYNC_START, &s->schema, err);
+    return poly_relational_sync(s->relational, db, POLY_SYNC_START, NULL, &s->schema, err);
 }
 
 static enum poly_status embedded_open(struct poly_relational *relational, struct poly_error *err)

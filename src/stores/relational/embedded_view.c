@@ -94,17 +94,21 @@ static int read_table(struct viewing *v, const char *table, const char *database
     const struct poly_config *config = v->job->relational->config;
     struct poly_error err;
 
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
         const char *name = config->domains[i].table;
 
         if (name == NULL || strcasecmp(name, table) != 0)
             continue;
+        if (config->domains[i].made != NULL) {
+            poly_view_none(table, true, &err);
+            return refuse(v, "%s", err.message);
+        }
         return poly_view_reads(v->job, i, &err) == POLY_OK ? SQLITE_OK
                                                            : refuse(v, "%s", err.message);
     }
     if (harmless(v, table, database))
         return SQLITE_OK;
-    poly_view_none(table, &err);
+    poly_view_none(table, false, &err);
     return refuse(v, "%s", err.message);
 }
 

@@ -444,7 +444,7 @@ static enum poly_status apply(struct poly_db *db, void *arg, struct poly_error *
     if (status == POLY_OK && !a->done_before)
         status = driver->migrate_run(relational, db, a->file->text, err);
     if (status == POLY_OK && !a->done_before)
-        status = poly_relational_sync(relational, db, POLY_SYNC_MIGRATION, &a->schema, err);
+        status = poly_relational_sync(relational, db, POLY_SYNC_MIGRATION, NULL, &a->schema, err);
     if (status == POLY_OK)
         status = driver->migrate_end(db, err);
     return status == POLY_OK && !a->done_before ? keep(a, db, err) : status;

@@ -146,9 +146,30 @@ static void forget(struct poly_schema *schema, const struct poly_table *unknown)
     }
 }
 
+/* What the database had before is as well known as it was. */
+static enum poly_status set_version(const struct poly_relational_driver *driver, struct poly_db *db,
+                                    const struct poly_sync_only *only, struct poly_schema *schema,
+                                    struct poly_error *err)
+{
+    int version = 0;
+    enum poly_status status = driver->version(db, &version, err);
+
+    if (only != NULL && schema->base != NULL && schema->base->version != only->before)
+        version = schema->base->version;
+    schema->version = version;
+    return status;
+}
+
+static bool is_read(const struct poly_sync_only *only, const struct poly_schema *schema,
+                    const struct poly_table *unknown, size_t i)
+{
+    return schema->tables[i] != NULL && (only == NULL || schema->tables[i] == &unknown[i] ||
+                                         (i < only->count && only->changed[i]));
+}
+
 enum poly_status poly_relational_sync(struct poly_relational *relational, struct poly_db *db,
-                                      enum poly_sync sync, struct poly_schema **schema,
-                                      struct poly_error *err)
+                                      enum poly_sync sync, const struct poly_sync_only *only,
+                                      struct poly_schema **schema, struct poly_error *err)
 {
     const struct poly_relational_driver *driver = relational->driver;
     bool standing[POLY_MAX_COLLECTIONS_MADE] = {false};
@@ -163,17 +184,15 @@ enum poly_status poly_relational_sync(struct poly_relational *relational, struct
         return status == POLY_OK ? poly_no_memory(err) : status;
     }
     next->number = atomic_fetch_add(&relational->read, 1) + 1;
-    status = sync == POLY_SYNC_AGAIN ? POLY_OK : driver->tidy(relational, db, err);
+    if (sync != POLY_SYNC_AGAIN && only == NULL)
+        status = driver->tidy(relational, db, err);
     for (size_t i = 0; i < count && status == POLY_OK; i++) {
-        if (next->tables[i] != NULL)
+        if (is_read(only, next, unknown, i))
             status = sync == POLY_SYNC_MIGRATION ? sync_table(driver, db, &next->tables[i], err)
                                                  : sync_alone(driver, db, &next->tables[i], err);
     }
-    int version = 0;
-
     if (status == POLY_OK)
-        status = driver->version(db, &version, err);
-    next->version = version;
+        status = set_version(driver, db, only, next, err);
     forget(next, unknown);
     free(unknown);
     if (status == POLY_OK)

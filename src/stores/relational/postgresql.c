@@ -466,7 +466,7 @@ static enum poly_status postgresql_open(struct poly_relational *relational, stru
     status = poly_postgresql_wall_open((struct poly_postgresql_relational *)relational,
                                        poly_pg_of(db), err);
     if (status == POLY_OK)
-        status = poly_relational_sync(relational, db, POLY_SYNC_START, &schema, err);
+        status = poly_relational_sync(relational, db, POLY_SYNC_START, NULL, &schema, err);
     owner->driver->give(owner, db);
     if (status != POLY_OK)
         return status;

@@ -25,33 +25,39 @@ enum {
     SYNC_US = 30000000,
     TRIES = 20,
     WAIT_US = 2000000, /* a request waits for no more */
-    DIGEST = 32
+    DIGEST = 32,
+    ARENA_MAX = 4 * 1024 * 1024
 };
 
 _Atomic int64_t poly_control_refresh = 3000000;
 _Atomic bool poly_control_told = true;
 
-/* $1 the tables, as the configuration names them. What CREATE, ALTER, ATTACH and GRANT do to them
- * writes another row of one of these catalogs; what VACUUM and ANALYZE do does not. */
-static const char digest_get[] =
-    "WITH d AS (SELECT " POLY_POSTGRESQL_NAMED("n") "::oid AS oid FROM unnest($1::text[]) AS n),"
-    " r AS (SELECT oid FROM d WHERE oid IS NOT NULL"
-    "  UNION SELECT p.relid FROM d, pg_partition_tree(d.oid) AS p)"
-    "SELECT md5(coalesce(string_agg(x, ' ' ORDER BY x), '')) FROM"
-    " (SELECT format('%s %s %s %s %s %s', oid, relkind, relnamespace, relname, relrowsecurity,"
-    "   relacl) AS x FROM pg_class JOIN r USING (oid)"
-    "  UNION ALL SELECT format('column %s %s %s', attrelid, attnum, a.xmin) FROM pg_attribute a"
-    "   JOIN r ON attrelid = r.oid WHERE attnum > 0"
-    "  UNION ALL SELECT format('default %s %s', adrelid, d.xmin) FROM pg_attrdef d"
-    "   JOIN r ON adrelid = r.oid"
-    "  UNION ALL SELECT format('type %s %s', t.oid, t.xmin) FROM pg_type t WHERE t.oid IN"
-    "   (SELECT atttypid FROM pg_attribute JOIN r ON attrelid = r.oid WHERE attnum > 0)"
-    "  UNION ALL SELECT format('key %s %s', indexrelid, i.xmin) FROM pg_index i"
-    "   JOIN r ON indrelid = r.oid WHERE indisprimary"
-    "  UNION ALL SELECT format('trigger %s %s', t.oid, t.xmin) FROM pg_trigger t"
-    "   JOIN r ON tgrelid = r.oid WHERE NOT tgisinternal"
-    "  UNION ALL SELECT format('policy %s %s', p.oid, p.xmin) FROM pg_policy p"
-    "   JOIN r ON polrelid = r.oid) AS c";
+/* $1 the tables, as the configuration names them; of each its place, and the digest. What CREATE,
+ * ALTER, ATTACH and GRANT do to them writes another row of one of these catalogs; what VACUUM and
+ * ANALYZE do does not. */
+static const char digest_get[] = "WITH d AS (SELECT i, " POLY_POSTGRESQL_NAMED(
+    "n") "::oid AS oid"
+         "  FROM unnest($1::text[]) WITH ORDINALITY AS t(n, i)),"
+         " r AS (SELECT i, oid FROM d WHERE oid IS NOT NULL"
+         "  UNION SELECT i, p.relid FROM d, pg_partition_tree(d.oid) AS p)"
+         "SELECT i, md5(string_agg(x, ' ' ORDER BY x)) FROM"
+         " (SELECT i, format('%s %s %s %s %s %s', oid, relkind, relnamespace, relname, "
+         "relrowsecurity,"
+         "   relacl) AS x FROM pg_class JOIN r USING (oid)"
+         "  UNION ALL SELECT i, format('column %s %s %s', attrelid, attnum, a.xmin) FROM "
+         "pg_attribute a"
+         "   JOIN r ON attrelid = r.oid WHERE attnum > 0"
+         "  UNION ALL SELECT i, format('default %s %s', adrelid, d.xmin) FROM pg_attrdef d"
+         "   JOIN r ON adrelid = r.oid"
+         "  UNION ALL SELECT i, format('type %s %s', t.oid, t.xmin) FROM"
+         "   (SELECT DISTINCT i, atttypid FROM pg_attribute JOIN r ON attrelid = r.oid"
+         "    WHERE attnum > 0) AS a JOIN pg_type t ON t.oid = atttypid"
+         "  UNION ALL SELECT i, format('key %s %s', indexrelid, k.xmin) FROM pg_index k"
+         "   JOIN r ON indrelid = r.oid WHERE indisprimary"
+         "  UNION ALL SELECT i, format('trigger %s %s', t.oid, t.xmin) FROM pg_trigger t"
+         "   JOIN r ON tgrelid = r.oid WHERE NOT tgisinternal"
+         "  UNION ALL SELECT i, format('policy %s %s', p.oid, p.xmin) FROM pg_policy p"
+         "   JOIN r ON polrelid = r.oid) AS c GROUP BY i";
 
 /* $1 a table, $2 our triggers on it. */
 static const char standing_get[] =
@@ -60,6 +66,10 @@ static const char standing_get[] =
     "  JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgname = ANY ($2) AND t.tgenabled = 'A'"
     "  AND p.pronamespace = 'poly'::regnamespace)"
     " = (SELECT count(*) FROM r) * cardinality($2::text[])";
+
+struct watched {
+    char digest[DIGEST + 1], now[DIGEST + 1]; /* of what was published; of what there is */
+};
 
 struct poly_refresher {
     struct poly_relational *relational;
@@ -72,11 +82,10 @@ struct poly_refresher {
     bool away; /* the server did not answer when it was asked last */
 
     /* The thread's own. */
-    char digest[DIGEST + 1];          /* of what was published */
-    char mark[POLY_COLLECTIONS_MARK]; /* … and of the collections that were there */
+    char mark[POLY_COLLECTIONS_MARK]; /* of the collections that were published */
     bool broken;                      /* a table could not be put right */
-    struct poly_text *names;
-    int count;
+    struct watched *watched;          /* by the domains' numbers … */
+    size_t room;                      /* … so many */
 };
 
 static struct poly_refresher *refresher_of(struct poly_relational *relational)
@@ -111,42 +120,81 @@ enum poly_status poly_postgresql_standing(struct poly_db *db, const struct poly_
     return POLY_OK;
 }
 
-/* Of today: collections come and go. */
-static bool name_tables(struct poly_refresher *self)
+/* Those of today, for collections come and go: names, and their numbers. In the arena. */
+static enum poly_status name_tables(struct poly_refresher *self, struct poly_arena *arena,
+                                    struct poly_text **names, size_t **numbers, int *count,
+                                    struct poly_error *err)
 {
     const struct poly_config *config = self->relational->config;
-    size_t count = poly_config_domains(config);
-    struct poly_text *names = realloc(self->names, (count + 1) * sizeof(*names));
+    size_t all = poly_config_domains(config);
+    struct watched *watched =
+        all <= self->room ? self->watched : realloc(self->watched, all * sizeof(*watched));
 
-    if (names == NULL)
-        return false;
-    self->names = names;
-    self->count = 0;
-    for (size_t i = 0; i < count; i++) {
+    if (watched == NULL && all > 0)
+        return poly_no_memory(err);
+    if (all > self->room)
+        memset(&watched[self->room], 0, (all - self->room) * sizeof(*watched));
+    self->watched = watched;
+    self->room = all > self->room ? all : self->room;
+    *names = poly_arena_array(arena, all + 1, sizeof(**names));
+    *numbers = poly_arena_array(arena, all + 1, sizeof(**numbers));
+    if (*names == NULL || *numbers == NULL)
+        return poly_no_memory(err);
+    *count = 0;
+    for (size_t i = 0; i < all; i++) {
         const struct poly_domain *domain = &config->domains[i];
 
-        if (domain->table != NULL && poly_domain_is_live(domain))
-            names[self->count++] = poly_text(domain->table);
+        self->watched[i].now[0] = '\0';
+        if (domain->table == NULL || !poly_domain_is_live(domain))
+            continue;
+        (*names)[*count] = poly_text(domain->table);
+        (*numbers)[(*count)++] = i;
     }
-    return true;
+    return POLY_OK;
 }
 
-static enum poly_status read_digest(struct poly_refresher *self, struct poly_pg *pg,
-                                    char digest[DIGEST + 1], struct poly_error *err)
+static enum poly_status read_digests(struct poly_refresher *self, struct poly_pg *pg,
+                                     struct poly_arena *arena, struct poly_error *err)
 {
     struct poly_pg_params params;
+    struct poly_text *names = NULL;
+    size_t *numbers = NULL;
     PGresult *rows;
-    enum poly_status status;
+    int count = 0;
+    enum poly_status status = name_tables(self, arena, &names, &numbers, &count, err);
 
-    if (!name_tables(self))
-        return poly_no_memory(err);
+    if (status != POLY_OK)
+        return status;
     poly_pg_params(&params);
-    poly_pg_add_texts(&params, self->names, self->count);
+    poly_pg_add_texts(&params, names, count);
     status = poly_pg_run(pg, digest_get, &params, &rows, err);
     if (status != POLY_OK)
         return status;
-    snprintf(digest, DIGEST + 1, "%s", poly_pg_text(rows, 0, 0).data);
+    for (int row = 0; row < PQntuples(rows); row++) {
+        int64_t place = poly_pg_int(rows, row, 0);
+
+        if (place >= 1 && place <= count)
+            snprintf(self->watched[numbers[place - 1]].now, DIGEST + 1, "%s",
+                     poly_pg_text(rows, row, 1).data);
+    }
     PQclear(rows);
+    return POLY_OK;
+}
+
+/* Those that have changed since they were published; in the arena. *any: some have. */
+static enum poly_status compare(const struct poly_refresher *self, struct poly_arena *arena,
+                                struct poly_sync_only *only, bool *any, struct poly_error *err)
+{
+    bool *changed = poly_arena_array(arena, self->room + 1, sizeof(*changed));
+
+    if (changed == NULL)
+        return poly_no_memory(err);
+    *any = false;
+    for (size_t i = 0; i < self->room; i++) {
+        changed[i] = strcmp(self->watched[i].now, self->watched[i].digest) != 0;
+        *any = *any || changed[i];
+    }
+    *only = (struct poly_sync_only){.changed = changed, .count = self->room};
     return POLY_OK;
 }
 
@@ -165,7 +213,7 @@ static bool any_broken(const struct poly_relational *relational)
 /* What a migration of ours publishes meanwhile is newer, and the catalog may change while it is
  * read: then everything is read again. */
 static enum poly_status sync(struct poly_refresher *self, struct poly_db *db,
-                             struct poly_error *err)
+                             const struct poly_sync_only *only, struct poly_error *err)
 {
     struct poly_schema *schema = NULL;
     enum poly_status status = POLY_OK;
@@ -173,7 +221,7 @@ static enum poly_status sync(struct poly_refresher *self, struct poly_db *db,
 
     poly_pg_deadline(poly_pg_of(db), poly_clock_monotonic() + SYNC_US);
     for (int i = 0; again && i < TRIES; i++) {
-        status = poly_relational_sync(self->relational, db, POLY_SYNC_AGAIN, &schema, err);
+        status = poly_relational_sync(self->relational, db, POLY_SYNC_AGAIN, only, &schema, err);
         again = status == POLY_OK ? !poly_relational_offer(self->relational, schema)
                                   : poly_pg_unfit(poly_pg_of(db));
         poly_pg_roll_back(poly_pg_of(db));
@@ -201,30 +249,47 @@ static enum poly_status use_stores(const struct poly_refresher *self, struct pol
     return status == POLY_OK && searched ? poly_instance_use(instance, "search", err) : status;
 }
 
-/* The digest is read first: what changes after it is seen the next time. */
+/* The digests are read first: what changes after them is seen the next time. anyway: all is read.
+ */
+static enum poly_status look_through(struct poly_refresher *self, struct poly_db *db, bool anyway,
+                                     struct poly_arena *arena, struct poly_error *err)
+{
+    char mark[POLY_COLLECTIONS_MARK] = "";
+    struct poly_sync_only only;
+    bool any = false, others;
+    enum poly_status status = read_digests(self, poly_pg_of(db), arena, err);
+
+    if (status == POLY_OK)
+        status = poly_collections_mark(self->relational, db, mark, err);
+    if (status == POLY_OK)
+        status = compare(self, arena, &only, &any, err);
+    others = strcmp(mark, self->mark) != 0;
+    if (status != POLY_OK || (!anyway && !any && !others))
+        return status;
+    status = sync(self, db, anyway ? NULL : &only, err);
+    if (status == POLY_OK && others)
+        status = poly_models_look(self->relational->instance, err);
+    if (status == POLY_OK) {
+        for (size_t i = 0; i < only.count; i++)
+            memcpy(self->watched[i].digest, self->watched[i].now, DIGEST + 1);
+        memcpy(self->mark, mark, sizeof(mark));
+    }
+    self->broken = status != POLY_OK || any_broken(self->relational);
+    return status;
+}
+
 static enum poly_status look(struct poly_refresher *self, bool anyway, struct poly_error *err)
 {
     struct poly_owner *owner = poly_instance_owner(self->relational->instance);
-    struct poly_db *db = owner->driver->take(owner, err);
-    char digest[DIGEST + 1] = "", mark[POLY_COLLECTIONS_MARK] = "";
-    enum poly_status status = db == NULL ? poly_failed(err) : POLY_OK;
+    struct poly_arena *arena = poly_arena_new(ARENA_MAX);
+    struct poly_db *db = arena == NULL ? NULL : owner->driver->take(owner, err);
+    enum poly_status status = arena == NULL ? poly_no_memory(err)
+                              : db == NULL  ? poly_failed(err)
+                                            : look_through(self, db, anyway, arena, err);
 
-    if (status == POLY_OK)
-        status = read_digest(self, poly_pg_of(db), digest, err);
-    if (status == POLY_OK)
-        status = poly_collections_mark(self->relational, db, mark, err);
-    if (status == POLY_OK &&
-        (anyway || strcmp(digest, self->digest) != 0 || strcmp(mark, self->mark) != 0)) {
-        status = sync(self, db, err);
-        if (status == POLY_OK && strcmp(mark, self->mark) != 0)
-            status = poly_models_look(self->relational->instance, err);
-        if (status == POLY_OK) {
-            memcpy(self->digest, digest, sizeof(digest));
-            memcpy(self->mark, mark, sizeof(mark));
-        }
-        self->broken = status != POLY_OK || any_broken(self->relational);
-    }
-    owner->driver->give(owner, db);
+    if (db != NULL)
+        owner->driver->give(owner, db);
+    poly_arena_free(arena);
     return status == POLY_OK ? use_stores(self, err) : status;
 }
 
@@ -353,7 +418,7 @@ void poly_postgresql_refresh_stop(struct poly_relational *relational)
     pthread_cond_destroy(&self->asked);
     pthread_cond_destroy(&self->answered);
     pthread_mutex_destroy(&self->lock);
-    free(self->names);
+    free(self->watched);
     free(self);
     ((struct poly_postgresql_relational *)relational)->refresher = NULL;
 }

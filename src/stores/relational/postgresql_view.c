@@ -16,6 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/config.h"
 #include "stores/relational/postgresql.h"
 #include "stores/relational/postgresql_guard.h"
 #include "stores/relational/view.h"
@@ -134,15 +135,16 @@ static enum poly_status note_table(struct poly_view_job *job, const char *name,
 {
     const struct poly_config *config = job->relational->config;
 
-    for (size_t i = 0; i < config->domain_count; i++) {
+    for (size_t i = 0; i < poly_config_domains(config); i++) {
         const struct poly_table *table =
             poly_relational_table(job->relational, &config->domains[i]);
 
         if (table != NULL && poly_postgresql_table(table)->name != NULL &&
             strcmp(poly_postgresql_table(table)->name, name) == 0)
-            return poly_view_reads(job, i, err);
+            return config->domains[i].made == NULL ? poly_view_reads(job, i, err)
+                                                   : poly_view_none(name, true, err);
     }
-    return poly_view_none(name, err);
+    return poly_view_none(name, false, err);
 }
 
 static enum poly_status note_reads(struct poly_view_job *job, struct poly_pg *pg,

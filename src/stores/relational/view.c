@@ -186,8 +186,13 @@ enum poly_status poly_view_columns(const struct poly_view_job *job, const char *
     return POLY_OK;
 }
 
-enum poly_status poly_view_none(const char *table, struct poly_error *err)
+enum poly_status poly_view_none(const char *table, bool collection, struct poly_error *err)
 {
+    if (collection)
+        return poly_fail(err, POLY_INVALID,
+                         "it reads '%.128s', which is a collection: those come and go while all "
+                         "runs, and a view reads what polystore.yaml declares",
+                         table);
     return poly_fail(err, POLY_INVALID,
                      "it reads '%.128s', which is no domain's table: what changes there is not in "
                      "the log, and would not be noticed",

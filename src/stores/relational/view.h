@@ -71,8 +71,8 @@ void poly_view_define(struct poly_view_job *job, const char *more);
 /* Notes that it reads the domain of that number. A domain that cannot be used is refused: its
  * changes are not in the log. */
 enum poly_status poly_view_reads(struct poly_view_job *job, size_t domain, struct poly_error *err);
-/* POLY_INVALID: it reads a table that is no domain's. */
-enum poly_status poly_view_none(const char *table, struct poly_error *err);
+/* POLY_INVALID: it reads a table that is no domain's, or a collection. */
+enum poly_status poly_view_none(const char *table, bool collection, struct poly_error *err);
 /* Are the declared key and tenant among the query's columns, and no two named alike? */
 enum poly_status poly_view_columns(const struct poly_view_job *job, const char *const *names,
                                    size_t count, struct poly_error *err);
