@@ -374,6 +374,25 @@ def test_change_of_model(items):
     items.bad(3, 'rebuild', 'vector', 'items', '--back', says='there is no model to go back to')
 
 
+def test_change_of_model_of_a_collection(items):
+    """S0-49: as of a declared domain, by the names of its vectors."""
+    items.good('vector', 'create', 'notes', '--vector', 'near:2', '--vector', 'far:2,model=old')
+    items.good('put', 'notes', 'a', '{"near": [1, 0], "far": [1, 0]}')
+    words = ('rebuild', 'vector', 'notes', '--model', 'new', '--dimensions', '3', '--from', '-',
+             '--format', 'jsonl')
+    items.bad(2, *words, input='{"key":"a","vector":[1,2,3]}', says='several vectors')
+    text = items.good(*words, '--name', 'far', input='{"key":"a","vector":[1,2,3]}')
+    assert "notes: 1 records have vectors of 'new' now, of 3 dimensions" in text
+    listed = items.json('vector', 'list')['collections'][0]['vectors']
+    assert [(one['dimensions'], one.get('model')) for one in listed] == [(2, None), (3, 'new')]
+    search = ('vector', 'search', 'notes', '--name', 'far', '--vector')
+    assert [one['key'] for one in items.json(*search, '[1, 2, 3]')['matches']] == ['a']
+    items.bad(2, *search, '[1, 0]', says='it has 3')
+    assert "'old'" in items.good('rebuild', 'vector', 'notes', '--name', 'far', '--back')
+    items.good('rebuild', 'vector', 'notes', '--name', 'far', '--abandon')
+    assert [one['key'] for one in items.json(*search, '[1, 0]')['matches']] == ['a']
+
+
 def test_change_of_model_from_other_files(items):
     """Vectors only, with their keys, and what COPY writes."""
     words = ('rebuild', 'vector', 'items', '--model', 'new', '--dimensions', '2', '--no-swap')
