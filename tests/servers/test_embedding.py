@@ -421,6 +421,15 @@ def test_what_cannot_be_is_said_at_the_start(make, embedder, vector, words):
     assert ended.returncode != 0 and words in ended.stderr, ended.stderr
 
 
+def use_other_model(daemon):
+    """polystore.yaml says so, of notes."""
+    daemon.configure()
+    with open(daemon.config) as file:
+        text = file.read()
+    with open(daemon.config, 'w') as file:
+        file.write(text.replace('model: test-model', 'model: other-model', 1))
+
+
 @OWNERS
 def test_another_model_is_refused_at_the_start(make, embedder, owner):
     """Answers would be of two models until all had been made again (S0-49); how it is done is said."""
@@ -443,9 +452,21 @@ def test_another_model_is_refused_at_the_start(make, embedder, owner):
         assert ended.returncode != 0, ended.stderr
         assert "made by the model 'test-model' with 8 dimensions, not by " + words in ended.stderr
         assert "'polystore rebuild vector notes --model " in ended.stderr
+    # Also when it was taken out in between; then the former is written, and changed while it serves.
+    daemon.configure(text=None).start(migrate=False)
+    daemon.stop()
+    use_other_model(daemon)
+    assert 'polystore rebuild vector notes --model other-model' in daemon.run().stderr
     daemon.configure().start(migrate=False)
     daemon.settle()
     assert wrong(daemon.notes()) == [] and asked(embedder) == 1
+    told = cli(daemon, 'rebuild', 'vector', 'notes', '--model', 'other-model', '--dimensions', '8')
+    assert told.returncode == 0, told.stderr
+    daemon.stop()
+    use_other_model(daemon)
+    daemon.start(migrate=False)
+    daemon.settle()
+    assert wrong(daemon.notes(), model='other-model') == [] and asked(embedder) == 2
     daemon.stop()
 
 

@@ -107,7 +107,7 @@ def texts_of(rows):
     return {row['id']: base.text_of(row) for row in rows}
 
 
-def following(server, owner):
+def following(server, owner, placement='follower'):
     """Vectors that pgvector finds; the records where they are."""
     database = server.database()
     server.sql('CREATE EXTENSION IF NOT EXISTS vector', database=database)
@@ -115,14 +115,28 @@ def following(server, owner):
     if owner == 'embedded':
         return "stores: {vector: {driver: postgresql, url: '%s'}}" % url
     return ("stores: {relational: {driver: postgresql, url: '%s'},"
-            ' vector: {driver: postgresql, placement: follower}}') % url
+            ' vector: {driver: postgresql, placement: %s}}') % (url, placement)
+
+
+def in_its_table(daemon):
+    """Its vectors are in a column of pgvector's."""
+    path = os.path.join(daemon.folder, 'migrations', '0001_init.sql')
+    with open(path) as file:
+        text = file.read()
+    with open(path, 'w') as file:
+        file.write(text.replace('meaning bytea', 'meaning vector(8)'))
+    return daemon
 
 
 @pytest.mark.parametrize('owner,vectors', [
-    ('embedded', ''), ('postgresql', ''), ('embedded', 'pgvector'), ('postgresql', 'pgvector')])
+    ('embedded', ''), ('postgresql', ''), ('embedded', 'follower'), ('postgresql', 'follower'),
+    ('postgresql', 'colocated')])
 def test_another_model_takes_over(make, embedder, request, owner, vectors):  # noqa: F811
-    stores = following(request.getfixturevalue('with_pgvector'), owner) if vectors else None
-    daemon = make(owner, stores=stores).configure().start()
+    stores = following(request.getfixturevalue('with_pgvector'), owner, vectors) if vectors else None
+    daemon = make(owner, stores=stores)
+    if vectors == 'colocated':
+        in_its_table(daemon)
+    daemon.configure().start()
     write(daemon, 40)
     daemon.note('empty', size=1)
     daemon.settle()
@@ -177,6 +191,8 @@ def test_another_model_takes_over(make, embedder, request, owner, vectors):  # n
     answer = daemon.request('DELETE', '/v1/vectors/models/notes')
     assert answer.status_code in (200, 204), answer.text
     assert daemon.models().get('next') is None
+    if vectors == 'colocated':  # a column of 8 numbers
+        daemon.model(status=501, model=SMALL, dimensions=4)
     daemon.stop()
 
 
@@ -452,17 +468,22 @@ def test_would_see_a_mixed_answer():
         assert 'missing' in problem(answer(model, model), dict(keys, c='c'), model, 'aab')
 
 
-@pytest.mark.parametrize('where', ['embedded', 'follower', 'postgresql', 'pgvector'])
+@pytest.mark.parametrize('where', ['embedded', 'follower', 'postgresql', 'pgvector',
+                                   'colocated'])
 def test_no_answer_is_of_two_models(make, embedder, request, where):  # noqa: F811
     """Also at another daemon than the one that swaps, while others write."""
-    shared = where in ('postgresql', 'pgvector')
-    if where == 'pgvector':
-        stores = following(request.getfixturevalue('with_pgvector'), 'postgresql')
+    shared = where in ('postgresql', 'pgvector', 'colocated')
+    if where in ('pgvector', 'colocated'):
+        stores = following(request.getfixturevalue('with_pgvector'), 'postgresql',
+                           'follower' if where == 'pgvector' else where)
     elif shared:
         stores = stores_of('postgresql', request.getfixturevalue('postgresql'))
     else:
         stores = '' if where == 'embedded' else 'stores: {vector: {placement: follower}}'
-    one = make('postgresql' if shared else 'embedded', 'a', stores).configure().start()
+    one = make('postgresql' if shared else 'embedded', 'a', stores)
+    if where == 'colocated':
+        in_its_table(one)
+    one.configure().start()
     other = make('postgresql', 'b', stores).configure().start(key=one.key, migrate=False) \
         if shared else one
     write(one, 60)
@@ -480,6 +501,7 @@ def test_no_answer_is_of_two_models(make, embedder, request, where):  # noqa: F8
             time.sleep(0.01)
 
     writer = threading.Thread(target=write_on)
+    embedder.command(['fault', 'slow', '100000', '0.03'])  # a text's vector is there before the swap
     with Searches([one, other, other], keys, keys['n3']) as searches:
         writer.start()
         try:
@@ -494,6 +516,7 @@ def test_no_answer_is_of_two_models(make, embedder, request, where):  # noqa: F8
         finally:
             stop.set()
             writer.join()
+    embedder.clear()
     assert searches.wrong == [] and searches.count > 20
     one.last = max(one.last, other.last)
     one.settle()

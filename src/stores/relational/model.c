@@ -280,6 +280,12 @@ static enum poly_status check_plan(const struct beginning *b)
         (b->embedder == NULL || plan->dimensions == c->now->dimensions))
         return poly_fail(c->err, POLY_INVALID,
                          "domain '%s': its vectors are of the model '%s' already", domain, model);
+    if (plan->dimensions != c->now->dimensions &&
+        poly_config_in_table(poly_instance_config(c->instance), c->domain, c->now))
+        return poly_fail(c->err, POLY_UNSUPPORTED,
+                         "domain '%s': its vectors are searched in its own table, whose column "
+                         "holds %u numbers and not %zu; change that by a migration",
+                         domain, c->now->dimensions, plan->dimensions);
     return POLY_OK;
 }
 
@@ -330,11 +336,6 @@ enum poly_status poly_model_plan(struct poly_session *session, const char *domai
     status = poly_model_find(&b.c, session, domain, name, err);
     if (status != POLY_OK)
         return status;
-    if (poly_config_in_table(poly_instance_config(b.c.instance), b.c.domain, b.c.now))
-        return poly_fail(err, POLY_UNSUPPORTED,
-                         "domain '%s': its vectors are searched in its own table, and there one "
-                         "column cannot have two models; change it by a migration",
-                         domain);
     b.embedder = plan->embedder != NULL ? plan->embedder : b.c.now->embedder;
     status = plan->back ? POLY_OK : check_plan(&b);
     if (status == POLY_OK && !plan->back && b.embedder != NULL)

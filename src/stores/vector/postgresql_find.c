@@ -17,7 +17,7 @@
 #include "followers/filter.h"
 #include "stores/vector/postgresql.h"
 
-enum { EF_MAX = 1000, PARAMS_MAX = 8 + 2 * POLY_MAX_FILTERS };
+enum { EF_MAX = 1000, PARAMS_MAX = 11 + 2 * POLY_MAX_FILTERS };
 
 /* One round trip with the search, when the connection has it otherwise. */
 static const char set_width[] = "SELECT set_config('hnsw.ef_search', $1, false),"
@@ -115,6 +115,21 @@ static void print_tenant(struct print *p)
                            table->tenant_type);
 }
 
+/* In the records' own table a swap may have been committed since the vector was taken for one of
+ * the present model: then the very statement finds nothing. See poly_vector_search(). */
+static void print_model(struct print *p)
+{
+    const struct poly_vector_scope *scope = &p->f->request->scope;
+
+    poly_pg_add_text(p->params, poly_text(scope->domain->name));
+    poly_pg_add_text(p->params, poly_text(scope->vector->name));
+    poly_pg_add_int(p->params, scope->vector->change);
+    poly_buffer_printf(p->out,
+                       " AND coalesce((SELECT max(m.change) FROM poly.model AS m WHERE m.domain ="
+                       " $%d::text AND m.name = $%d::text), 0) = $%d::bigint",
+                       p->params->count - 2, p->params->count - 1, p->params->count);
+}
+
 static enum poly_status print_conditions(struct print *p)
 {
     const struct poly_vector_request *r = p->f->request;
@@ -129,6 +144,8 @@ static enum poly_status print_conditions(struct print *p)
     poly_buffer_printf(p->out, " FROM %s WHERE %s IS NOT NULL", c->from, c->embedding);
     if (!r->scope.all_tenants && (c->table == NULL || c->table->tenant != NULL))
         print_tenant(p);
+    if (c->table != NULL)
+        print_model(p);
     if (r->like.data != NULL) {
         poly_pg_add_text(p->params, r->like);
         poly_buffer_printf(p->out, " AND %s <> $%d", c->key, p->params->count);
@@ -476,13 +493,11 @@ enum poly_status poly_pgv_find(struct poly_pgv *self,
                          (unsigned long long)generation->number, request->scope.domain->name);
     if (f.collection->table != NULL && f.collection->table->problem != NULL)
         return poly_fail(f.err, f.collection->table->status, "%s", f.collection->table->problem);
-    if (f.collection->table == NULL &&
-        f.collection->shape.change > request->scope.vector->change)
+    if (f.collection->table == NULL && f.collection->shape.change > request->scope.vector->change)
         return poly_fail(f.err, POLY_INVALID,
                          "the model of its vectors has just been changed; they have %u dimensions",
                          f.collection->shape.dimensions);
-    if (f.collection->table == NULL &&
-        f.collection->shape.change < request->scope.vector->change)
+    if (f.collection->table == NULL && f.collection->shape.change < request->scope.vector->change)
         return poly_fail(f.err, POLY_UNAVAILABLE,
                          "domain '%s': its vectors of another model are being taken in",
                          request->scope.domain->name);

@@ -151,6 +151,30 @@ static enum poly_status check_reached(const struct batch *b, size_t *failed)
     return POLY_OK;
 }
 
+/* In the records' own table nothing is found by a vector of a model before. Nothing may be an answer,
+ * too. */
+static enum poly_status check_swapped(const struct batch *b, size_t *failed)
+{
+    struct poly_instance *instance = poly_session_instance(b->session);
+    bool looked = false;
+
+    for (*failed = 0; *failed < b->request_count; ++*failed) {
+        const struct poly_vector_scope *scope = &b->requests[*failed].scope;
+
+        if (b->answers[*failed].count > 0 ||
+            !poly_config_in_table(poly_instance_config(instance), scope->domain, scope->vector))
+            continue;
+        if (!looked && poly_models_look(instance, b->err) != POLY_OK)
+            return b->err->status;
+        looked = true;
+        if (poly_vector_now(scope->vector) != scope->vector)
+            return poly_fail(b->err, POLY_INVALID,
+                             "the model of its vectors has just been changed to '%.100s'",
+                             poly_vector_now(scope->vector)->model);
+    }
+    return POLY_OK;
+}
+
 /* In the records' own tables only: there is nothing that follows, and nothing to wait for. */
 static bool is_direct(const struct batch *b)
 {
@@ -181,6 +205,8 @@ static enum poly_status ask(struct batch *b)
         status = ask_all(b, &projected, &failed);
     if (!direct)
         poly_projection_read_end(b->session, &projected);
+    if (status == POLY_OK)
+        status = check_swapped(b, &failed);
     if (status == POLY_OK || status == POLY_UNAVAILABLE)
         return status;
     poly_fail_in(b->err, status, "domain '%s'", b->requests[failed].scope.domain->name);
