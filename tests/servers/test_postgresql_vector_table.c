@@ -155,6 +155,8 @@ static void reads_the_index(struct fixture *f, const char *index)
                     " asked := regexp_replace(asked, '\\$1(?!\\d)', '''[1,2,3,4,5,6,7,8]''', 'g');"
                     " asked := replace(replace(asked, '$3', quote_literal("
                     "  '11111111-1111-4111-8111-111111111111')), '$2', '''memories''');"
+                    " asked := replace(replace(asked, '$4', '''memories'''), '$5', '''''');"
+                    " asked := replace(asked, '$6', '0');"
                     " asked := regexp_replace(regexp_replace(asked, 'LIMIT \\$\\d+', 'LIMIT 10'),"
                     "  'OFFSET \\$\\d+', 'OFFSET 0');"
                     " asked := regexp_replace(asked, 'FIRST \\(\\$\\d+', 'FIRST (10');"
