@@ -151,8 +151,8 @@ static enum poly_status check_reached(const struct batch *b, size_t *failed)
     return POLY_OK;
 }
 
-/* In the records' own table nothing is found by a vector of a model before. Nothing may be an answer,
- * too. */
+/* In the records' own table nothing is found by a vector of a model before. Nothing may be an
+ * answer, too. */
 static enum poly_status check_swapped(const struct batch *b, size_t *failed)
 {
     struct poly_instance *instance = poly_session_instance(b->session);
