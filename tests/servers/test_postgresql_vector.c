@@ -417,6 +417,7 @@ static void index_is_made_and_used(void **state)
         assert_true(good >= QUERIES * K * 95 / 100);
     }
     r.vector = axes[0];
+    r.where = NULL;
     index_was_used(p, "entries_1_1_hnsw", r, before + QUERIES);
 }
 
@@ -466,6 +467,7 @@ static void lists_are_made_and_used(void **state)
         assert_true(good >= QUERIES * K * 80 / 100);
     }
     r.vector = axes[0];
+    r.where = NULL;
     index_was_used(p, "entries_1_11_ivfflat_20", r, QUERIES);
 }
 
