@@ -117,26 +117,47 @@ static void finish(struct poly_index *index, uint32_t slot)
 
 /* --- neighbours --- */
 
+/* Leaves those of rest that are as near to the node as to the one just taken, or nearer; how many. */
+static uint32_t keep_apart(const struct poly_index *index, struct poly_context *context,
+                           uint32_t taken, struct poly_candidate *rest, uint32_t count)
+{
+    uint32_t kept = 0;
+
+    poly_coder_query_code(&index->coder, poly_code_row(index, taken), context->other);
+    for (uint32_t from = 0; from < count; from += INDEX_BLOCK) {
+        const uint32_t part = count - from < INDEX_BLOCK ? count - from : INDEX_BLOCK;
+
+        for (uint32_t i = 0; i < part; i++)
+            context->ids[i] = rest[from + i].slot & ~EXPANDED;
+        poly_code_distances(&index->coder, context->other, index->codes.base, context->ids, part,
+                            context->distances);
+        for (uint32_t i = 0; i < part; i++) {
+            const struct poly_candidate one = rest[from + i];
+
+            rest[kept] = one;
+            kept += context->distances[i] >= one.distance;
+        }
+    }
+    return kept;
+}
+
 /* Of candidates, nearest first, those that are nearer to the node than to one that has been taken:
- * links in all directions rather than many into one crowd. Into context->picked. */
+ * links in all directions rather than many into one crowd. Into context->picked; the candidates are
+ * used up: each that is taken strikes out others, so that it is compared with those that are left
+ * in one go, and not one by one with those before it. */
 static uint32_t pick(const struct poly_index *index, struct poly_context *context,
-                     const struct poly_candidate *candidates, uint32_t count, uint32_t most)
+                     struct poly_candidate *candidates, uint32_t count, uint32_t most)
 {
     uint32_t picked = 0;
 
-    for (uint32_t i = 0; i < count && picked < most; i++) {
-        const uint32_t slot = candidates[i].slot & ~EXPANDED;
-        bool good = true;
+    while (count > 0) {
+        const uint32_t taken = candidates[0].slot & ~EXPANDED;
 
-        if (picked > 0) {
-            poly_coder_query_code(&index->coder, poly_code_row(index, slot), context->other);
-            poly_code_distances(&index->coder, context->other, index->codes.base, context->picked,
-                                picked, context->between);
-        }
-        for (uint32_t j = 0; j < picked && good; j++)
-            good = context->between[j] >= candidates[i].distance;
-        if (good)
-            context->picked[picked++] = slot;
+        context->picked[picked++] = taken;
+        if (picked == most)
+            break;
+        candidates++;
+        count = keep_apart(index, context, taken, candidates, count - 1);
     }
     return picked;
 }
