@@ -2,7 +2,10 @@
  * (S0-05). */
 #include "vector_data.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
+#include "stores/vector/engine/index_inside.h"
 
 static struct poly_index_options shape(enum poly_element element, enum poly_metric metric,
                                        uint32_t dimensions)
@@ -352,6 +355,84 @@ static void copy_keeps_the_living(void **state)
     poly_index_free(to);
 }
 
+/* --- links --- */
+
+static int nearest_first(const void *a, const void *b)
+{
+    const struct poly_candidate *left = a, *right = b;
+
+    if (left->distance != right->distance)
+        return left->distance < right->distance ? -1 : 1;
+    return left->slot < right->slot ? -1 : left->slot > right->slot;
+}
+
+/* Codes of a node against the first count slots. */
+static void distances_of(const struct poly_index *index, uint32_t node, uint32_t count,
+                         float *distances)
+{
+    static _Alignas(64) uint8_t query[1024];
+
+    assert_true(poly_coder_query_size(&index->coder) <= sizeof(query));
+    poly_coder_query_code(&index->coder, poly_code_row(index, node), query);
+    poly_code_distances(&index->coder, query, index->codes.base, NULL, count, distances);
+}
+
+/* Neighbours as Malkov and Yashunin choose them (algorithm 4), of all slots before the node, each
+ * compared with those that have been taken, one by one. */
+static uint32_t textbook(const struct poly_index *index, uint32_t node, uint32_t *links)
+{
+    static float distances[400], between[100][400];
+    static struct poly_candidate all[400];
+    uint32_t count = 0;
+
+    distances_of(index, node, node, distances);
+    for (uint32_t i = 0; i < node; i++)
+        all[i] = (struct poly_candidate){distances[i], i};
+    qsort(all, node, sizeof(*all), nearest_first);
+    for (uint32_t i = 0; i < node && count < index->options.m; i++) {
+        bool good = true;
+
+        for (uint32_t j = 0; j < count; j++)
+            good = good && between[j][all[i].slot] >= all[i].distance;
+        if (!good)
+            continue;
+        distances_of(index, all[i].slot, node, between[count]);
+        links[count++] = all[i].slot;
+    }
+    return count;
+}
+
+/* A new node has the links that the textbook's loop over all others would give it: with a pool that
+ * holds all of them, exactly these, nearest first. */
+static void links_go_in_all_directions(void **state)
+{
+    struct poly_index_options options = shape(POLY_F32, POLY_L2, 16);
+    uint32_t links[100], most = 0, least = 100;
+    uint64_t random = 12;
+    struct poly_index *index;
+
+    (void)state;
+    options.ef_construction = 400;
+    index = make(&options);
+    data_fill(index, &options, &random, 300);
+    data_link(index);
+    for (uint32_t node = 300; node < 380; node++) {
+        const uint32_t count = textbook(index, data_append(index, &options, &random, -1), links);
+        atomic_uint *row = poly_link_row(index, node, 0);
+
+        poly_index_publish(index);
+        data_link(index);
+        for (uint32_t i = 0; i < count; i++)
+            assert_int_equal(row[i], links[i]);
+        assert_int_equal(row[count], POLY_NO_SLOT);
+        most = count > most ? count : most;
+        least = count < least ? count : least;
+    }
+    assert_int_equal(most, options.m); /* what the number of links ends, … */
+    assert_true(least < options.m);    /* … and what the others that are left end */
+    poly_index_free(index);
+}
+
 /* --- what is refused --- */
 
 static void wrong_shapes(void **state)
@@ -416,6 +497,7 @@ int main(void)
         cmocka_unit_test(tail_is_found),
         cmocka_unit_test(an_old_end_in_a_large_graph),
         cmocka_unit_test(copy_keeps_the_living),
+        cmocka_unit_test(links_go_in_all_directions),
         cmocka_unit_test(wrong_shapes),
         cmocka_unit_test(deadlines_are_kept),
     };

@@ -43,6 +43,7 @@ void poly_context_free(struct poly_context *context)
     free(context->ids);
     free(context->distances);
     free(context->before);
+    free(context->coming);
     free(context->wanted);
     free(context->places);
     lines_free(context->other);
@@ -68,6 +69,7 @@ static struct poly_context *make(const struct poly_index *index)
     context->ids = malloc(context->id_room * sizeof(*context->ids));
     context->distances = malloc(context->id_room * sizeof(*context->distances));
     context->before = malloc(context->id_room * sizeof(*context->before));
+    context->coming = malloc(context->id_room * sizeof(*context->coming));
     context->wanted = malloc(context->id_room * sizeof(*context->wanted));
     context->places = malloc(context->id_room * sizeof(*context->places));
     context->other = lines(poly_coder_query_size(&index->coder));
@@ -75,9 +77,10 @@ static struct poly_context *make(const struct poly_index *index)
     context->picked = malloc((2 * m + 1) * sizeof(*context->picked));
     context->between = malloc((2 * m + 1) * sizeof(*context->between));
     if (context->query == NULL || context->ids == NULL || context->distances == NULL ||
-        context->before == NULL || context->wanted == NULL || context->places == NULL ||
-        context->other == NULL || context->near == NULL || context->picked == NULL ||
-        context->between == NULL || (index->coder.sketch > 0 && context->sketch == NULL)) {
+        context->before == NULL || context->coming == NULL || context->wanted == NULL ||
+        context->places == NULL || context->other == NULL || context->near == NULL ||
+        context->picked == NULL || context->between == NULL ||
+        (index->coder.sketch > 0 && context->sketch == NULL)) {
         poly_context_free(context);
         return NULL;
     }

@@ -117,7 +117,7 @@ static void finish(struct poly_index *index, uint32_t slot)
 
 /* --- neighbours --- */
 
-/* Leaves those of rest that are as near to the node as to the one just taken, or nearer; how many. */
+/* Strikes out of rest what is nearer to the one just taken than to the node; how many are left. */
 static uint32_t keep_apart(const struct poly_index *index, struct poly_context *context,
                            uint32_t taken, struct poly_candidate *rest, uint32_t count)
 {

@@ -48,18 +48,23 @@ static inline bool visit(struct poly_context *context, uint32_t slot)
     return true;
 }
 
-/* Of the first count of the pool those that are not farther: halving without a branch, for nobody
- * could guess which half it is. */
-static inline uint32_t place_of(const struct poly_candidate *pool, uint32_t count, float distance)
+/* Of the first count of the pool those that are not farther. Which quarter it is nobody could
+ * guess, so there is no branch; and of the three that are asked none waits for the others. */
+static uint32_t place_of(const struct poly_candidate *pool, uint32_t count, float distance)
 {
-    uint32_t place = 0;
+    uint32_t place = 0, left = count;
 
-    for (uint32_t left = count; left > 0;) {
-        const uint32_t half = (left + 1) / 2;
+    while (left > 3) {
+        const uint32_t part = left / 4;
+        const struct poly_candidate *from = pool + place;
 
-        place += half & (0U - (pool[place + half - 1].distance <= distance));
-        left -= half;
+        place += part * ((uint32_t)(from[part].distance <= distance) +
+                         (uint32_t)(from[2 * part].distance <= distance) +
+                         (uint32_t)(from[3 * part].distance <= distance));
+        left -= 3 * part;
     }
+    for (const struct poly_candidate *one = pool + place, *end = one + left; one < end; one++)
+        place += one->distance <= distance;
     return place;
 }
 
@@ -161,28 +166,38 @@ static uint32_t gather_fitting(const struct poly_index *index, struct poly_conte
     return count;
 }
 
-/* Of ids, with their distances, what the pool wants: into context->wanted, ascending; how many. */
+/* Of ids, with their distances, what the pool wants: into context->coming; how many. */
 static uint32_t pick_wanted(struct poly_context *context, const uint32_t *ids, uint32_t count)
 {
     const float *distances = context->distances;
     const float limit =
         context->count < context->ef ? INFINITY : context->pool[context->count - 1].distance;
-    struct poly_candidate *wanted = context->wanted;
+    struct poly_candidate *coming = context->coming;
     uint32_t picked = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        wanted[picked] = (struct poly_candidate){distances[i], ids[i]};
+        coming[picked] = (struct poly_candidate){distances[i], ids[i]};
         picked += distances[i] < limit;
     }
-    for (uint32_t i = 1; i < picked; i++) {
-        const struct poly_candidate moving = wanted[i];
-        uint32_t at = i;
-
-        for (; at > 0 && wanted[at - 1].distance > moving.distance; at--)
-            wanted[at] = wanted[at - 1];
-        wanted[at] = moving;
-    }
     return picked;
+}
+
+/* The first count of context->coming into context->wanted, ascending. There are a handful: to count
+ * for each those before it is more comparisons than a sort needs, but none of them is a branch. */
+static void put_in_order(struct poly_context *context, uint32_t count)
+{
+    const struct poly_candidate *coming = context->coming;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const float distance = coming[i].distance;
+        uint32_t before = 0;
+
+        for (uint32_t j = 0; j < i; j++)
+            before += coming[j].distance <= distance;
+        for (uint32_t j = i + 1; j < count; j++)
+            before += coming[j].distance < distance;
+        context->wanted[before] = coming[i];
+    }
 }
 
 /* Puts count of context->wanted into the pool; the place of the first, or at when that is before.
@@ -223,6 +238,7 @@ static uint32_t take_in(const struct poly_index *index, struct poly_context *con
     poly_graph_distances(index, context, ids, count, context->distances);
     context->visits += count;
     wanted = pick_wanted(context, ids, count);
+    put_in_order(context, wanted);
     for (uint32_t i = 0; i < wanted; i++)
         poly_row_fetch(poly_link_row(index, context->wanted[i].slot, level), row);
     return merge(context, wanted, at);

@@ -195,8 +195,9 @@ struct poly_context {
     uint32_t *ids; /* of one expansion, or one block of a scan */
     float *distances;
     uint32_t *before; /* as ids, of the expansion before */
-    struct poly_candidate *wanted;
-    uint32_t *places; /* in the pool, of those */
+    /* what the pool wants of it, as it comes and in order, and the places in the pool */
+    struct poly_candidate *coming, *wanted;
+    uint32_t *places;
     uint32_t id_room; /* of each of these */
     /* when linking: another node's query, candidates and links */
     void *other;

@@ -168,9 +168,10 @@ static void read_block(const struct poly_code_query *query, const struct poly_co
         read_rows(query->values, rows, rows->stride, false, part, block);
 }
 
+/* Of a few there is nothing to do until they come. */
 static void fetch_first(const struct poly_code_rows *rows, size_t count)
 {
-    size_t ahead = rows_ahead(rows->stride), first = count < ahead ? count : ahead;
+    size_t ahead = rows_ahead(rows->stride), first = count < ahead ? 0 : ahead;
 
     for (size_t i = 0; i < first && rows->slots != NULL; i++)
         fetch(row_at(rows, i), rows->stride);
