@@ -43,24 +43,16 @@ static int32_t dot_codes(const uint8_t *code, const int8_t *query, size_t count)
 }
 
 /* Of a row of sketches: the bytes' low halves with the first count of the query, the high ones with
- * those that follow. Two loops, for each is then as few instructions as the one above. */
-static inline int32_t dot_halves(const uint8_t *restrict sketch, const int8_t *restrict query,
-                                 size_t count)
+ * those that follow. Put side by side they are summed up in one go. */
+static inline int32_t dot_halves(const uint8_t *restrict sketch, const int8_t *restrict query)
 {
-    int32_t low = 0, high = 0;
+    uint8_t halves[2 * LINE];
 
-    count &= ~(size_t)31;
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t half = sketch[i] & 15;
-
-        low += half * query[i];
-    }
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t half = sketch[i] >> 4;
-
-        high += half * query[count + i];
-    }
-    return low + high;
+    for (size_t i = 0; i < LINE; i++)
+        halves[i] = sketch[i] & 15;
+    for (size_t i = 0; i < LINE; i++)
+        halves[LINE + i] = sketch[i] >> 4;
+    return dot_row(halves, query, 2 * LINE);
 }
 
 static inline uint32_t differ_row(const uint8_t *restrict a, const uint8_t *restrict b,
@@ -126,7 +118,7 @@ static inline void read_row(const int8_t *restrict query, const uint8_t *restric
     const uint8_t *tail = row + stride - sizeof(struct poly_code_tail);
 
     block->product[at] =
-        sketches ? POLY_SKETCH_STEP * dot_halves(row, query, stride) : dot_row(row, query, stride);
+        sketches ? POLY_SKETCH_STEP * dot_halves(row, query) : dot_row(row, query, stride);
     memcpy(&block->step[at], tail + offsetof(struct poly_code_tail, step), sizeof(float));
     memcpy(&block->square[at], tail + offsetof(struct poly_code_tail, square), sizeof(float));
     memcpy(&block->residual[at], tail + offsetof(struct poly_code_tail, residual), sizeof(float));
