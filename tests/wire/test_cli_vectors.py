@@ -432,7 +432,7 @@ def test_the_page_word_for_word(tmp_path):
     folder.file('polystore.yaml', blocks['yaml'].replace('7430', str(port)))
     folder.file('migrations/0001_dishes.sql', blocks['sql'])
     folder.file('dishes.jsonl', blocks['json'])
-    assert len(commands) == 15
+    assert len(commands) == 20
     for command, answer in commands:
         if command.startswith('curl') and folder.daemon is None:
             folder.start(listen='127.0.0.1:%d' % port)
