@@ -256,6 +256,34 @@ static void is_searched_beside_others(void **state)
     assert_int_equal(status_of(p, "search").generation, before.generation);
 }
 
+/* What a collection does, a declared domain may: fields of a column with JSON. */
+static void searches_in_a_column(void **state)
+{
+    static const char declared_items[] =
+        "domains:\n  items: {table: items, tenant: none,"
+        " search: {in: meta, fields: {title: 2, body: 1}, filters: [day]}}\n";
+    struct place *p = *state;
+    struct poly_search_query query = {.query = "tea"};
+
+    open_again(p, declared_items);
+    fixture_migrate(&p->fixture);
+    assert_ok(put_row(p->nobody, "items", "i",
+                      ROW({"title", poly_str("bread")},
+                          {"meta", poly_json("{\"title\": \"tea\", \"day\": 3}")}),
+                      POLY_ANY, NULL, &err));
+    assert_ok(put_row(p->nobody, "items", "j",
+                      ROW({"title", poly_str("tea")}, {"meta", poly_json("{\"body\": \"tea\"}")}),
+                      POLY_ANY, NULL, &err));
+    wait_for_store(p, "search");
+    finds_with(p->nobody, query, "items/i items/j");
+    query.query = "bread";
+    finds_with(p->nobody, query, "");
+    open_again(p, declared_items);
+    query.query = "tea";
+    assert_ok(poly_where_parse(p->nobody, poly_text("{\"day\": 3}"), &query.where, &err));
+    finds_with(p->nobody, query, "items/i");
+}
+
 /* --- several vectors --- */
 
 static void by_name(struct place *p, const char *name, const float *vector, size_t dimensions,
@@ -573,6 +601,7 @@ int main(void)
         BOTH(forgets_words_when_dropped),
         BOTH(is_not_searched),
         BOTH(is_searched_beside_others),
+        BOTH(searches_in_a_column),
         BOTH(has_several_vectors),
         BOTH(several_are_listed_and_dropped),
         BOTH(changes_its_model),
@@ -589,6 +618,7 @@ int main(void)
         SERVED(forgets_words_when_dropped),
         SERVED(is_not_searched),
         SERVED(is_searched_beside_others),
+        SERVED(searches_in_a_column),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
