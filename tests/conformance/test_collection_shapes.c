@@ -4,6 +4,8 @@
  */
 #include "collection_place.h"
 
+#include <sqlite3.h>
+
 #include "core/config.h"
 #include "stores/relational/collection.h"
 
@@ -212,6 +214,53 @@ static void forgets_words_when_dropped(void **state)
     wait_for_both(p);
     finds(p->nobody, "bread", "notes/m notes/n");
     assert_int_equal(status_of(p, "search").documents, 2);
+}
+
+/* Of the embedded index: the tables of those that were dropped go with the next batch. */
+static int indexes_in(const struct place *p)
+{
+    static const char sql[] = "SELECT count(*) FROM sqlite_master WHERE name GLOB"
+                              " 'poly_search_*_text_[0-9]' AND type = 'table'";
+    sqlite3_stmt *statement;
+    char path[300];
+    sqlite3 *db;
+    int count;
+
+    snprintf(path, sizeof(path), "%s/%s", p->fixture.data,
+             p->follower || fixture_on_server() ? "search.db" : "polystore.db");
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    count = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return count;
+}
+
+static void takes_out_what_was_dropped(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection other = searched;
+
+    other.name = "others";
+    make(p, searched);
+    make(p, other);
+    put_four(p->nobody);
+    wait_for_both(p);
+    assert_int_equal(indexes_in(p), 1); /* of the other one nothing has been met */
+    assert_ok(poly_vector_drop(p->admin, "notes", &err));
+    assert_ok(put_row(p->nobody, "others", "o", ROW({"metadata", poly_json("{}")}), POLY_ANY, NULL,
+                      &err));
+    wait_for_both(p);
+    assert_int_equal(indexes_in(p), 1);
+    /* … or with the first after a start. */
+    assert_ok(poly_vector_drop(p->admin, "others", &err));
+    open_again(p, "");
+    make(p, searched);
+    put_four(p->nobody);
+    wait_for_both(p);
+    assert_int_equal(indexes_in(p), 1);
+    finds(p->nobody, "tea", "notes/b notes/c");
 }
 
 /* One that has no text is none of search's business; one beside it is. */
@@ -599,6 +648,7 @@ int main(void)
         BOTH(is_hybrid),
         BOTH(walls_words),
         BOTH(forgets_words_when_dropped),
+        BOTH(takes_out_what_was_dropped),
         BOTH(is_not_searched),
         BOTH(is_searched_beside_others),
         BOTH(searches_in_a_column),
