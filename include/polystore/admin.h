@@ -16,6 +16,7 @@ extern "C" {
 enum poly_state {
     POLY_STATE_OK,          /* answers, and has applied everything it should have */
     POLY_STATE_BEHIND,      /* applying */
+    POLY_STATE_OPENING,     /* its saved index is being read: reads wait for that */
     POLY_STATE_FILLING,     /* being built for the first time: does not answer yet */
     POLY_STATE_RETRYING,    /* the last apply failed, and will be tried again */
     POLY_STATE_STOPPED,     /* a record could not be applied: an operator must decide */
@@ -50,6 +51,7 @@ struct poly_projection_status {
     int64_t checked;        /* when it last applied or looked and found nothing; 0: never */
     uint64_t skipped;       /* records an operator has skipped, ever */
     uint64_t documents;     /* as counted last, where the store does not answer */
+    double opened; /* share of the saved index that has been read; 1: all is there */
     const struct poly_pool_status *pool; /* to the store's server; NULL: it is embedded */
 };
 

@@ -85,7 +85,7 @@ API_SCHEMAS(API_SCHEMA_DECLARE)
 extern const struct api_schema *const api_schemas[];
 
 /* Texts that are used in more than one table. */
-#define API_STATES "ok|behind|filling|retrying|stopped|unreachable|failed"
+#define API_STATES "ok|behind|opening|filling|retrying|stopped|unreachable|failed"
 #define API_COMPARISONS "eq|ne|lt|le|gt|ge|in|prefix|is_null|not_null"
 #define API_RIGHTS "read|write|sql|admin"
 #define API_FUSIONS "rank|weighted"                  /* in the order of enum poly_fusion */

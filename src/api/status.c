@@ -52,6 +52,8 @@ static void print_projection(struct poly_buffer *out, const struct poly_projecti
     api_put_integer(out, "lag_records", p->lag_records);
     api_put_number(out, "lag_seconds", seconds(p->lag_us));
     api_put_integer(out, "documents", p->documents);
+    if (p->opened < 1)
+        api_put_number(out, "opened", p->opened);
     api_put_integer(out, "skipped", p->skipped);
     api_put_time(out, "checked", p->checked);
     api_put_some(out, "error", p->error);
@@ -256,7 +258,7 @@ static void print_reason(struct poly_buffer *out, const struct poly_status_repor
     for (size_t i = 0; i < report->projection_count; i++) {
         const struct poly_projection_status *p = &report->projections[i];
 
-        if (p->state <= POLY_STATE_BEHIND)
+        if (p->state <= POLY_STATE_OPENING) /* it answers, after a while */
             continue;
         poly_buffer_printf(out, "%.*s: %s", (int)p->store.size, p->store.data,
                            poly_state_name(p->state));
@@ -350,6 +352,10 @@ static double value_documents(const struct poly_projection_status *p)
 {
     return (double)p->documents;
 }
+static double value_opened(const struct poly_projection_status *p)
+{
+    return p->opened;
+}
 static double value_skipped(const struct poly_projection_status *p)
 {
     return (double)p->skipped;
@@ -371,6 +377,8 @@ static const struct {
     {"projection_lag_records", "gauge", "Records that are not applied.", value_lag},
     {"projection_lag_seconds", "gauge", "Age of the oldest one of them.", value_lag_seconds},
     {"projection_documents", "gauge", "Documents in the store.", value_documents},
+    {"projection_opened_ratio", "gauge", "Share of its saved index that has been read.",
+     value_opened},
     {"projection_skipped_total", "counter", "Records an operator has left out.", value_skipped},
     {"projection_generation", "gauge", "Generation that serves.", value_generation},
     {"projection_checked_timestamp_seconds", "gauge", "When it last applied or looked.",

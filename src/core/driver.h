@@ -27,6 +27,7 @@
 struct poly_driver;
 struct poly_instance;
 struct poly_pool_status;
+struct poly_projection;
 
 /* An open store. A driver embeds it in its own struct. */
 struct poly_store {
@@ -37,9 +38,17 @@ struct poly_store_open {
     const struct poly_config *config;
     const struct poly_store_config *store;
     struct poly_instance *instance;
+    struct poly_projection *projection; /* for poly_projection_stir() */
     bool follower;     /* else co-located: its data is in the database of the log */
     const char *data;  /* following: folder for its own file */
     const uint8_t *id; /* 16 bytes: the instance's, for a store that is kept elsewhere */
+};
+
+/* A generation whose data the store reads from its disk by itself. */
+enum poly_opening {
+    POLY_OPEN,    /* it is there */
+    POLY_OPENING, /* it is being read */
+    POLY_LOST     /* it is damaged, or gone */
 };
 
 /* One batch for apply(): records in log order, all beyond the applied position. */
@@ -102,6 +111,16 @@ struct poly_driver {
      * its tables are not there (never made, or somebody has thrown them away). */
     enum poly_status (*applied)(struct poly_store *store, struct poly_db *db, uint64_t generation,
                                 uint64_t *position, struct poly_error *err);
+
+    /*
+     * What applied() has looked at briefly is read while everything else goes on. Until that is
+     * done the generation is given nothing, and asked for nothing but applied(), saved() and
+     * drop(); what comes meanwhile is in the log, from where it catches up. One that is lost is
+     * built anew. The store says poly_projection_stir() when this changes. share, 0 to 1, and why
+     * it is lost: NULL is accepted. Any thread; must not wait. NULL: whatever is prepared is there.
+     */
+    enum poly_opening (*opening)(struct poly_store *store, uint64_t generation, double *share,
+                                 struct poly_error *why);
 
     /*
      * The effect of the batch and its last position, together or not at all.

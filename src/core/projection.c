@@ -150,25 +150,33 @@ enum poly_status poly_projection_begin(struct poly_projection *projection, struc
                              : status;
 }
 
-/* All generations go; the first of the new kind is filled. */
-static enum poly_status start_over(struct poly_projection *projection, struct poly_db *db,
-                                   struct poly_error *err)
+uint64_t poly_projection_next(const struct poly_progress *work)
+{
+    uint64_t number = work->active.number;
+
+    number = work->previous.number > number ? work->previous.number : number;
+    return (work->building.number > number ? work->building.number : number) + 1;
+}
+
+/* All generations go; the first of the new kind is filled. That is made first: where it cannot be,
+ * nothing has gone. */
+enum poly_status poly_projection_start_over(struct poly_projection *projection, struct poly_db *db,
+                                            struct poly_error *err)
 {
     struct poly_progress *work = &projection->work;
     struct poly_generation *old[] = {&work->active, &work->previous, &work->building};
-    uint64_t number = 0;
-    enum poly_status status = POLY_OK;
+    uint64_t number = poly_projection_next(work);
+    enum poly_status status = poly_projection_begin(projection, db, number, err);
 
     for (size_t i = 0; i < 3 && status == POLY_OK; i++) {
-        if (old[i]->number == 0)
-            continue;
-        number = old[i]->number > number ? old[i]->number : number;
-        status = projection->driver->drop(projection->store, db, old[i]->number, err);
-        *old[i] = (struct poly_generation){0};
+        if (old[i]->number != 0)
+            status = projection->driver->drop(projection->store, db, old[i]->number, err);
+        if (status == POLY_OK)
+            *old[i] = (struct poly_generation){0};
     }
     work->stopped = false;
-    work->building.number = number + 1;
-    return status == POLY_OK ? poly_projection_begin(projection, db, number + 1, err) : status;
+    work->building.number = number;
+    return status;
 }
 
 /* Not against the head: where many write at a time, that may stand lower than it did before. */
@@ -203,7 +211,7 @@ static enum poly_status recover(struct poly_db *db, void *arg, struct poly_error
         snprintf(work->error, sizeof(work->error), "%.250s", err->message);
     }
     if (!fits || lost || beyond || projection->lost != 0)
-        status = start_over(projection, on, err);
+        status = poly_projection_start_over(projection, on, err);
     if (status == POLY_OK && work->building.number != 0 && head == 0) {
         work->active = work->building;
         work->building = (struct poly_generation){0};
@@ -334,6 +342,7 @@ static enum poly_status projection_open(struct poly_instance *instance,
     struct poly_store_open how = {.config = instance->config,
                                   .store = config,
                                   .instance = instance,
+                                  .projection = self,
                                   .follower = config->follower,
                                   .data = instance->data,
                                   .id = instance->owner->id};
@@ -578,12 +587,8 @@ void poly_projector_leave(struct poly_projection *projection, uint64_t number)
 void poly_projections_reach(struct poly_instance *instance, uint64_t position)
 {
     for (size_t i = 0; i < instance->projection_count; i++) {
-        struct poly_projection *projection = instance->projections[i];
-        uint64_t known = atomic_load(&projection->least);
-
-        while (projection->driver->models && known < position &&
-               !atomic_compare_exchange_weak(&projection->least, &known, position)) {
-        }
+        if (instance->projections[i]->driver->models)
+            poly_projection_least(instance->projections[i], position);
     }
 }
 
@@ -597,11 +602,16 @@ static uint64_t wanted(const struct poly_projection *projection, const struct po
 
 /* May this generation answer what the session asks? POLY_TIMEOUT stands for "not yet". */
 static enum poly_status may_answer(struct poly_projection *projection,
-                                   const struct poly_session *session, struct poly_error *err)
+                                   const struct poly_session *session, bool *opening,
+                                   struct poly_error *err)
 {
     const struct poly_progress *live = &projection->live;
     const char *store = projection->driver->store;
+    double share = 0;
 
+    *opening = poly_projection_opens(projection, &share);
+    if (*opening)
+        return poly_projection_say_opening(projection, share, err);
     if (live->active.number == 0)
         return poly_fail(err, live->building_stopped ? POLY_UNAVAILABLE : POLY_TIMEOUT,
                          "%s: the index is being filled (%llu of %llu)%s%.200s", store,
@@ -635,9 +645,10 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
     for (;;) {
         unsigned seen = poly_signal_seen(&projection->applied);
         enum poly_status status;
+        bool opening;
 
         pthread_mutex_lock(&projection->lock);
-        status = may_answer(projection, session, err);
+        status = may_answer(projection, session, &opening, err);
         if (status == POLY_OK)
             return POLY_OK;
         bool filling = projection->live.active.number == 0;
@@ -650,7 +661,8 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
         if (status != POLY_TIMEOUT || poly_clock_monotonic() >= deadline)
             return status;
         poly_owner_await(session->instance->owner, session->after);
-        poly_signal_wait(&projection->applied, wanted(projection, session), deadline, seen);
+        poly_signal_wait(&projection->applied,
+                         opening ? UINT64_MAX : wanted(projection, session), deadline, seen);
     }
 }
 

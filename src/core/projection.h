@@ -27,6 +27,8 @@ enum poly_status poly_projection_read(struct poly_session *session, const char *
                                       struct poly_projected *projected, struct poly_error *err);
 /* Waits until the store serves, no longer than the session's deadline. */
 void poly_projection_await(struct poly_session *session, const char *store);
+/* For a store: what its opening() says has changed. Any thread, until close() has returned. */
+void poly_projection_stir(struct poly_projection *projection);
 /* For what the store reads elsewhere than in what was projected: nothing is waited for, nothing is
  * held, and there is no end. generation: the one that serves; 0: none does yet. */
 enum poly_status poly_projection_direct(struct poly_session *session, const char *store,

@@ -153,9 +153,19 @@ static enum poly_status step(struct poly_projection *projection, struct poly_db 
     return POLY_OK;
 }
 
-static bool caught_up(const struct poly_progress *work, uint64_t head)
+/* Its data is still being read, or lost. */
+static bool opens(const struct poly_projection *projection,
+                  const struct poly_generation *generation)
 {
-    return work->building.number != 0 && !work->building_stopped && work->building.applied >= head;
+    return poly_projection_opening(projection, generation->number) != POLY_OPEN;
+}
+
+static bool caught_up(const struct poly_projection *projection, uint64_t head)
+{
+    const struct poly_progress *work = &projection->work;
+
+    return work->building.number != 0 && !work->building_stopped &&
+           work->building.applied >= head && !opens(projection, &work->building);
 }
 
 static void swap(struct poly_progress *work)
@@ -238,7 +248,8 @@ static enum poly_status step_all(struct poly_projection *projection, struct poly
         uint64_t failed;
         enum poly_status status;
 
-        if (generation->number == 0 || generation->applied >= head || *stops[i])
+        if (generation->number == 0 || generation->applied >= head || *stops[i] ||
+            opens(projection, generation))
             continue;
         status = step(projection, db, generation, head, &failed, err);
         if (status != POLY_OK)
@@ -287,6 +298,9 @@ static enum poly_status do_back(struct poly_projection *projection, struct poly_
 
     if (work->previous.number == 0 || work->previous_stopped)
         return poly_fail(err, POLY_NOT_FOUND, "%s: there is no generation to go back to",
+                         projection->driver->store);
+    if (opens(projection, &active) || opens(projection, &work->previous))
+        return poly_fail(err, POLY_UNAVAILABLE, "%s: the saved index is being read; try again",
                          projection->driver->store);
     if (work->previous.applied < active.applied)
         return poly_fail(err, POLY_CONFLICT, "%s: the generation before is not up to date",
@@ -363,6 +377,9 @@ static enum poly_status run_command(struct poly_projection *projection, struct p
         break;
     case POLY_COMMAND_BACK:
         status = do_back(projection, db, err);
+        break;
+    case POLY_COMMAND_REPLACE:
+        status = poly_projection_replace(projection, projection->follower ? NULL : db, err);
         break;
     }
     if (status == POLY_OK)
@@ -460,29 +477,66 @@ bool poly_projector_worse(const struct poly_progress *before, const struct poly_
            before->building_stopped != after->building_stopped;
 }
 
-/* A command that fails is undone alone, and does not take the group with it. */
+/* A command that fails is undone alone, and does not take the group with it. *failed: how it
+ * ended. */
+static enum poly_status run_alone(struct poly_projection *projection, struct poly_db *db,
+                                  enum poly_command command, struct poly_error *failed,
+                                  struct poly_error *err)
+{
+    struct poly_progress before = projection->work;
+    enum poly_status status = poly_db_exec(db, "SAVEPOINT poly_command", err);
+
+    *failed = (struct poly_error){.position = -1};
+    if (status != POLY_OK)
+        return status;
+    failed->status = run_command(projection, db, command, failed);
+    if (failed->status == POLY_OK)
+        return poly_db_exec(db, "RELEASE poly_command", err);
+    projection->work = before;
+    if (poly_db_back_to(db, "ROLLBACK TO poly_command; RELEASE poly_command"))
+        return POLY_OK;
+    *err = *failed;
+    return failed->status;
+}
+
 static enum poly_status group_command(struct poly_projection *projection, struct poly_db *db,
                                       struct poly_error *err)
 {
-    struct poly_progress before = projection->work;
-    struct poly_error failed = {.position = -1};
     enum poly_command command = poly_projector_take(projection);
     enum poly_status status;
 
     if (command == POLY_COMMAND_NONE)
         return POLY_OK;
-    status = poly_db_exec(db, "SAVEPOINT poly_command", err);
-    if (status != POLY_OK)
-        return status;
-    projection->command_status = run_command(projection, db, command, &failed);
-    projection->command_error = failed;
-    if (projection->command_status == POLY_OK)
-        return poly_db_exec(db, "RELEASE poly_command", err);
-    projection->work = before;
-    if (poly_db_back_to(db, "ROLLBACK TO poly_command; RELEASE poly_command"))
+    status = run_alone(projection, db, command, &projection->command_error, err);
+    projection->command_status = projection->command_error.status;
+    return status;
+}
+
+/* What cannot be replaced now is tried again when the store says so. */
+static enum poly_status group_replace(struct poly_projection *projection, struct poly_db *db,
+                                      struct poly_error *err)
+{
+    struct poly_error failed;
+    enum poly_status status;
+
+    if (!poly_projection_has_lost(projection))
         return POLY_OK;
-    *err = failed;
-    return failed.status;
+    status = run_alone(projection, db, POLY_COMMAND_REPLACE, &failed, err);
+    if (status == POLY_OK && failed.status != POLY_OK)
+        remember_error(&projection->work, 0, &failed);
+    return status;
+}
+
+/* Is there something that this group has not got to? */
+static bool is_behind(const struct poly_projection *projection, uint64_t sealed)
+{
+    const struct poly_progress *work = &projection->work;
+
+    if (work->building.number != 0 && !work->building_stopped &&
+        !opens(projection, &work->building))
+        return true;
+    return work->active.number != 0 && !work->stopped && work->active.applied < sealed &&
+           !opens(projection, &work->active);
 }
 
 enum poly_status poly_projector_group(struct poly_projection *projection, struct poly_db *db,
@@ -497,21 +551,21 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
         return POLY_OK;
     }
     status = group_command(projection, db, err);
+    if (status == POLY_OK)
+        status = group_replace(projection, db, err);
 
     for (int i = 0; status == POLY_OK && moved && i < GROUP_BATCHES; i++) {
         status = step_all(projection, db, sealed, &moved, err);
         /* Building shares the groups with the writers: a bite at a time. */
-        if (projection->work.active.applied >= sealed || projection->work.active.number == 0)
+        if (projection->work.active.applied >= sealed || projection->work.active.number == 0 ||
+            opens(projection, &projection->work.active))
             break;
     }
-    if (status == POLY_OK && caught_up(&projection->work, sealed))
+    if (status == POLY_OK && caught_up(projection, sealed))
         swap(&projection->work);
     if (status == POLY_OK && poly_projector_worse(&before, &projection->work))
         status = poly_projector_save(projection, db, err);
-    const struct poly_progress *work = &projection->work;
-
-    *behind |= (work->building.number != 0 && !work->building_stopped) ||
-               (work->active.number != 0 && !work->stopped && work->active.applied < sealed);
+    *behind |= is_behind(projection, sealed);
     return status;
 }
 
@@ -534,6 +588,8 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
     }
     command = projection->command_running;
     pthread_mutex_unlock(&projection->lock);
+    if (committed)
+        poly_projection_ask_for_rest(projection);
     if (command && committed)
         poly_projector_finish(projection, projection->command_status, &projection->command_error);
     else if (command)
@@ -582,6 +638,21 @@ static void follow_command(struct poly_projection *projection)
     poly_signal_poke(&projection->applied);
 }
 
+static enum poly_status follow_replace(struct poly_projection *projection, struct poly_error *err)
+{
+    struct poly_progress before = projection->work;
+    struct follower_command command = {projection, POLY_COMMAND_REPLACE};
+    enum poly_status status;
+
+    if (!poly_projection_has_lost(projection))
+        return POLY_OK;
+    poly_collect_forget(projection);
+    status = poly_owner_run(projection->instance, command_now, &command, false, err);
+    if (status != POLY_OK)
+        projection->work = before;
+    return status;
+}
+
 static enum poly_status follow_step(struct poly_projection *projection, uint64_t head, bool *moved,
                                     struct poly_error *err)
 {
@@ -596,9 +667,9 @@ static enum poly_status follow_step(struct poly_projection *projection, uint64_t
     poly_collect_turn(projection);
     status = step_all(projection, reader, head, moved, err);
     owner->driver->give(owner, reader);
-    if (status == POLY_OK && caught_up(&projection->work, head) &&
+    if (status == POLY_OK && caught_up(projection, head) &&
         (projection->work.stopped || projection->work.active.applied >= head ||
-         projection->work.active.number == 0))
+         projection->work.active.number == 0 || opens(projection, &projection->work.active)))
         swap(&projection->work);
     if (status == POLY_OK && poly_projector_worse(&before, &projection->work)) {
         status = poly_owner_run(projection->instance, save_now, projection, false, err);
@@ -630,10 +701,12 @@ static bool idle(const struct poly_projection *projection, uint64_t head)
 {
     const struct poly_progress *work = &projection->work;
 
-    return (work->active.number == 0 || work->stopped || work->active.applied >= head) &&
+    return (work->active.number == 0 || work->stopped || work->active.applied >= head ||
+            opens(projection, &work->active)) &&
            (work->previous.number == 0 || work->previous_stopped ||
-            work->previous.applied >= head) &&
-           (work->building.number == 0 || work->building_stopped);
+            work->previous.applied >= head || opens(projection, &work->previous)) &&
+           (work->building.number == 0 || work->building_stopped ||
+            opens(projection, &work->building));
 }
 
 /* Until there is more to apply, or to lead. */
@@ -683,6 +756,8 @@ void *poly_projector_thread(void *arg)
         if (status == POLY_OK && head != looked)
             status = look_at_models(projection, &err);
         looked = status == POLY_OK ? head : looked;
+        if (status == POLY_OK)
+            status = follow_replace(projection, &err);
         if (status == POLY_OK)
             status = follow_step(projection, head, &moved, &err);
         poly_projector_follow(projection, status, &err);

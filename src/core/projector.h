@@ -34,7 +34,8 @@ enum poly_command {
     POLY_COMMAND_RETRY,
     POLY_COMMAND_SKIP,
     POLY_COMMAND_REBUILD,
-    POLY_COMMAND_BACK
+    POLY_COMMAND_BACK,
+    POLY_COMMAND_REPLACE /* what the store has lost; nobody asks for it, or waits */
 };
 
 /* The batch after the present one, read while that is applied. */
@@ -63,7 +64,9 @@ struct poly_projection {
     uint64_t era;      /* of the log, for which what we hold was looked at */
     uint64_t lost;     /* … and this record is in the log no more: all is built anew; 0: none */
     _Atomic uint64_t least; /* no read before it is applied: the end of the log at the start, where
-                             * the store has to catch up; a change of model */
+                             * the store has to catch up, and of what is committed until it has;
+                             * a change of model */
+    atomic_bool opened; /* the generation that serves is there, and stays so */
     uint8_t setup[32]; /* digest of what shapes the store: another one means: build anew */
 
     struct poly_progress work;  /* the projector's own */
@@ -105,6 +108,32 @@ enum poly_status poly_projection_recover(struct poly_projection *projection,
                                          struct poly_error *err);
 enum poly_status poly_projection_observe(struct poly_projection *projection,
                                          struct poly_error *err);
+
+/* A number that none of them has. */
+uint64_t poly_projection_next(const struct poly_progress *work);
+/* All generations go, and a new one is filled. */
+enum poly_status poly_projection_start_over(struct poly_projection *projection, struct poly_db *db,
+                                            struct poly_error *err);
+
+/* opening.c */
+
+/* Generations that the store has lost are given up, and what serves is filled again. db as for the
+ * driver. No effect where none is lost. */
+enum poly_status poly_projection_replace(struct poly_projection *projection, struct poly_db *db,
+                                         struct poly_error *err);
+bool poly_projection_has_lost(struct poly_projection *projection);
+/* Of one of its generations; number 0 is there. */
+enum poly_opening poly_projection_opening(const struct poly_projection *projection,
+                                          uint64_t number);
+/* With the lock: is what serves not there yet? *share: as the driver says; NULL is accepted. */
+bool poly_projection_opens(struct poly_projection *projection, double *share);
+/* … and what is said of that. */
+enum poly_status poly_projection_say_opening(const struct poly_projection *projection,
+                                             double share, struct poly_error *err);
+/* No read before that is applied. */
+void poly_projection_least(struct poly_projection *projection, uint64_t position);
+/* After a commit that a co-located store was not given. */
+void poly_projection_ask_for_rest(struct poly_projection *projection);
 
 /* history.c: after a standby has taken over, does the log still have what we hold? Else begins
  * anew. */

@@ -22,9 +22,9 @@ const char *poly_state_name(enum poly_state state)
 {
     static const char *const names[] = {
         [POLY_STATE_OK] = "ok",           [POLY_STATE_BEHIND] = "behind",
-        [POLY_STATE_FILLING] = "filling", [POLY_STATE_RETRYING] = "retrying",
-        [POLY_STATE_STOPPED] = "stopped", [POLY_STATE_UNREACHABLE] = "unreachable",
-        [POLY_STATE_FAILED] = "failed"};
+        [POLY_STATE_OPENING] = "opening", [POLY_STATE_FILLING] = "filling",
+        [POLY_STATE_RETRYING] = "retrying", [POLY_STATE_STOPPED] = "stopped",
+        [POLY_STATE_UNREACHABLE] = "unreachable", [POLY_STATE_FAILED] = "failed"};
 
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
@@ -39,7 +39,8 @@ static enum poly_status copy(struct poly_arena *arena, const char *text, struct 
 
 /* --- projections --- */
 
-static enum poly_state judge(const struct poly_progress *live, bool retrying, uint64_t head)
+static enum poly_state judge(const struct poly_progress *live, bool retrying, bool opening,
+                             uint64_t head)
 {
     if (live->stopped || (live->active.number == 0 && live->building_stopped))
         return POLY_STATE_STOPPED;
@@ -47,6 +48,8 @@ static enum poly_state judge(const struct poly_progress *live, bool retrying, ui
         return POLY_STATE_RETRYING;
     if (live->active.number == 0)
         return POLY_STATE_FILLING;
+    if (opening)
+        return POLY_STATE_OPENING;
     return live->active.applied < head ? POLY_STATE_BEHIND : POLY_STATE_OK;
 }
 
@@ -141,14 +144,17 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     uint64_t head = atomic_load(&projection->instance->head.value);
     struct poly_progress live;
     enum poly_status status;
-    bool retrying, entered;
+    bool retrying, entered, opening;
 
     pthread_mutex_lock(&projection->lock);
     live = projection->live;
 
     uint64_t counted = live.active.number != 0 ? live.active.number : live.building.number;
 
-    entered = counted != 0 && poly_projector_enter(projection, counted);
+    out->opened = 1;
+    opening = poly_projection_opens(projection, &out->opened);
+    entered = counted != 0 && poly_projection_opening(projection, counted) == POLY_OPEN &&
+              poly_projector_enter(projection, counted);
     retrying = projection->retrying;
     out->checked = projection->checked;
     pthread_mutex_unlock(&projection->lock);
@@ -156,7 +162,7 @@ static enum poly_status report_projection(struct poly_session *session, struct p
     out->store = poly_text(projection->driver->store);
     out->driver = poly_text(projection->driver->name);
     out->follower = projection->follower && !projection->config->in_tables;
-    out->state = judge(&live, retrying, head);
+    out->state = judge(&live, retrying, opening, head);
     out->generation = live.active.number;
     out->previous = live.previous_stopped ? 0 : live.previous.number;
     out->building = live.building.number;

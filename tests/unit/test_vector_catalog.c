@@ -369,7 +369,9 @@ static bool alive_in(const void *arg, uint32_t slot)
 
 static enum poly_status load(const struct poly_catalog *of, struct poly_catalog **catalog)
 {
-    return poly_catalog_read(path, columns, COLUMNS, alive_in, of, catalog, &err);
+    const struct poly_catalog_file file = {path, columns, COLUMNS, NULL};
+
+    return poly_catalog_read(&file, alive_in, of, catalog, &err);
 }
 
 static void saved_and_loaded(void **state)
@@ -401,9 +403,12 @@ static void saved_and_loaded(void **state)
     poly_catalog_publish(loaded);
     assert_int_equal(selected(loaded, "later", NULL, end + 2), 1);
     poly_catalog_free(loaded);
-    assert_fails(poly_catalog_read(path, others, COLUMNS, alive_in, c, &loaded, &err),
+    assert_fails(poly_catalog_read(&(struct poly_catalog_file){path, others, COLUMNS, NULL},
+                                   alive_in, c, &loaded, &err),
                  POLY_CORRUPT);
-    assert_fails(poly_catalog_read(path, columns, 1, alive_in, c, &loaded, &err), POLY_CORRUPT);
+    assert_fails(poly_catalog_read(&(struct poly_catalog_file){path, columns, 1, NULL}, alive_in,
+                                   c, &loaded, &err),
+                 POLY_CORRUPT);
     assert_ok(poly_catalog_save(c, 0, path, &err));
     assert_ok(load(c, &loaded));
     assert_int_equal(loaded->count, 0);

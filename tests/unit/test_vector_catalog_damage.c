@@ -91,7 +91,9 @@ static bool alive(const void *arg, uint32_t slot)
 
 static enum poly_status load(struct poly_catalog **c)
 {
-    return poly_catalog_read(path, columns, COLUMNS, alive, NULL, c, &err);
+    const struct poly_catalog_file file = {path, columns, COLUMNS, NULL};
+
+    return poly_catalog_read(&file, alive, NULL, c, &err);
 }
 
 static void save_sample(void)
@@ -153,7 +155,7 @@ static void rewrite(uint32_t changed, size_t at, uint32_t number, size_t shorter
     struct poly_sections *sections;
     struct poly_section_writer *w;
 
-    assert_ok(poly_sections_open(other, KIND, &sections, &err));
+    assert_ok(poly_sections_open(other, KIND, NULL, &sections, &err));
     assert_ok(poly_section_create(path, KIND, &w, &err));
     for (uint32_t i = 1; i <= SECTIONS; i++) {
         void *data;
@@ -177,7 +179,7 @@ static size_t section_size(uint32_t number)
     void *data;
     size_t size;
 
-    assert_ok(poly_sections_open(other, KIND, &sections, &err));
+    assert_ok(poly_sections_open(other, KIND, NULL, &sections, &err));
     assert_ok(poly_sections_get(sections, number, &data, &size, &err));
     poly_sections_close(sections);
     return size;
@@ -255,7 +257,7 @@ static void replace(uint32_t section, const char *text, const char *by)
     char *found;
     size_t size, at;
 
-    assert_ok(poly_sections_open(other, KIND, &sections, &err));
+    assert_ok(poly_sections_open(other, KIND, NULL, &sections, &err));
     assert_ok(poly_sections_get(sections, section, &data, &size, &err));
     found = memmem(data, size, text, strlen(text));
     assert_non_null(found);

@@ -48,7 +48,7 @@ static struct poly_index *load(void)
 {
     struct poly_index *index = NULL;
 
-    assert_ok(poly_index_load(&options, path, &index, &err));
+    assert_ok(poly_index_load(&options, path, NULL, &index, &err));
     return index;
 }
 
@@ -208,7 +208,7 @@ static void many_originals(void **state)
         struct poly_index_options as = wide;
 
         as.originals = spare;
-        assert_ok(poly_index_load(&as, path, &again, &err));
+        assert_ok(poly_index_load(&as, path, NULL, &again, &err));
         assert_int_equal(poly_index_end(again), ends[i]);
         assert_memory_equal(poly_index_original(again, ends[i] - 1),
                             poly_index_original(index, ends[i] - 1), 800);
@@ -236,7 +236,7 @@ static void refused(const struct poly_index_options *as, enum poly_status wanted
 {
     struct poly_index *index = NULL;
 
-    assert_fails(poly_index_load(as, path, &index, &err), wanted);
+    assert_fails(poly_index_load(as, path, NULL, &index, &err), wanted);
     assert_null(index);
 }
 
@@ -375,13 +375,13 @@ static void nonsense_is_harmless(void **state)
     (void)state;
     poly_index_free(build());
     assert_int_equal(rename(path, other), 0);
-    assert_ok(poly_sections_open(other, KIND, &from, &err));
+    assert_ok(poly_sections_open(other, KIND, NULL, &from, &err));
     for (uint32_t i = 0; i < 1400; i++) {
         struct poly_index *index = NULL;
         enum poly_status status;
 
         write_nonsense(from, HEAD + i % SUMS, &random);
-        status = poly_index_load(&options, path, &index, &err);
+        status = poly_index_load(&options, path, NULL, &index, &err);
         assert_true(status == POLY_OK || status == POLY_CORRUPT);
         corrupt += status == POLY_CORRUPT;
         if (status != POLY_OK)

@@ -129,7 +129,7 @@ static bool load_once(unsigned long nth, bool persistent)
     bool failed;
 
     memory_fail_at(nth, persistent);
-    status = poly_index_load(&options, path, &index, &err);
+    status = poly_index_load(&options, path, NULL, &index, &err);
     failed = memory_failed();
     memory_fail_at(0, false);
     assert_true(status == POLY_OK || (failed && status == POLY_NO_MEMORY));
@@ -156,7 +156,7 @@ static void every_allocation_of_a_load(void **state)
             nth++;
         assert_true(nth > 10);
     }
-    assert_ok(poly_index_load(&options, path, &index, &err));
+    assert_ok(poly_index_load(&options, path, NULL, &index, &err));
     poly_index_free(index);
 }
 

@@ -87,10 +87,10 @@ static void comes_back(void **state)
 
     (void)state;
     assert_ok(save());
-    assert_ok(poly_sections_open(path, KIND, &s, &err));
+    assert_ok(poly_sections_open(path, KIND, NULL, &s, &err));
     check_content(s);
     poly_sections_close(s);
-    assert_fails(poly_sections_open(path, KIND + 1, &s, &err), POLY_CORRUPT);
+    assert_fails(poly_sections_open(path, KIND + 1, NULL, &s, &err), POLY_CORRUPT);
     poly_sections_close(NULL);
 }
 
@@ -103,10 +103,10 @@ static void changes_stay_in_memory(void **state)
 
     (void)state;
     assert_ok(save());
-    assert_ok(poly_sections_open(path, KIND, &one, &err));
+    assert_ok(poly_sections_open(path, KIND, NULL, &one, &err));
     assert_ok(poly_sections_get(one, 4, &data, &size, &err));
     memset(data, 0xee, size);
-    assert_ok(poly_sections_open(path, KIND, &other, &err));
+    assert_ok(poly_sections_open(path, KIND, NULL, &other, &err));
     check_content(other);
     poly_sections_close(one);
     poly_sections_close(other);
@@ -119,8 +119,8 @@ static void other_files(void **state)
 
     (void)state;
     unlink(path);
-    assert_fails(poly_sections_open(path, KIND, &s, &err), POLY_NOT_FOUND);
-    assert_fails(poly_sections_open(folder, KIND, &s, &err), POLY_UNAVAILABLE);
+    assert_fails(poly_sections_open(path, KIND, NULL, &s, &err), POLY_NOT_FOUND);
+    assert_fails(poly_sections_open(folder, KIND, NULL, &s, &err), POLY_UNAVAILABLE);
     assert_fails(poly_section_create("/dev/null/x", KIND, &w, &err), POLY_UNAVAILABLE);
     assert_ok(poly_section_create(path, KIND, &w, &err));
     assert_ok(fill(w));
@@ -168,16 +168,16 @@ static void every_byte_counts(void **state)
     assert_true(fd >= 0 && fstat(fd, &st) == 0);
     for (off_t at = 0; at < st.st_size; at += at < 2 * POLY_SECTION_PAGE ? 1 : 97) {
         flip(fd, at, (unsigned)at % 8);
-        assert_fails(poly_sections_open(path, KIND, &s, &err), POLY_CORRUPT);
+        assert_fails(poly_sections_open(path, KIND, NULL, &s, &err), POLY_CORRUPT);
         flip(fd, at, (unsigned)at % 8);
     }
-    assert_ok(poly_sections_open(path, KIND, &s, &err));
+    assert_ok(poly_sections_open(path, KIND, NULL, &s, &err));
     poly_sections_close(s);
     assert_int_equal(ftruncate(fd, st.st_size + 1), 0);
-    assert_fails(poly_sections_open(path, KIND, &s, &err), POLY_CORRUPT);
+    assert_fails(poly_sections_open(path, KIND, NULL, &s, &err), POLY_CORRUPT);
     for (off_t size = st.st_size - 1; size >= 0; size -= 211) {
         assert_int_equal(ftruncate(fd, size), 0);
-        assert_fails(poly_sections_open(path, KIND, &s, &err), POLY_CORRUPT);
+        assert_fails(poly_sections_open(path, KIND, NULL, &s, &err), POLY_CORRUPT);
     }
     close(fd);
 }
@@ -193,7 +193,7 @@ static void out_of_memory(void **state)
         enum poly_status status = save();
 
         if (status == POLY_OK)
-            status = poly_sections_open(path, KIND, &s, &err);
+            status = poly_sections_open(path, KIND, NULL, &s, &err);
         assert_int_equal(status, memory_failed() ? POLY_NO_MEMORY : POLY_OK);
         poly_sections_close(s);
     }

@@ -108,7 +108,7 @@ static void all_at_a_time(void **state)
     struct poly_index *again = NULL;
 
     poly_index_free(shared);
-    assert_ok(poly_index_load(&options, path, &again, &err));
+    assert_ok(poly_index_load(&options, path, NULL, &again, &err));
     poly_index_free(again);
 }
 

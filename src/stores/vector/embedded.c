@@ -70,6 +70,7 @@ static enum poly_status open_store(const struct poly_store_open *how, struct pol
         return poly_no_memory(err);
     self->store.driver = &poly_vector_embedded.base;
     self->config = how->config;
+    self->projection = how->projection;
     self->follower = how->follower;
     pthread_mutex_init(&self->lock, NULL);
     init_turn(&self->turn);
@@ -112,6 +113,7 @@ static enum poly_status drop(struct poly_store *store, struct poly_db *db, uint6
         return status;
     pthread_mutex_lock(&self->lock);
     generation->dropping = true;
+    atomic_store(&generation->loading.stop, true);
     pthread_mutex_unlock(&self->lock);
     if (self->follower)
         poly_vectors_forget(self, generation);
@@ -126,7 +128,7 @@ static enum poly_status prepare(struct poly_store *store, struct poly_db *db, ui
     enum poly_status status = POLY_NOT_FOUND;
 
     if (generation != NULL)
-        status = poly_vectors_load(self, generation, err);
+        status = poly_vectors_ask(self, generation, err);
     if (status != POLY_NOT_FOUND)
         return status;
     if (generation != NULL)
@@ -152,7 +154,7 @@ static enum poly_status applied(struct poly_store *store, struct poly_db *db, ui
     (void)db;
     if (generation == NULL)
         return none(number, err);
-    status = poly_vectors_load(self, generation, err);
+    status = poly_vectors_ask(self, generation, err);
     if (status == POLY_OK)
         *position = generation->applied;
     return status;
@@ -197,7 +199,9 @@ static void settle(struct poly_store *store, bool committed)
         (void)poly_vectors_mark(generation, false, &ignored);
         pthread_mutex_lock(&self->lock);
         generation->dropping = false;
+        atomic_store(&generation->loading.stop, false);
         pthread_mutex_unlock(&self->lock);
+        poly_vectors_stir(self);
     }
 }
 
@@ -498,6 +502,7 @@ const struct poly_vector_driver poly_vector_embedded = {
              .prepare = prepare,
              .drop = drop,
              .applied = applied,
+             .opening = poly_vectors_opening,
              .apply = apply,
              .settle = settle,
              .saved = saved,

@@ -36,7 +36,8 @@ struct poly_vector_set {
     const struct poly_domain_vector *declared; /* by the configuration */
     const struct poly_domain_vector *vector;   /* of the body */
     const char **names; /* the vector's filters, then its field */
-    struct poly_vector_body *body;
+    struct poly_vector_body *body; /* NULL until it is open */
+    uint64_t found, bytes;         /* at the start: position of what is saved, and how much it is */
     uint64_t position;          /* everything up to there is published; the writer's */
     uint64_t pending;           /* changes that are not; the writer's */
     _Atomic uint64_t changes;   /* published, and not saved */
@@ -49,11 +50,21 @@ struct poly_vector_set {
     double recall;
 };
 
+/*
+ * What the start finds is asked for, and then loaded, or lost. Until it is loaded its sets have no
+ * bodies, nobody applies or searches there, and its list of sets does not grow.
+ */
 struct poly_vector_generation {
     struct poly_vector_generation *next;
     uint64_t number;
     char *folder;
+    uint64_t asked;             /* it is to be loaded, in this order; 0: not; under lock */
     atomic_bool loaded;         /* its collections are open */
+    atomic_bool lost;           /* one of them is damaged … */
+    char why[256];              /* … and why; set before */
+    struct poly_loading loading;
+    uint64_t bytes;             /* that loading reads */
+    int64_t again_at;           /* after a failure; the worker's */
     bool dropping;              /* dropped in a transaction that has not ended */
     unsigned users;             /* the list, and whoever works on it */
     bool destroy;               /* the last user removes its folder */
@@ -82,6 +93,7 @@ struct poly_vector_sample {
 struct poly_vectors {
     struct poly_store store; /* first: a poly_store is one of these */
     const struct poly_config *config;
+    struct poly_projection *projection; /* whose store this is */
     bool follower;
     char *folder;
     struct poly_arena *arena; /* of apply(), which one does at a time */
@@ -89,6 +101,7 @@ struct poly_vectors {
     pthread_mutex_t lock; /* guards the list, and users of what is in it */
     struct poly_vector_generation *generations;
     struct poly_vector_generation *graves; /* nobody's any more; the worker buries them */
+    uint64_t asked;                        /* how many were */
 
     pthread_rwlock_t turn; /* write: publishing; read: taking hold of a state of several sets */
 
@@ -122,10 +135,17 @@ struct poly_vector_generation *poly_vectors_find(struct poly_vectors *self, uint
 enum poly_status poly_vectors_grow(struct poly_vectors *self,
                                    struct poly_vector_generation *generation,
                                    struct poly_error *err);
-/* Its collections as they were saved. POLY_NOT_FOUND: some are missing or damaged. */
-enum poly_status poly_vectors_load(struct poly_vectors *self,
-                                   struct poly_vector_generation *generation,
-                                   struct poly_error *err);
+/* How far its collections reach as they were saved; the worker loads them. POLY_NOT_FOUND: some are
+ * missing or damaged, as far as a look says. */
+enum poly_status poly_vectors_ask(struct poly_vectors *self,
+                                  struct poly_vector_generation *generation,
+                                  struct poly_error *err);
+/* A set's collection. *saved, *damaged: as of poly_collection_open(). watch NULL: nobody looks. */
+enum poly_status poly_vectors_open_set(const struct poly_vector_generation *generation,
+                                       struct poly_vector_set *set, struct poly_loading *watch,
+                                       uint64_t *saved, bool *damaged, struct poly_error *err);
+/* Removes what is in its folder, and no set's. */
+void poly_vectors_sweep(const struct poly_vector_generation *generation);
 /* A new, empty one. */
 enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
                                    struct poly_vector_generation **generation,
@@ -153,6 +173,16 @@ enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
                                            struct poly_vector_generation *generation,
                                            struct poly_vector_set *set, struct poly_error *err);
 
+/* --- embedded_open.c --- */
+
+/* Loads what was asked for, in that order. *later: something is to be tried again. */
+void poly_vectors_load(struct poly_vectors *self, bool *later);
+/* Ends it soon. */
+void poly_vectors_stop_loading(struct poly_vectors *self);
+/* As core/driver.h says. */
+enum poly_opening poly_vectors_opening(struct poly_store *store, uint64_t number, double *share,
+                                       struct poly_error *why);
+
 /* --- embedded_apply.c --- */
 
 enum poly_status poly_vectors_apply(struct poly_vectors *self,
@@ -169,6 +199,11 @@ enum poly_status poly_vectors_start(struct poly_vectors *self, struct poly_error
 void poly_vectors_stop(struct poly_vectors *self);
 /* There may be something to do. */
 void poly_vectors_stir(struct poly_vectors *self);
+/* What the set's last work came to; err NULL: it went well. */
+void poly_vectors_remember(struct poly_vectors *self, const struct poly_vector_set *set,
+                           const struct poly_error *err);
+/* When to try again what has failed now; monotonic. */
+int64_t poly_vectors_again(void);
 
 /* --- embedded_sample.c --- */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "followers/document.h"
 #include "stores/vector/embedded.h"
 #include "stores/vector/record.h"
@@ -132,6 +133,11 @@ enum poly_status poly_vectors_apply(struct poly_vectors *self,
     enum poly_status status = POLY_OK;
 
     batch->failed = 0;
+    if (!atomic_load(&generation->loaded)) {
+        batch->temporary = true;
+        return poly_fail(w.err, POLY_UNAVAILABLE, "vector: generation %llu is being read",
+                         (unsigned long long)generation->number);
+    }
     if (batch->last <= generation->applied)
         return POLY_OK;
     status = poly_vectors_grow(self, generation, w.err);

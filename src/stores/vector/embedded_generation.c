@@ -358,40 +358,94 @@ static enum poly_element element_of(const struct poly_domain_vector *vector)
     return (enum poly_element)i;
 }
 
-static enum poly_status open_set(struct poly_vector_generation *generation,
-                                 struct poly_vector_set *set, bool *damaged, struct poly_error *err)
+/* path: room for its folder, which the options point to. */
+static enum poly_status set_options(const struct poly_vector_generation *generation,
+                                    const struct poly_vector_set *set, char path[PATH],
+                                    struct poly_collection_options *options, struct poly_error *err)
 {
     const struct poly_domain_vector *vector = set->vector;
+
+    *options = (struct poly_collection_options){.index = {.element = element_of(vector),
+                                                          .metric = poly_vector_metric(vector),
+                                                          .dimensions = vector->dimensions,
+                                                          .m = vector->m,
+                                                          .ef_construction =
+                                                              vector->ef_construction},
+                                                .columns = vector->filters,
+                                                .column_count = vector->filter_count,
+                                                .folder = path};
+    return set_path(path, generation->folder, set)
+               ? POLY_OK
+               : poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
+}
+
+enum poly_status poly_vectors_open_set(const struct poly_vector_generation *generation,
+                                       struct poly_vector_set *set, struct poly_loading *watch,
+                                       uint64_t *saved, bool *damaged, struct poly_error *err)
+{
     char path[PATH];
-    struct poly_collection_options options = {.index = {.element = element_of(vector),
-                                                        .metric = poly_vector_metric(vector),
-                                                        .dimensions = vector->dimensions,
-                                                        .m = vector->m,
-                                                        .ef_construction = vector->ef_construction},
-                                              .columns = vector->filters,
-                                              .column_count = vector->filter_count,
-                                              .folder = path};
+    struct poly_collection_options options;
     struct poly_vector_body *body = calloc(1, sizeof(*body));
-    uint64_t saved = 0;
     enum poly_status status;
 
     if (body == NULL)
         return poly_no_memory(err);
     atomic_store(&body->users, 1);
-    if (!set_path(path, generation->folder, set))
-        status = poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");
-    else if ((body->folder = strdup(path)) == NULL)
+    status = set_options(generation, set, path, &options, err);
+    options.watch = watch;
+    if (status == POLY_OK && (body->folder = strdup(path)) == NULL)
         status = poly_no_memory(err);
-    else
-        status = poly_collection_open(&options, &body->collection, &saved, damaged, err);
+    if (status == POLY_OK)
+        status = poly_collection_open(&options, &body->collection, saved, damaged, err);
     if (status != POLY_OK) {
         poly_vectors_let(body);
         return status;
     }
     set->body = body;
+    return POLY_OK;
+}
+
+/* What is saved of it reaches as far as that, and what the file of positions adds. */
+static void reach(const struct poly_vector_generation *generation, struct poly_vector_set *set,
+                  uint64_t saved)
+{
     set->position = noted_position(generation, set, saved);
-    if (set->position < begins(vector))
-        set->position = begins(vector);
+    if (set->position < begins(set->vector))
+        set->position = begins(set->vector);
+    if (set->domain->made != NULL && set->position < set->domain->made->since)
+        set->position = set->domain->made->since;
+}
+
+/* Of a set that nothing is waiting for: it is empty, or small. */
+static enum poly_status open_now(const struct poly_vector_generation *generation,
+                                 struct poly_vector_set *set, struct poly_error *err)
+{
+    uint64_t saved = 0;
+    bool damaged;
+    enum poly_status status = poly_vectors_open_set(generation, set, NULL, &saved, &damaged, err);
+
+    if (status == POLY_OK)
+        reach(generation, set, saved);
+    return status;
+}
+
+static enum poly_status look_at_set(const struct poly_vector_generation *generation,
+                                    struct poly_vector_set *set, bool *damaged,
+                                    struct poly_error *err)
+{
+    char path[PATH];
+    struct poly_collection_options options;
+    struct poly_collection_saved saved;
+    enum poly_status status = set_options(generation, set, path, &options, err);
+
+    if (status == POLY_OK)
+        status = poly_collection_peek(&options, &saved, err);
+    if (status != POLY_OK)
+        return status;
+    *damaged = saved.damaged;
+    set->found = saved.position;
+    set->bytes = saved.bytes;
+    reach(generation, set, saved.position);
     return POLY_OK;
 }
 
@@ -403,14 +457,13 @@ enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
     struct poly_vector_set next = {.domain = set->domain, .vector = poly_vector_now(set->declared)};
     struct poly_vector_body *last = set->body;
     char path[PATH];
-    bool damaged;
     enum poly_status status;
 
     if (next.vector == set->vector)
         return POLY_OK;
     if (set_path(path, generation->folder, &next))
         (void)poly_collection_destroy(path, err);
-    status = open_set(generation, &next, &damaged, err);
+    status = open_now(generation, &next, err);
     if (status != POLY_OK)
         return status;
     pthread_rwlock_wrlock(&self->turn);
@@ -427,7 +480,7 @@ enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
 }
 
 /* What a change of model, or a collection that was dropped, has left. */
-static void sweep(const struct poly_vector_generation *generation)
+void poly_vectors_sweep(const struct poly_vector_generation *generation)
 {
     DIR *directory = opendir(generation->folder);
     const struct dirent *entry;
@@ -456,17 +509,19 @@ static enum poly_status add_set(struct poly_vector_generation *generation,
                                 const struct poly_domain_vector *vector, struct poly_error *err)
 {
     struct poly_vector_set *set = &generation->sets[generation->set_count];
+    char path[PATH];
     bool damaged = false;
     enum poly_status status = fill_set(set, domain, vector) ? POLY_OK : poly_no_memory(err);
 
     if (status == POLY_OK)
-        status = open_set(generation, set, &damaged, err);
+        status = atomic_load(&generation->loaded) ? open_now(generation, set, err)
+                                                  : look_at_set(generation, set, &damaged, err);
+    if (status == POLY_OK && damaged && set_path(path, generation->folder, set))
+        status = poly_collection_destroy(path, err);
     if (status != POLY_OK) {
         free(set->names);
         return status;
     }
-    if (set->position < domain->made->since)
-        set->position = domain->made->since;
     atomic_fetch_add(&generation->set_count, 1);
     return POLY_OK;
 }
@@ -509,41 +564,57 @@ enum poly_status poly_vectors_grow(struct poly_vectors *self,
     return status;
 }
 
-enum poly_status poly_vectors_load(struct poly_vectors *self,
-                                   struct poly_vector_generation *generation,
-                                   struct poly_error *err)
+static enum poly_status look_at_sets(struct poly_vector_generation *generation,
+                                     struct poly_error *err)
 {
-    uint64_t least = UINT64_MAX;
-    char path[PATH];
     enum poly_status status = POLY_OK;
+    char path[PATH];
 
-    if (generation->loaded)
-        return POLY_OK;
-    status = poly_vectors_grow(self, generation, err);
     for (size_t i = 0; i < generation->set_count && status == POLY_OK; i++) {
         struct poly_vector_set *set = &generation->sets[i];
         bool damaged = false;
 
+        if (set->domain->made != NULL) /* add_set() has looked */
+            continue;
         /* That of a changed model begins with the log from there on. */
         if (!set_path(path, generation->folder, set) ||
             (set->vector->change == 0 && access(path, F_OK) != 0))
-            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' is missing", path);
-        if (set->body == NULL)
-            status = open_set(generation, set, &damaged, err);
+            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.200s' is missing", path);
+        status = look_at_set(generation, set, &damaged, err);
         if (status == POLY_OK && damaged)
-            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.300s' was damaged", path);
-        least = set->position < least ? set->position : least;
+            return poly_fail(err, POLY_NOT_FOUND, "vector: '%.200s' was damaged", path);
     }
+    return status;
+}
+
+enum poly_status poly_vectors_ask(struct poly_vectors *self,
+                                  struct poly_vector_generation *generation, struct poly_error *err)
+{
+    uint64_t least = generation->set_count == 0 ? 0 : UINT64_MAX;
+    enum poly_status status = POLY_OK;
+
+    if (atomic_load(&generation->lost))
+        return poly_fail(err, POLY_NOT_FOUND, "%s", generation->why);
+    if (atomic_load(&generation->loaded) || generation->asked > 0)
+        return POLY_OK;
+    status = poly_vectors_grow(self, generation, err);
+    if (status == POLY_OK)
+        status = look_at_sets(generation, err);
     if (status != POLY_OK)
         return status;
-    if (generation->set_count == 0) /* all that it held were dropped */
-        least = 0;
+    for (size_t i = 0; i < generation->set_count; i++) {
+        const struct poly_vector_set *set = &generation->sets[i];
+
+        least = set->position < least ? set->position : least;
+        generation->bytes += set->bytes;
+    }
     generation->applied = least;
     atomic_store(&generation->published, least);
     generation->noted = least;
-    sweep(generation);
-    atomic_store(&generation->loaded, true);
-    poly_vectors_stir(self); /* there may be much that was saved before it was linked */
+    pthread_mutex_lock(&self->lock);
+    generation->asked = ++self->asked;
+    pthread_mutex_unlock(&self->lock);
+    poly_vectors_stir(self);
     return POLY_OK;
 }
 
@@ -553,7 +624,6 @@ enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
 {
     struct poly_vector_generation *made;
     char path[PATH];
-    bool damaged;
     enum poly_status status = POLY_OK;
 
     if (snprintf(path, PATH, "%s/%" PRIu64 "-%" PRIx64, self->folder, number,
@@ -567,10 +637,10 @@ enum poly_status poly_vectors_make(struct poly_vectors *self, uint64_t number,
         return poly_no_memory(err);
     }
     for (size_t i = 0; i < made->set_count && status == POLY_OK; i++)
-        status = open_set(made, &made->sets[i], &damaged, err);
+        status = open_now(made, &made->sets[i], err);
+    atomic_store(&made->loaded, true);
     if (status == POLY_OK)
         status = poly_vectors_grow(self, made, err);
-    atomic_store(&made->loaded, true);
     made->destroy = status != POLY_OK;
     if (status != POLY_OK) {
         generation_free(made);

@@ -1,7 +1,8 @@
 /*
- * One thread for all that may wait: it links what has come into the graphs, gives back what is
- * dead, saves, buries dropped generations, and repeats a search now and then. Nobody waits for it:
- * answers are exact while a graph is being made, and what is not saved is in the log.
+ * One thread for all that may wait: it loads what was saved (embedded_open.c), links what has come
+ * into the graphs, gives back what is dead, saves, buries dropped generations, and repeats a search
+ * now and then. Once all is loaded nobody waits for it: answers are exact while a graph is being
+ * made, and what is not saved is in the log.
  *
  * When is a save worth it? The next start reads from the log what was not saved, so a save pays
  * when that has become much; or when it is quiet, and costs nobody anything.
@@ -76,11 +77,14 @@ static unsigned threads(void)
     return processors < 4 ? 1 : (unsigned)processors / 2;
 }
 
-static void remember(struct poly_vectors *self, struct poly_vector_set *set,
-                     const struct poly_error *err)
+int64_t poly_vectors_again(void)
 {
-    set->again_at =
-        err == NULL ? 0 : poly_clock_monotonic() + (poly_control_hurry ? retry / 50 : retry);
+    return poly_clock_monotonic() + (poly_control_hurry ? retry / 50 : retry);
+}
+
+void poly_vectors_remember(struct poly_vectors *self, const struct poly_vector_set *set,
+                           const struct poly_error *err)
+{
     pthread_mutex_lock(&self->lock);
     if (err != NULL) {
         snprintf(self->trouble, sizeof(self->trouble), "domain '%.60s': %.180s", set->domain->name,
@@ -91,6 +95,13 @@ static void remember(struct poly_vectors *self, struct poly_vector_set *set,
         self->trouble[0] = '\0';
     }
     pthread_mutex_unlock(&self->lock);
+}
+
+static void remember(struct poly_vectors *self, struct poly_vector_set *set,
+                     const struct poly_error *err)
+{
+    set->again_at = err == NULL ? 0 : poly_vectors_again();
+    poly_vectors_remember(self, set, err);
 }
 
 static bool save(struct poly_vectors *self, struct poly_vector_generation *generation,
@@ -201,10 +212,18 @@ static void bury(struct poly_vectors *self)
     }
 }
 
+/* Loading is what others wait for; linking and saving are not. */
+static void be_nice(void)
+{
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+}
+
 static void tend_all(struct poly_vectors *self, bool *soon, bool *later)
 {
     struct poly_vector_generation *generation = next_one(self, NULL);
 
+    if (generation != NULL) /* from here on nobody waits for this thread */
+        be_nice();
     for (; generation != NULL; generation = next_one(self, generation)) {
         for (size_t i = 0; i < generation->set_count && !atomic_load(&self->stop); i++) {
             const struct poly_domain_vector *ignored;
@@ -227,12 +246,12 @@ static void *work(void *arg)
 {
     struct poly_vectors *self = arg;
 
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
     while (!atomic_load(&self->stop)) {
         bool soon = false, later = false;
 
         atomic_store(&self->stirred, false);
         bury(self);
+        poly_vectors_load(self, &later);
         tend_all(self, &soon, &later);
         poly_vectors_compare(self);
         if (!soon)
@@ -284,6 +303,7 @@ void poly_vectors_stop(struct poly_vectors *self)
     if (!self->works)
         return;
     atomic_store(&self->stop, true);
+    poly_vectors_stop_loading(self);
     pthread_mutex_lock(&self->sleeping);
     pthread_cond_signal(&self->wake);
     pthread_mutex_unlock(&self->sleeping);

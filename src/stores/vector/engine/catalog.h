@@ -74,8 +74,16 @@ uint64_t poly_catalog_memory(const struct poly_catalog *catalog);
 /* Slots below end, as in index.h. Loading asks alive() which of them have their key. */
 enum poly_status poly_catalog_save(struct poly_catalog *catalog, uint32_t end, const char *path,
                                    struct poly_error *err);
-enum poly_status poly_catalog_load(const char *path, const char *const *columns,
-                                   size_t column_count, const struct poly_index *index,
-                                   struct poly_catalog **catalog, struct poly_error *err);
+struct poly_catalog_file {
+    const char *path;
+    const char *const *columns;
+    size_t column_count;
+    struct poly_loading *watch; /* NULL: nobody looks */
+};
+/* Looks in a moment at its first page and its length. *bytes: that loading reads. */
+enum poly_status poly_catalog_peek(const char *path, uint64_t *bytes, struct poly_error *err);
+enum poly_status poly_catalog_load(const struct poly_catalog_file *file,
+                                   const struct poly_index *index, struct poly_catalog **catalog,
+                                   struct poly_error *err);
 
 #endif

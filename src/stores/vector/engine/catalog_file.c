@@ -15,7 +15,10 @@
 #include "stores/vector/engine/catalog_inside.h"
 #include "stores/vector/engine/section.h"
 
-enum { KIND = 0x746163 /* "cat" */ };
+enum {
+    KIND = 0x746163, /* "cat" */
+    LOOK = 1 << 14   /* slots between two looks whether to go on */
+};
 enum section { SHAPE = 1, OWNERS, ROWS, KEYS, CODES, VALUES };
 
 struct shape {
@@ -182,7 +185,7 @@ struct bytes {
 };
 
 struct loading {
-    const char *path;
+    const struct poly_catalog_file *file;
     struct poly_sections *sections;
     struct poly_catalog *catalog;
     struct shape shape;
@@ -194,7 +197,15 @@ struct loading {
 
 static enum poly_status corrupt(const struct loading *l, const char *why)
 {
-    return poly_fail(l->err, POLY_CORRUPT, "'%.300s' is damaged: %s", l->path, why);
+    return poly_fail(l->err, POLY_CORRUPT, "'%.300s' is damaged: %s", l->file->path, why);
+}
+
+/* Looks now and then. */
+static enum poly_status go_on(const struct loading *l, uint32_t slot)
+{
+    return slot % LOOK != 0 || poly_loading_step(l->file->watch, 0)
+               ? POLY_OK
+               : poly_loading_stopped(l->file->path, l->err);
 }
 
 /* NULL: there are not so many. */
@@ -228,8 +239,10 @@ static enum poly_status section(const struct loading *l, enum section number, st
     return status;
 }
 
-static enum poly_status read_shape(struct loading *l, const char *const *columns, size_t count)
+static enum poly_status read_shape(struct loading *l)
 {
+    const char *const *columns = l->file->columns;
+    size_t count = l->file->column_count;
     struct bytes bytes;
     enum poly_status status = section(l, SHAPE, &bytes);
 
@@ -291,6 +304,8 @@ static enum poly_status read_dictionary(struct loading *l, struct bytes *bytes, 
         if (!take_value(bytes, &value))
             return corrupt(l, "a value is none");
         status = poly_dictionary_add(d, &value, &l->catalog->pool, &number, l->err);
+        if (status == POLY_OK)
+            status = go_on(l, i);
         if (status != POLY_OK)
             return status;
         if (number != i)
@@ -348,6 +363,9 @@ static enum poly_status read_codes(struct loading *l)
 
             if (!take_into(&bytes, code, sizeof(*code)) || *code >= c->columns[i].values.count)
                 return corrupt(l, "a value has no such number");
+            status = go_on(l, slot);
+            if (status != POLY_OK)
+                return status;
         }
     return POLY_OK;
 }
@@ -377,6 +395,7 @@ static enum poly_status add_keys(struct loading *l)
     enum poly_status status = POLY_OK;
 
     for (uint32_t from = 0, end; from < l->shape.slots && status == POLY_OK; from = end) {
+        status = go_on(l, from);
         end = l->shape.slots - from < AHEAD ? l->shape.slots : from + AHEAD;
         for (uint32_t slot = from; slot < end; slot++) {
             const struct poly_catalog_row *row = poly_catalog_row(c, slot);
@@ -440,19 +459,22 @@ static enum poly_status read_rows(struct loading *l)
         status = poly_catalog_reserve(c, l->shape.slots - 1, l->err);
     if (status == POLY_OK)
         status = reserve_keys(l);
-    for (uint32_t i = 0; i < l->shape.slots && status == POLY_OK; i++)
+    for (uint32_t i = 0; i < l->shape.slots && status == POLY_OK; i++) {
         status = read_row(l, i, &rows, &keys);
+        if (status == POLY_OK)
+            status = go_on(l, i);
+    }
     if (status == POLY_OK && keys.left > 0)
         status = corrupt(l, "its keys go on");
     return status == POLY_OK ? add_keys(l) : status;
 }
 
-static enum poly_status read_all(struct loading *l, const char *const *columns, size_t count)
+static enum poly_status read_all(struct loading *l)
 {
-    enum poly_status status = read_shape(l, columns, count);
+    enum poly_status status = read_shape(l);
 
     if (status == POLY_OK)
-        status = poly_catalog_new(columns, count, &l->catalog, l->err);
+        status = poly_catalog_new(l->file->columns, l->file->column_count, &l->catalog, l->err);
     if (status == POLY_OK)
         status = read_owners(l);
     if (status == POLY_OK)
@@ -462,16 +484,17 @@ static enum poly_status read_all(struct loading *l, const char *const *columns, 
     return status == POLY_OK ? read_codes(l) : status;
 }
 
-enum poly_status poly_catalog_read(const char *path, const char *const *columns,
-                                   size_t column_count, poly_alive_fn *alive, const void *arg,
-                                   struct poly_catalog **catalog, struct poly_error *err)
+enum poly_status poly_catalog_read(const struct poly_catalog_file *file, poly_alive_fn *alive,
+                                   const void *arg, struct poly_catalog **catalog,
+                                   struct poly_error *err)
 {
-    struct loading l = {.path = path, .alive = alive, .arg = arg, .err = err};
-    enum poly_status status = poly_sections_open(path, KIND, &l.sections, err);
+    struct loading l = {.file = file, .alive = alive, .arg = arg, .err = err};
+    enum poly_status status =
+        poly_sections_open(file->path, KIND, file->watch, &l.sections, err);
 
     if (status != POLY_OK)
         return status;
-    status = read_all(&l, columns, column_count);
+    status = read_all(&l);
     poly_sections_close(l.sections);
     if (status != POLY_OK) {
         poly_catalog_free(l.catalog);
@@ -482,6 +505,11 @@ enum poly_status poly_catalog_read(const char *path, const char *const *columns,
     return POLY_OK;
 }
 
+enum poly_status poly_catalog_peek(const char *path, uint64_t *bytes, struct poly_error *err)
+{
+    return poly_sections_peek(path, KIND, 0, NULL, 0, bytes, err);
+}
+
 static bool alive_in_index(const void *arg, uint32_t slot)
 {
     const struct poly_index *index = arg;
@@ -490,20 +518,19 @@ static bool alive_in_index(const void *arg, uint32_t slot)
     return slot < end && poly_index_alive(index, slot, end);
 }
 
-enum poly_status poly_catalog_load(const char *path, const char *const *columns,
-                                   size_t column_count, const struct poly_index *index,
-                                   struct poly_catalog **catalog, struct poly_error *err)
+enum poly_status poly_catalog_load(const struct poly_catalog_file *file,
+                                   const struct poly_index *index, struct poly_catalog **catalog,
+                                   struct poly_error *err)
 {
     struct poly_catalog *c;
-    enum poly_status status =
-        poly_catalog_read(path, columns, column_count, alive_in_index, index, &c, err);
+    enum poly_status status = poly_catalog_read(file, alive_in_index, index, &c, err);
 
     if (status != POLY_OK)
         return status;
     if (c->count > poly_index_end(index)) {
         poly_catalog_free(c);
         return poly_fail(err, POLY_CORRUPT, "'%.300s' is damaged: it has more slots than its index",
-                         path);
+                         file->path);
     }
     *catalog = c;
     return POLY_OK;

@@ -106,9 +106,9 @@ uint32_t poly_catalog_published(const struct poly_catalog *catalog, uint32_t own
 
 /* poly_catalog_load(), asking anybody which slots are alive. */
 typedef bool poly_alive_fn(const void *arg, uint32_t slot);
-enum poly_status poly_catalog_read(const char *path, const char *const *columns,
-                                   size_t column_count, poly_alive_fn *alive, const void *arg,
-                                   struct poly_catalog **catalog, struct poly_error *err);
+enum poly_status poly_catalog_read(const struct poly_catalog_file *file, poly_alive_fn *alive,
+                                   const void *arg, struct poly_catalog **catalog,
+                                   struct poly_error *err);
 
 /* --- a condition, made ready for these columns --- */
 

@@ -134,7 +134,7 @@ enum poly_status poly_collection_open(const struct poly_collection_options *opti
     pthread_mutex_init(&c->state, NULL);
     status = take_options(c, options, err);
     if (status == POLY_OK && c->folder != NULL)
-        status = poly_collection_load(c, &bad, err);
+        status = poly_collection_load(c, options->watch, &bad, err);
     if (status == POLY_OK && c->part == NULL)
         status = poly_part_new(c, &c->part, err);
     if (status != POLY_OK) {

@@ -17,6 +17,7 @@
 #define POLY_STORES_VECTOR_ENGINE_COLLECTION_H
 
 #include "stores/vector/engine/catalog.h"
+#include "stores/vector/engine/section.h"
 
 struct poly_collection;
 
@@ -25,13 +26,26 @@ struct poly_collection_options {
     const char *const *columns;      /* that one may filter by */
     size_t column_count;
     const char *folder; /* made when missing, its parent is there; NULL: in memory only */
+    struct poly_loading *watch; /* of what is saved, while it opens; NULL: nobody looks */
 };
 
 /* *position: of the save that was found; 0: none, or it was damaged (and was thrown away, *damaged
- * says so): the collection is empty. POLY_UNAVAILABLE: the folder cannot be read or made. */
+ * says so): the collection is empty. POLY_UNAVAILABLE: the folder cannot be read or made, or it was
+ * to stop: nothing has changed. */
 enum poly_status poly_collection_open(const struct poly_collection_options *options,
                                       struct poly_collection **collection, uint64_t *position,
                                       bool *damaged, struct poly_error *err);
+
+/* What opening would find, as far as its first pages and lengths say, in a moment; nothing is
+ * changed. Opening may still find it damaged. */
+struct poly_collection_saved {
+    uint64_t position; /* 0: nothing is saved, or it is damaged */
+    uint64_t bytes;    /* that opening will read */
+    bool damaged;
+};
+enum poly_status poly_collection_peek(const struct poly_collection_options *options,
+                                      struct poly_collection_saved *saved, struct poly_error *err);
+
 void poly_collection_close(
     struct poly_collection *collection); /* NULL is accepted; saves nothing */
 /* Removes what poly_collection_open() has made. No effect when it is not there. */

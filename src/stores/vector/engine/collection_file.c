@@ -349,10 +349,15 @@ static enum poly_status make_folder(const char *folder, struct poly_error *err)
 }
 
 static enum poly_status load_part(struct poly_collection *c, const struct head *head,
-                                  struct poly_part *part, struct poly_error *err)
+                                  struct poly_loading *watch, struct poly_part *part,
+                                  struct poly_error *err)
 {
     struct poly_index_options shape;
     char originals[PATH_MAX], path[PATH_MAX];
+    const struct poly_catalog_file file = {.path = path,
+                                           .columns = (const char *const *)c->columns,
+                                           .column_count = c->column_count,
+                                           .watch = watch};
     enum poly_status status = poly_collection_shape(c, head->originals, originals, &shape, err);
 
     part->held = 1;
@@ -362,24 +367,23 @@ static enum poly_status load_part(struct poly_collection *c, const struct head *
     if (status == POLY_OK)
         status = numbered(c->folder, index_name, head->save, path, err);
     if (status == POLY_OK)
-        status = poly_index_load(&shape, path, &part->index, err);
+        status = poly_index_load(&shape, path, watch, &part->index, err);
     if (status == POLY_OK)
         status = numbered(c->folder, catalog_name, head->save, path, err);
     if (status == POLY_OK)
-        status = poly_catalog_load(path, (const char *const *)c->columns, c->column_count,
-                                   part->index, &part->catalog, err);
+        status = poly_catalog_load(&file, part->index, &part->catalog, err);
     return status;
 }
 
 static enum poly_status load_saved(struct poly_collection *c, const struct head *head,
-                                   struct poly_error *err)
+                                   struct poly_loading *watch, struct poly_error *err)
 {
     struct poly_part *part = calloc(1, sizeof(*part));
     enum poly_status status;
 
     if (part == NULL)
         return poly_no_memory(err);
-    status = load_part(c, head, part, err);
+    status = load_part(c, head, watch, part, err);
     if (status != POLY_OK) {
         poly_part_free(part);
         return status;
@@ -404,8 +408,8 @@ static enum poly_status throw_away(const char *folder, struct poly_error *err)
     return status == POLY_OK ? sync_folder(folder, err) : status;
 }
 
-enum poly_status poly_collection_load(struct poly_collection *c, bool *damaged,
-                                      struct poly_error *err)
+enum poly_status poly_collection_load(struct poly_collection *c, struct poly_loading *watch,
+                                      bool *damaged, struct poly_error *err)
 {
     enum poly_status status = make_folder(c->folder, err);
     bool none = false;
@@ -416,7 +420,7 @@ enum poly_status poly_collection_load(struct poly_collection *c, bool *damaged,
         none = status == POLY_NOT_FOUND;
     }
     if (status == POLY_OK)
-        status = load_saved(c, &head, err);
+        status = load_saved(c, &head, watch, err);
     *damaged = !none && (status == POLY_CORRUPT || status == POLY_NOT_FOUND);
     if (*damaged)
         status = throw_away(c->folder, err);
@@ -424,6 +428,52 @@ enum poly_status poly_collection_load(struct poly_collection *c, bool *damaged,
         status = POLY_OK;
     if (status == POLY_OK)
         tidy(c);
+    return status;
+}
+
+/* --- looking --- */
+
+static enum poly_status look_at(const struct poly_collection_options *options,
+                                const struct head *head, uint64_t *bytes, struct poly_error *err)
+{
+    struct poly_index_options shape = options->index;
+    const char *folder = options->folder;
+    char path[PATH_MAX], originals[PATH_MAX];
+    uint64_t index = 0, catalog = 0;
+    enum poly_status status = check_files(folder, head, err);
+
+    shape.originals = originals;
+    if (status == POLY_OK)
+        status = numbered(folder, originals_name, head->originals, originals, err);
+    if (status == POLY_OK)
+        status = numbered(folder, index_name, head->save, path, err);
+    if (status == POLY_OK)
+        status = poly_index_peek(&shape, path, &index, err);
+    if (status == POLY_OK)
+        status = numbered(folder, catalog_name, head->save, path, err);
+    if (status == POLY_OK)
+        status = poly_catalog_peek(path, &catalog, err);
+    *bytes = index + catalog;
+    return status;
+}
+
+enum poly_status poly_collection_peek(const struct poly_collection_options *options,
+                                      struct poly_collection_saved *saved, struct poly_error *err)
+{
+    struct head head;
+    uint64_t bytes = 0;
+    enum poly_status status = read_head(options->folder, &head, err);
+
+    *saved = (struct poly_collection_saved){.position = 0};
+    if (status == POLY_NOT_FOUND)
+        return POLY_OK;
+    if (status == POLY_OK)
+        status = look_at(options, &head, &bytes, err);
+    saved->damaged = status == POLY_CORRUPT || status == POLY_NOT_FOUND;
+    if (saved->damaged)
+        return POLY_OK;
+    if (status == POLY_OK)
+        *saved = (struct poly_collection_saved){.position = head.position, .bytes = bytes};
     return status;
 }
 

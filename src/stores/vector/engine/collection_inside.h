@@ -80,7 +80,8 @@ enum poly_status poly_collection_shape(const struct poly_collection *collection,
                                        char path[PATH_MAX], struct poly_index_options *shape,
                                        struct poly_error *err);
 /* Makes the folder, and .part of what is saved there, if anything is. */
-enum poly_status poly_collection_load(struct poly_collection *collection, bool *damaged,
+enum poly_status poly_collection_load(struct poly_collection *collection,
+                                      struct poly_loading *watch, bool *damaged,
                                       struct poly_error *err);
 uint64_t poly_collection_file_bytes(const struct poly_collection *collection);
 

@@ -155,9 +155,15 @@ enum poly_status poly_index_save(struct poly_index *index, uint32_t end, const c
  * As it was saved; options as it was made. Reads all of it, the originals too, and leaves those
  * where they are. What their file has beyond is cut off. POLY_CORRUPT: any byte is not as it was
  * written, or the shape is another. Never trusts a length, slot or link of the file.
- * POLY_NOT_FOUND: a file is not there; POLY_UNAVAILABLE: the system's reason.
+ * POLY_NOT_FOUND: a file is not there; POLY_UNAVAILABLE: the system's reason, or it was to stop.
  */
+struct poly_loading;
+/* Looks in a moment whether it is all there: the shape, and lengths. *bytes: that loading reads.
+ * Errors as of loading. */
+enum poly_status poly_index_peek(const struct poly_index_options *options, const char *path,
+                                 uint64_t *bytes, struct poly_error *err);
 enum poly_status poly_index_load(const struct poly_index_options *options, const char *path,
-                                 struct poly_index **index, struct poly_error *err);
+                                 struct poly_loading *watch, struct poly_index **index,
+                                 struct poly_error *err);
 
 #endif

@@ -24,10 +24,12 @@
 
 enum {
     KIND = 0x58444e49, /* INDX */
+    LOOK = 1 << 14,    /* slots between two looks whether to go on */
     BLOCK = 1 << 20,   /* bytes of originals that have one checksum */
     PART = 4096,       /* slots that are written at a time */
     READER_STACK = 128 * 1024
 };
+static const size_t copy_part = 16 << 20; /* bytes, the same */
 
 enum section { HEAD = 1, CODES, LINKS, UPPER_OF, UPPER, DEAD_FROM, SUMS };
 
@@ -182,13 +184,19 @@ static enum poly_status write_dead(struct saving *saving, struct poly_error *err
 
 /* Checksums of the originals' blocks from .. count, of so many bytes in all. Read with pread(): a
  * disk that fails then is an error that can be said, where touching the map would be a signal. */
-static enum poly_status sum_blocks(const struct poly_index *index, size_t from, size_t count,
-                                   size_t bytes, uint64_t *sums, struct poly_error *err)
+struct blocks {
+    size_t from, count, bytes;
+    struct poly_loading *watch; /* NULL: nobody looks */
+};
+
+static enum poly_status sum_blocks(const struct poly_index *index, const struct blocks *blocks,
+                                   uint64_t *sums, struct poly_error *err)
 {
+    const size_t bytes = blocks->bytes;
     uint8_t *buffer = malloc(BLOCK);
     enum poly_status status = buffer == NULL ? poly_no_memory(err) : POLY_OK;
 
-    for (size_t i = from; i < count && status == POLY_OK; i++) {
+    for (size_t i = blocks->from; i < blocks->count && status == POLY_OK; i++) {
         const size_t size = bytes - i * BLOCK < BLOCK ? bytes - i * BLOCK : BLOCK;
 
         for (size_t done = 0; done < size && status == POLY_OK;) {
@@ -203,6 +211,8 @@ static enum poly_status sum_blocks(const struct poly_index *index, size_t from, 
         }
         if (status == POLY_OK)
             sums[i] = XXH3_64bits(buffer, size);
+        if (status == POLY_OK && !poly_loading_step(blocks->watch, size))
+            status = poly_loading_stopped("originals", err);
     }
     free(buffer);
     return status;
@@ -221,8 +231,10 @@ static enum poly_status write_sums(struct saving *saving, struct poly_error *err
         return poly_no_memory(err);
     index->sums = sums;
     /* an older state may end within a block that has been full */
-    status = sum_blocks(index, index->sum_count < full ? index->sum_count : full, count, bytes,
-                        sums, err);
+    const struct blocks blocks = {
+        .from = index->sum_count < full ? index->sum_count : full, .count = count, .bytes = bytes};
+
+    status = sum_blocks(index, &blocks, sums, err);
     if (status != POLY_OK)
         return status;
     index->sum_count = full;
@@ -295,8 +307,14 @@ struct loading {
     struct poly_index *index;
     const char *path;
     struct poly_sections *sections;
+    struct poly_loading *watch;
     struct head head;
 };
+
+static bool goes_on(const struct loading *loading, uint32_t slot)
+{
+    return slot % LOOK != 0 || poly_loading_step(loading->watch, 0);
+}
 
 static enum poly_status corrupt(const struct loading *loading, const char *what,
                                 struct poly_error *err)
@@ -321,9 +339,23 @@ static enum poly_status read_section(const struct loading *loading, enum section
     void *data;
     const enum poly_status status = find_section(loading, number, size, &data, err);
 
-    if (status == POLY_OK && size > 0)
-        memcpy(to, data, size);
-    return status;
+    if (status != POLY_OK)
+        return status;
+    for (size_t at = 0, part; at < size; at += part) {
+        part = size - at < copy_part ? size - at : copy_part;
+        memcpy((char *)to + at, (const char *)data + at, part);
+        if (!poly_loading_step(loading->watch, 0))
+            return poly_loading_stopped(loading->path, err);
+    }
+    return POLY_OK;
+}
+
+static bool is_of(const struct head *head, const struct poly_index_options *options)
+{
+    return head->element == options->element && head->metric == options->metric &&
+           head->dimensions == options->dimensions && head->m == options->m &&
+           head->ef_construction == options->ef_construction &&
+           head->original_size == poly_element_size(options->element, options->dimensions);
 }
 
 static enum poly_status read_head(struct loading *loading, struct poly_error *err)
@@ -334,10 +366,7 @@ static enum poly_status read_head(struct loading *loading, struct poly_error *er
 
     if (status != POLY_OK)
         return status;
-    if (head->element != index->options.element || head->metric != index->options.metric ||
-        head->dimensions != index->options.dimensions || head->m != index->options.m ||
-        head->ef_construction != index->options.ef_construction ||
-        head->stride != index->coder.stride || head->original_size != index->original_size)
+    if (!is_of(head, &index->options) || head->stride != index->coder.stride)
         return corrupt(loading, "it is of another shape", err);
     if (head->linked > head->end || head->upper_words < 1)
         return corrupt(loading, "its numbers do not fit", err);
@@ -370,7 +399,9 @@ static enum poly_status read_arrays(const struct loading *loading, struct poly_e
 
     if (status == POLY_OK)
         status = read_section(loading, CODES, index->codes.base, end * head->stride, err);
-    for (uint32_t slot = 0; status == POLY_OK && index->coder.sketch > 0 && slot < end; slot++)
+    for (uint32_t slot = 0; status == POLY_OK && index->coder.sketch > 0 && slot < end &&
+                            goes_on(loading, slot);
+         slot++)
         poly_sketch_encode(&index->coder, poly_code_row(index, slot), poly_sketch_row(index, slot));
     if (status == POLY_OK)
         status = read_section(loading, LINKS, index->links.base, end * 2 * head->m * 4, err);
@@ -419,13 +450,13 @@ static bool row_fits(const struct loading *loading, uint32_t slot, uint32_t leve
     return true;
 }
 
-/* After levels_fit() */
+/* After levels_fit(). What is stopped fails anyway. */
 static bool links_fit(const struct loading *loading)
 {
     const struct poly_index *index = loading->index;
     const struct head *head = &loading->head;
 
-    for (uint32_t slot = 0; slot < head->end; slot++)
+    for (uint32_t slot = 0; slot < head->end && goes_on(loading, slot); slot++)
         for (uint32_t level = 0; level <= poly_node_level(index, slot); level++)
             if (!row_fits(loading, slot, level))
                 return false;
@@ -463,7 +494,7 @@ static enum poly_status sum_originals(const struct loading *loading, struct poly
         return poly_no_memory(err);
     (void)posix_fadvise(index->fd, 0, (off_t)bytes, POSIX_FADV_SEQUENTIAL); /* a wish */
     index->sum_count = bytes / BLOCK;
-    return sum_blocks(index, 0, count, bytes, index->sums, err);
+    return sum_blocks(index, &(struct blocks){0, count, bytes, loading->watch}, index->sums, err);
 }
 
 /* Are the originals those that were saved? What came after the save is cut off. */
@@ -489,7 +520,7 @@ static enum poly_status take_originals(const struct loading *loading, struct pol
 
 /* The originals are most of what is read: a thread of their own reads them, while the arrays are
  * copied and looked at. */
-struct reading {
+struct beside {
     const struct loading *loading;
     enum poly_status status;
     struct poly_error err;
@@ -497,13 +528,13 @@ struct reading {
 
 static void *read_originals(void *arg)
 {
-    struct reading *reading = arg;
+    struct beside *beside = arg;
 
-    reading->status = sum_originals(reading->loading, &reading->err);
+    beside->status = sum_originals(beside->loading, &beside->err);
     return NULL;
 }
 
-static bool begin_reading(struct reading *reading, pthread_t *thread)
+static bool begin_reading(struct beside *beside, pthread_t *thread)
 {
     pthread_attr_t attributes;
     bool begun;
@@ -511,7 +542,7 @@ static bool begin_reading(struct reading *reading, pthread_t *thread)
     if (pthread_attr_init(&attributes) != 0)
         return false;
     begun = pthread_attr_setstacksize(&attributes, READER_STACK) == 0 &&
-            pthread_create(thread, &attributes, read_originals, reading) == 0;
+            pthread_create(thread, &attributes, read_originals, beside) == 0;
     pthread_attr_destroy(&attributes);
     return begun;
 }
@@ -546,28 +577,30 @@ static void take_over(const struct loading *loading)
 
 static enum poly_status load(struct loading *loading, struct poly_error *err)
 {
-    struct reading reading = {.loading = loading};
+    struct beside beside = {.loading = loading};
     pthread_t thread;
-    bool beside = false;
+    bool begun = false;
     enum poly_status status = read_head(loading, err);
 
     if (status == POLY_OK)
         status = find_originals(loading, err);
     if (status == POLY_OK)
-        beside = begin_reading(&reading, &thread);
+        begun = begin_reading(&beside, &thread);
     if (status == POLY_OK)
         status = read_arrays(loading, err);
     if (status == POLY_OK && (!levels_fit(loading) || !links_fit(loading) || !deaths_fit(loading)))
         status = corrupt(loading, "a link, a level or a death in it cannot be", err);
-    if (beside)
+    if (begun)
         pthread_join(thread, NULL);
     else if (status == POLY_OK)
-        read_originals(&reading);
-    if (status == POLY_OK && reading.status != POLY_OK) {
-        status = reading.status;
+        read_originals(&beside);
+    if (status == POLY_OK && beside.status != POLY_OK) {
+        status = beside.status;
         if (err != NULL)
-            *err = reading.err;
+            *err = beside.err;
     }
+    if (status == POLY_OK && !poly_loading_step(loading->watch, 0))
+        status = poly_loading_stopped(loading->path, err);
     if (status == POLY_OK)
         status = take_originals(loading, err);
     if (status == POLY_OK)
@@ -575,11 +608,40 @@ static enum poly_status load(struct loading *loading, struct poly_error *err)
     return status;
 }
 
-enum poly_status poly_index_load(const struct poly_index_options *options, const char *path,
-                                 struct poly_index **index, struct poly_error *err)
+enum poly_status poly_index_peek(const struct poly_index_options *options, const char *path,
+                                 uint64_t *bytes, struct poly_error *err)
 {
-    struct loading loading = {.path = path};
-    enum poly_status status = poly_sections_open(path, KIND, &loading.sections, err);
+    struct head head;
+    struct stat st;
+    uint64_t size, originals;
+    enum poly_status status =
+        poly_sections_peek(path, KIND, HEAD, &head, sizeof(head), &size, err);
+
+    if (status != POLY_OK)
+        return status;
+    if (!is_of(&head, options))
+        return poly_fail(err, POLY_CORRUPT, "index '%.300s' is damaged: it is of another shape",
+                         path);
+    originals = (uint64_t)head.end * head.original_size;
+    if (stat(options->originals, &st) != 0) {
+        if (errno != ENOENT)
+            return poly_fail(err, POLY_UNAVAILABLE, "'%.300s': %s", options->originals,
+                             strerror(errno));
+        st.st_size = -1;
+    }
+    if (st.st_size < (off_t)originals)
+        return poly_fail(err, POLY_CORRUPT, "index '%.300s' is damaged: originals are missing",
+                         path);
+    *bytes = size + originals;
+    return POLY_OK;
+}
+
+enum poly_status poly_index_load(const struct poly_index_options *options, const char *path,
+                                 struct poly_loading *watch, struct poly_index **index,
+                                 struct poly_error *err)
+{
+    struct loading loading = {.path = path, .watch = watch};
+    enum poly_status status = poly_sections_open(path, KIND, watch, &loading.sections, err);
 
     if (status != POLY_OK)
         return status;

@@ -22,6 +22,10 @@
 #include "base/assert.h"
 #include "base/status.h"
 
+_Atomic uint64_t poly_control_loading = UINT64_MAX;
+
+enum { HELD_US = 1000 };
+
 enum { PAGE = POLY_SECTION_PAGE, BUFFER = 64 * PAGE, VERSION = 1 };
 
 static const char magic[8] = "polysect";
@@ -242,8 +246,26 @@ enum poly_status poly_section_finish(struct poly_section_writer *w, struct poly_
 
 /* --- reading --- */
 
+bool poly_loading_step(struct poly_loading *watch, uint64_t bytes)
+{
+    if (watch == NULL)
+        return true;
+    if (bytes > 0)
+        atomic_fetch_add_explicit(&watch->done, bytes, memory_order_relaxed);
+    while (atomic_load(&watch->done) > atomic_load(&poly_control_loading) &&
+           !atomic_load(&watch->stop))
+        usleep(HELD_US);
+    return !atomic_load_explicit(&watch->stop, memory_order_relaxed);
+}
+
+enum poly_status poly_loading_stopped(const char *path, struct poly_error *err)
+{
+    return poly_fail(err, POLY_UNAVAILABLE, "'%.300s': reading it was stopped", path);
+}
+
 struct poly_sections {
     int fd;
+    struct poly_loading *watch;
     const char *path; /* of the caller's, while it opens */
     struct head head;
     unsigned char *map; /* the whole file */
@@ -328,6 +350,8 @@ static enum poly_status check_section(const struct poly_sections *s, const struc
         status = take(s, buffer, part, offset, err);
         if (status == POLY_OK)
             XXH3_64bits_update(state, buffer, part);
+        if (status == POLY_OK && !poly_loading_step(s->watch, part))
+            status = poly_loading_stopped(s->path, err);
         left -= part;
         offset += part;
     }
@@ -362,7 +386,19 @@ static enum poly_status map_all(struct poly_sections *s, struct poly_error *err)
     return POLY_OK;
 }
 
-enum poly_status poly_sections_open(const char *path, uint32_t kind,
+/* With .fd open. */
+static enum poly_status open_file(struct poly_sections *s, const char *path, uint32_t kind,
+                                  struct poly_error *err)
+{
+    s->path = path;
+    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (s->fd >= 0)
+        return read_head(s, kind, err);
+    return errno == ENOENT ? poly_fail(err, POLY_NOT_FOUND, "'%.300s' is not there", path)
+                           : unavailable(path, err);
+}
+
+enum poly_status poly_sections_open(const char *path, uint32_t kind, struct poly_loading *watch,
                                     struct poly_sections **sections, struct poly_error *err)
 {
     struct poly_sections *s = calloc(1, sizeof(*s));
@@ -370,14 +406,8 @@ enum poly_status poly_sections_open(const char *path, uint32_t kind,
 
     if (s == NULL)
         return poly_no_memory(err);
-    s->path = path;
-    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (s->fd >= 0)
-        status = read_head(s, kind, err);
-    else if (errno == ENOENT)
-        status = poly_fail(err, POLY_NOT_FOUND, "'%.300s' is not there", path);
-    else
-        status = unavailable(path, err);
+    s->watch = watch;
+    status = open_file(s, path, kind, err);
     if (status == POLY_OK)
         status = check_all(s, err);
     if (status == POLY_OK)
@@ -391,19 +421,57 @@ enum poly_status poly_sections_open(const char *path, uint32_t kind,
     return status;
 }
 
+static const struct place *find_place(const struct poly_sections *s, uint32_t number)
+{
+    for (uint32_t i = 0; i < s->head.count; i++)
+        if (s->head.places[i].number == number)
+            return &s->head.places[i];
+    return NULL;
+}
+
+/* What is read is small: data goes through a page. */
+static enum poly_status peek_section(const struct poly_sections *s, uint32_t number, void *data,
+                                     size_t size, struct poly_error *err)
+{
+    const struct place *place = find_place(s, number);
+    unsigned char page[PAGE];
+    enum poly_status status;
+
+    if (place == NULL || place->size != size || size > PAGE)
+        return corrupt(s, "a section is missing, or has another size than it should", err);
+    status = take(s, page, (size_t)padded(size), place->offset, err);
+    if (status == POLY_OK && XXH3_64bits(page, (size_t)padded(size)) != place->checksum)
+        status = corrupt(s, "a checksum does not fit", err);
+    if (status == POLY_OK)
+        memcpy(data, page, size);
+    return status;
+}
+
+enum poly_status poly_sections_peek(const char *path, uint32_t kind, uint32_t number, void *data,
+                                    size_t size, uint64_t *bytes, struct poly_error *err)
+{
+    struct poly_sections s = {.fd = -1};
+    enum poly_status status = open_file(&s, path, kind, err);
+
+    if (status == POLY_OK && number > 0)
+        status = peek_section(&s, number, data, size, err);
+    if (status == POLY_OK)
+        *bytes = s.head.file_size;
+    if (s.fd >= 0)
+        close(s.fd);
+    return status;
+}
+
 enum poly_status poly_sections_get(const struct poly_sections *s, uint32_t number, void **data,
                                    size_t *size, struct poly_error *err)
 {
-    for (uint32_t i = 0; i < s->head.count; i++) {
-        const struct place *place = &s->head.places[i];
+    const struct place *place = find_place(s, number);
 
-        if (place->number != number)
-            continue;
-        *data = s->map + place->offset;
-        *size = (size_t)place->size;
-        return POLY_OK;
-    }
-    return poly_fail(err, POLY_CORRUPT, "a saved index lacks section %u", number);
+    if (place == NULL)
+        return poly_fail(err, POLY_CORRUPT, "a saved index lacks section %u", number);
+    *data = s->map + place->offset;
+    *size = (size_t)place->size;
+    return POLY_OK;
 }
 
 void poly_sections_close(struct poly_sections *s)

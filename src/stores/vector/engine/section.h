@@ -11,6 +11,8 @@
 #ifndef POLY_STORES_VECTOR_ENGINE_SECTION_H
 #define POLY_STORES_VECTOR_ENGINE_SECTION_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,13 +37,31 @@ enum poly_status poly_section_finish(struct poly_section_writer *writer, struct 
 /* Removes the file. NULL is accepted. */
 void poly_section_abandon(struct poly_section_writer *writer);
 
+/* Reading that takes long, as others see it. Any thread. */
+struct poly_loading {
+    atomic_bool stop;      /* it is to end soon; what it was for fails */
+    _Atomic uint64_t done; /* bytes that were read and compared */
+};
+
+/* So many bytes more, or only a look: is it to go on? watch NULL: it is. */
+bool poly_loading_step(struct poly_loading *watch, uint64_t bytes);
+/* POLY_UNAVAILABLE: it was told to stop. */
+enum poly_status poly_loading_stopped(const char *path, struct poly_error *err);
+
+/* Control: tests hold all reading where so many bytes are done. */
+extern _Atomic uint64_t poly_control_loading;
+
 struct poly_sections;
 
-/* Reads the whole file once and checks it. POLY_NOT_FOUND: there is none; POLY_CORRUPT: a byte is
- * not as it was written, or it is of another kind or version; POLY_UNAVAILABLE: the system's
- * reason. */
-enum poly_status poly_sections_open(const char *path, uint32_t kind,
+/* Reads the whole file once and checks it. watch: NULL: nobody looks. POLY_NOT_FOUND: there is
+ * none; POLY_CORRUPT: a byte is not as it was written, or it is of another kind or version;
+ * POLY_UNAVAILABLE: the system's reason, or it was to stop. */
+enum poly_status poly_sections_open(const char *path, uint32_t kind, struct poly_loading *watch,
                                     struct poly_sections **sections, struct poly_error *err);
+/* Reads the first page and, number > 0, that section, which is of that size: both are checked, the
+ * others are not. *bytes: the whole file's. Errors as of poly_sections_open(). */
+enum poly_status poly_sections_peek(const char *path, uint32_t kind, uint32_t number, void *data,
+                                    size_t size, uint64_t *bytes, struct poly_error *err);
 /* Mapped, aligned to a page, until the file is closed; what is changed there stays in memory.
  * POLY_CORRUPT: there is no such section. */
 enum poly_status poly_sections_get(const struct poly_sections *sections, uint32_t number,
