@@ -76,7 +76,7 @@
         .summary = "How large the vector indexes are, and how good",
         .description = "One entry for each vector of each domain, over all tenants.",
         .rights = POLY_RIGHT_ADMIN,
-        .flags = API_READS,
+        .flags = API_READS | API_WIDE,
         .success = 200,
         .answer = &api_schema_vector_indexes,
         .run = api_vector_stats,

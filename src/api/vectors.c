@@ -427,9 +427,13 @@ enum poly_status api_vector_metrics(struct poly_session *session, struct poly_bu
 {
     const struct poly_vector_stats *indexes;
     size_t count;
-    enum poly_status status = poly_vector_stats(session, &indexes, &count, err);
+    enum poly_status status = poly_session_after(session, NULL, POLY_FAIL, err);
 
-    /* Whatever else keeps the indexes from answering, the other metrics tell of. */
+    if (status == POLY_OK)
+        status = poly_vector_stats(session, &indexes, &count, err);
+    (void)!poly_session_after(session, NULL, POLY_WAIT, NULL);
+    /* Nobody waits for an index here. Whatever else keeps them from answering, the other metrics
+     * tell of. */
     if (status != POLY_OK)
         return status == POLY_NO_MEMORY ? status : POLY_OK;
     for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]) && count > 0; m++) {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/status.h"
 #include "cli/cli.h"
@@ -120,6 +121,32 @@ void cli_direct_close(struct cli_direct *direct)
     free(direct);
 }
 
+static bool is_opening(struct poly_session *session)
+{
+    struct poly_status_report report;
+    struct poly_error ignored;
+    bool opening = false;
+
+    if (poly_status_read(session, &report, &ignored) == POLY_OK)
+        for (size_t i = 0; i < report.projection_count; i++)
+            opening |= report.projections[i].state == POLY_STATE_OPENING;
+    poly_session_reset(session);
+    return opening;
+}
+
+/* A daemon's caller may come again; this process would begin anew. So what asks vectors waits
+ * as long as reading what is saved of them takes. */
+static void wait_for_vectors(struct cli_direct *direct, const char *operation)
+{
+    static const char vectors[] = "vectors."; /* searches, and what is known of their indexes */
+    const struct timespec moment = {0, 5000000};
+
+    if (!direct->owns || strncmp(operation, vectors, sizeof(vectors) - 1) != 0)
+        return;
+    while (!cli_interrupted() && is_opening(direct->session))
+        nanosleep(&moment, NULL);
+}
+
 enum poly_status cli_direct_call(struct cli_direct *direct, const struct cli_request *request,
                                  struct cli_answer *answer, struct poly_error *err)
 {
@@ -146,6 +173,7 @@ enum poly_status cli_direct_call(struct cli_direct *direct, const struct cli_req
 
     if (call.operation == NULL)
         return poly_fail(err, POLY_INTERNAL, "there is no operation '%s'", request->operation);
+    wait_for_vectors(direct, request->operation);
     status = api_call(direct->session, &call, &collector.sink, err);
     poly_session_reset(direct->session);
     if (!poly_buffer_ok(&answer->body))

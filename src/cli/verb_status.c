@@ -13,6 +13,17 @@ static void add_seconds(struct cli_table *table, const json_t *one, const char *
     cli_table_text(table, text);
 }
 
+/* "opening 43 %" */
+static void add_state(struct cli_table *table, const json_t *one)
+{
+    const char *state = cli_json_string(one, "state");
+    char text[64];
+
+    snprintf(text, sizeof(text), "%s %d %%", state,
+             (int)(json_number_value(json_object_get(one, "opened")) * 100));
+    cli_table_text(table, strcmp(state, "opening") == 0 ? text : state);
+}
+
 static enum poly_status print_projections(const json_t *status, struct poly_error *err)
 {
     const json_t *list = json_object_get(status, "projections");
@@ -27,7 +38,7 @@ static enum poly_status print_projections(const json_t *status, struct poly_erro
 
         cli_table_text(table, cli_json_string(one, "store"));
         cli_table_text(table, cli_json_string(one, "driver"));
-        cli_table_text(table, cli_json_string(one, "state"));
+        add_state(table, one);
         cli_table_number(table, cli_json_integer(one, "applied"));
         cli_table_number(table, cli_json_integer(one, "lag_records"));
         add_seconds(table, one, "lag_seconds");
@@ -254,7 +265,8 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
     else if (status == POLY_OK)
         status = print(json, err);
     if (status == POLY_OK && strcmp(cli_json_string(json, "state"), "ok") != 0 &&
-        strcmp(cli_json_string(json, "state"), "behind") != 0)
+        strcmp(cli_json_string(json, "state"), "behind") != 0 &&
+        strcmp(cli_json_string(json, "state"), "opening") != 0)
         status = poly_fail(err, POLY_UNAVAILABLE, "%s", "");
     json_decref(json);
     poly_buffer_release(&answer.body);
@@ -264,7 +276,7 @@ static enum poly_status run(struct cli *cli, struct poly_error *err)
 const struct cli_verb cli_verb_status = {
     .name = "status",
     .summary = "Say how everything is",
-    .text = "The exit code is 0 when the state is ok or behind, and 9 otherwise.",
+    .text = "The exit code is 0 when the state is ok, behind or opening, and 9 otherwise.",
     .examples =
         (const struct cli_example[]){
             {"polystore status", "stores, domains, subscriptions"},

@@ -575,11 +575,12 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
         .status = POLY_UNAVAILABLE,
         .position = -1,
         .message = "the transaction was rolled back; try again"};
-    bool command;
+    bool command, another;
 
     if (projection->driver->settle != NULL)
         projection->driver->settle(projection->store, committed);
     pthread_mutex_lock(&projection->lock);
+    another = committed && projection->live.active.number != projection->work.active.number;
     if (committed) {
         projection->live = projection->work;
         projection->checked = poly_clock_wall();
@@ -595,7 +596,7 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
     else if (command)
         poly_projector_finish(projection, POLY_UNAVAILABLE, &lost);
     poly_signal_raise(&projection->applied, projection->work.active.applied);
-    if (command || projection->work.stopped)
+    if (command || another || projection->work.stopped)
         poly_signal_poke(&projection->applied);
 }
 
@@ -682,9 +683,10 @@ static enum poly_status follow_step(struct poly_projection *projection, uint64_t
 void poly_projector_follow(struct poly_projection *projection, enum poly_status status,
                            const struct poly_error *err)
 {
-    bool stopped = projection->work.stopped;
+    bool stopped = projection->work.stopped, another;
 
     pthread_mutex_lock(&projection->lock);
+    another = projection->live.active.number != projection->work.active.number;
     if (status == POLY_OK)
         projection->checked = poly_clock_wall();
     else if (!stopped && !projection->work.building_stopped) /* where it stopped is not forgotten */
@@ -693,7 +695,7 @@ void poly_projector_follow(struct poly_projection *projection, enum poly_status 
     projection->live = projection->work;
     pthread_mutex_unlock(&projection->lock);
     poly_signal_raise(&projection->applied, projection->work.active.applied);
-    if (stopped)
+    if (stopped || another)
         poly_signal_poke(&projection->applied);
 }
 

@@ -665,8 +665,8 @@ enum poly_status poly_subscription_delete(struct poly_session *session, const ch
 
 const char *poly_state_name(enum poly_state state)
 {
-    static const char *const names[] = {"ok", "behind", "filling", "retrying", "stopped",
-                                        "unreachable", "failed"};
+    static const char *const names[] = {"ok",       "behind",  "opening",     "filling",
+                                        "retrying", "stopped", "unreachable", "failed"};
 
     return names[state];
 }
@@ -675,7 +675,8 @@ enum poly_status poly_status_read(struct poly_session *session, struct poly_stat
                                   struct poly_error *err)
 {
     static const struct poly_projection_status projection = {
-        .store = {"search", 6}, .driver = {"embedded", 8}, .lag_us = 1500000, .lag_records = 3};
+        .store = {"search", 6}, .driver = {"embedded", 8}, .lag_us = 1500000, .lag_records = 3,
+        .opened = 1};
     static const struct poly_subscription_status subscription = {.name = {"a\"b\\c\n", 6},
                                                                  .lag_records = 2};
     static const struct poly_view_status view = {
