@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ static const struct model_shape shape = {.element = POLY_F32,
 
 static char whole[LAB_PATH], folder[LAB_PATH];
 static struct model model; /* of what is saved in whole; without a collection */
+static unsigned found_by_look;
 
 static int make_whole(void **state)
 {
@@ -52,15 +54,30 @@ static int remove_whole(void **state)
     return 0;
 }
 
+/* A look, before anything is read: it may miss what opening finds, and finds nothing else. */
+static struct poly_collection_saved look(const struct model *m)
+{
+    const struct poly_collection_options options = model_options(m, folder);
+    struct poly_collection_saved saved = {.position = 99};
+
+    assert_ok(poly_collection_peek(&options, &saved, &err));
+    assert_int_equal(saved.position, saved.damaged ? 0 : model.position);
+    assert_true(saved.damaged == (saved.bytes == 0));
+    return saved;
+}
+
 /* Opens what is in the folder. true: it is empty and says that it was damaged. */
 static bool thrown_away(void)
 {
     struct model m;
     uint64_t position = 99;
-    bool damaged = false;
+    bool damaged = false, seen;
 
     model_copy(&m, &model);
+    seen = look(&m).damaged;
+    found_by_look += seen;
     assert_ok(model_reopen(&m, folder, &position, &damaged, &err));
+    assert_true(damaged || !seen);
     if (damaged) {
         struct poly_collection_numbers numbers;
 
@@ -146,8 +163,11 @@ static void cut(const char *path, void *arg)
         fd = open_file(path);
         assert_int_equal(ftruncate(fd, at), 0);
         close(fd);
+        found_by_look = 0;
         if (!thrown_away())
             fail_msg("%s: cut from %ld to %ld, and nobody says so", path, (long)size, (long)at);
+        if (found_by_look == 0) /* what is cut short is found at once */
+            fail_msg("%s: cut from %ld to %ld, and a look misses it", path, (long)size, (long)at);
     }
 }
 
@@ -240,6 +260,57 @@ static void files_of_two_saves_are_not_mixed(void **state)
     lab_folder_remove(later);
 }
 
+/* A thread that opens what is in the folder. */
+struct opening {
+    struct poly_loading loading;
+    enum poly_status status;
+    struct poly_error err;
+};
+
+static void *open_watched(void *arg)
+{
+    struct opening *opening = arg;
+    struct poly_collection_options options = model_options(&model, folder);
+    struct poly_collection *collection = NULL;
+    uint64_t position;
+    bool damaged;
+
+    options.watch = &opening->loading;
+    opening->status =
+        poly_collection_open(&options, &collection, &position, &damaged, &opening->err);
+    if (opening->status == POLY_OK)
+        poly_collection_close(collection);
+    return NULL;
+}
+
+/* Wherever reading is told to stop, it does, and changes nothing. */
+static void reading_can_be_stopped(void **state)
+{
+    uint64_t bytes, stops = 0; /* bytes: a little more than what is compared */
+
+    (void)state;
+    lab_folder_copy(whole, folder);
+    bytes = look(&model).bytes;
+    assert_true(bytes > 0);
+    for (uint64_t at = 0; at < bytes - bytes / 10; at += bytes / 30 + 1) {
+        struct opening opening = {.status = POLY_INTERNAL};
+        pthread_t thread;
+
+        atomic_store(&poly_control_loading, at);
+        assert_int_equal(pthread_create(&thread, NULL, open_watched, &opening), 0);
+        while (atomic_load(&opening.loading.done) <= at)
+            usleep(100);
+        atomic_store(&opening.loading.stop, true);
+        pthread_join(thread, NULL);
+        assert_int_equal(opening.status, POLY_UNAVAILABLE);
+        assert_non_null(strstr(opening.err.message, "was stopped"));
+        stops++;
+    }
+    atomic_store(&poly_control_loading, UINT64_MAX);
+    assert_true(stops >= 20);
+    assert_false(thrown_away());
+}
+
 /* What is whole, but of another shape, is not what was asked for. */
 static void another_shape_is_not_taken(void **state)
 {
@@ -305,6 +376,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_found),
         cmocka_unit_test(a_longer_file_is_found),
         cmocka_unit_test(files_of_two_saves_are_not_mixed),
+        cmocka_unit_test(reading_can_be_stopped),
         cmocka_unit_test(another_shape_is_not_taken),
         cmocka_unit_test(leftovers_go_and_others_stay),
     };

@@ -68,11 +68,11 @@ void model_vector(const struct model *model, uint64_t seed, float *vector)
 
 /* --- open, close --- */
 
-enum poly_status model_reopen(struct model *model, const char *folder, uint64_t *position,
-                              bool *damaged, struct poly_error *err)
+struct poly_collection_options model_options(const struct model *model, const char *folder)
 {
     const struct model_shape *shape = &model->shape;
-    struct poly_collection_options options = {
+
+    return (struct poly_collection_options){
         .index = {.element = shape->element,
                   .metric = shape->metric,
                   .dimensions = shape->dimensions,
@@ -82,6 +82,12 @@ enum poly_status model_reopen(struct model *model, const char *folder, uint64_t 
         .columns = columns,
         .column_count = 3,
         .folder = folder};
+}
+
+enum poly_status model_reopen(struct model *model, const char *folder, uint64_t *position,
+                              bool *damaged, struct poly_error *err)
+{
+    const struct poly_collection_options options = model_options(model, folder);
 
     return poly_collection_open(&options, &model->collection, position, damaged, err);
 }

@@ -40,6 +40,8 @@ struct model {
 /* As poly_collection_open() opens it; folder NULL: in memory. Aborts when it cannot. The model is
  * empty, or as it is when it was there before. */
 void model_open(struct model *model, const struct model_shape *shape, const char *folder);
+/* Those that a model's collection is opened with. */
+struct poly_collection_options model_options(const struct model *model, const char *folder);
 /* Opens the collection of a model that was closed; the model stays. */
 enum poly_status model_reopen(struct model *model, const char *folder, uint64_t *position,
                               bool *damaged, struct poly_error *err);
