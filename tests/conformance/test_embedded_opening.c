@@ -419,6 +419,39 @@ static void collections_come_and_go(void **state)
     gives(p->nobody, query_of(old, east), "");
 }
 
+/* What was saved is not read from the log again, nor is there anything else to wait for. */
+static void only_the_rest_is_read_from_the_log(void **state)
+{
+    static const char nothing_declared[] = "domains:\n  logs: {stream: log}\n";
+    static const char *const made[] = {"made", NULL};
+    struct place *p = *state;
+    struct poly_vector_collection collection = {.name = "made", .dimensions = 4};
+    const struct poly_row *row = ROW({"embedding", poly_json("[1,0,0,0]")});
+    struct poly_projection_status now;
+
+    for (int i = 0; i < 2; i++) {
+        if (i == 1) {
+            close_place(p);
+            open_with(p, nothing_declared);
+            assert_ok(poly_vector_create(p->admin, &collection, NULL, &err));
+            assert_ok(put_row(p->nobody, "made", "a", row, POLY_ANY, NULL, &err));
+            gives(p->nobody, query_of(made, east), "made/a");
+        } else {
+            fill(p, 0, 100);
+        }
+        wait_for_index(p);
+        close_place(p);
+        hold_reading(0);
+        open_with(p, i == 0 ? vector_domains : nothing_declared);
+        now = status_of(p, "vector");
+        assert_int_equal(now.state, POLY_STATE_OPENING);
+        assert_int_equal(now.lag_records, 0);
+        assert_int_equal(now.applied, fixture_head(&p->fixture));
+        go_on();
+    }
+    gives(p->nobody, query_of(made, east), "made/a");
+}
+
 /* --- all together --- */
 
 struct crowd {
@@ -525,6 +558,7 @@ int main(void)
         HELD(a_rebuild_does_not_wait_for_it),
         HELD(a_change_of_model_goes_through),
         HELD(collections_come_and_go),
+        HELD(only_the_rest_is_read_from_the_log),
         HELD(all_at_a_time),
     };
 

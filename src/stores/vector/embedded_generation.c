@@ -590,7 +590,7 @@ static enum poly_status look_at_sets(struct poly_vector_generation *generation,
 enum poly_status poly_vectors_ask(struct poly_vectors *self,
                                   struct poly_vector_generation *generation, struct poly_error *err)
 {
-    uint64_t least = generation->set_count == 0 ? 0 : UINT64_MAX;
+    uint64_t least = UINT64_MAX;
     enum poly_status status = POLY_OK;
 
     if (atomic_load(&generation->lost))
@@ -608,6 +608,8 @@ enum poly_status poly_vectors_ask(struct poly_vectors *self,
         least = set->position < least ? set->position : least;
         generation->bytes += set->bytes;
     }
+    if (generation->set_count == 0) /* all that it held were dropped */
+        least = 0;
     generation->applied = least;
     atomic_store(&generation->published, least);
     generation->noted = least;
