@@ -495,9 +495,9 @@ const struct api_operation api_operations[] = {
         .method = "GET",
         .path = "/ready",
         .summary = "Can requests be sent here?",
-        .description = "503, with the reason, unless each store is ok, behind or opening and the log can "
-                       "be reached. For a load balancer. On a full disk it is 200, because reads "
-                       "go on; writes_refused says so.",
+        .description = "503, with the reason, unless each store is ok, behind or opening and "
+                       "the log can be reached. For a load balancer. On a full disk it is 200, "
+                       "because reads go on; writes_refused says so.",
         .flags = API_OPEN | API_READY,
         .success = 200,
         .answer = &api_schema_ready,

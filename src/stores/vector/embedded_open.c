@@ -3,8 +3,8 @@
  * far it reaches; here it is read whole and compared with its checksums, before any of it answers.
  *
  * It is one thread that loads, and the generation is not anybody else's until .loaded or .lost says
- * so: the projector passes it over, and reads wait (core/opening.c). A drop, and closing, stop it at
- * the next part that is read.
+ * so: the projector passes it over, and reads wait (core/opening.c). A drop, and closing, stop it
+ * at the next part that is read.
  */
 #include <stdio.h>
 
