@@ -97,10 +97,12 @@ void poly_projection_stir(struct poly_projection *projection)
 {
     struct poly_instance *instance = projection->instance;
 
-    if (projection->follower)
+    pthread_mutex_lock(&projection->lock);
+    if (!projection->closing && projection->follower)
         poly_signal_poke(&instance->head);
-    else
+    else if (!projection->closing)
         instance->owner->driver->kick(instance->owner);
+    pthread_mutex_unlock(&projection->lock);
     poly_signal_poke(&projection->applied);
 }
 
@@ -130,8 +132,8 @@ void poly_projection_ask_for_rest(struct poly_projection *projection)
 }
 
 /* Whoever takes an older answer, too, takes none that lacks nearly everything. */
-enum poly_status poly_projection_say_opening(const struct poly_projection *projection,
-                                             double share, struct poly_error *err)
+enum poly_status poly_projection_say_opening(const struct poly_projection *projection, double share,
+                                             struct poly_error *err)
 {
     char trouble[256] = "";
     int64_t since;

@@ -468,6 +468,9 @@ void poly_projections_close(struct poly_instance *instance)
         if (projection->thread_runs)
             pthread_join(projection->thread, NULL);
         (void)poly_owner_run(instance, keep_position, projection, false, &ignored);
+        pthread_mutex_lock(&projection->lock);
+        projection->closing = true;
+        pthread_mutex_unlock(&projection->lock);
     }
 }
 
@@ -661,8 +664,8 @@ static enum poly_status pass_fence(struct poly_projection *projection, struct po
         if (status != POLY_TIMEOUT || poly_clock_monotonic() >= deadline)
             return status;
         poly_owner_await(session->instance->owner, session->after);
-        poly_signal_wait(&projection->applied,
-                         opening ? UINT64_MAX : wanted(projection, session), deadline, seen);
+        poly_signal_wait(&projection->applied, opening ? UINT64_MAX : wanted(projection, session),
+                         deadline, seen);
     }
 }
 

@@ -79,6 +79,7 @@ struct poly_projection {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t commanded;
     struct poly_progress live; /* published */
+    bool closing;              /* nobody is there any more who would apply */
     bool retrying;
     int64_t checked;
     struct {

@@ -20,11 +20,14 @@ static const char oldest[] =
 
 const char *poly_state_name(enum poly_state state)
 {
-    static const char *const names[] = {
-        [POLY_STATE_OK] = "ok",           [POLY_STATE_BEHIND] = "behind",
-        [POLY_STATE_OPENING] = "opening", [POLY_STATE_FILLING] = "filling",
-        [POLY_STATE_RETRYING] = "retrying", [POLY_STATE_STOPPED] = "stopped",
-        [POLY_STATE_UNREACHABLE] = "unreachable", [POLY_STATE_FAILED] = "failed"};
+    static const char *const names[] = {[POLY_STATE_OK] = "ok",
+                                        [POLY_STATE_BEHIND] = "behind",
+                                        [POLY_STATE_OPENING] = "opening",
+                                        [POLY_STATE_FILLING] = "filling",
+                                        [POLY_STATE_RETRYING] = "retrying",
+                                        [POLY_STATE_STOPPED] = "stopped",
+                                        [POLY_STATE_UNREACHABLE] = "unreachable",
+                                        [POLY_STATE_FAILED] = "failed"};
 
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }

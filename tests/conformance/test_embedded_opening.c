@@ -541,9 +541,9 @@ static void all_at_a_time(void **state)
 }
 
 #define HELD(test)                                                                                 \
-    {#test, test, setup_held_colocated, teardown_held, NULL},                        \
+    {#test, test, setup_held_colocated, teardown_held, NULL},                                      \
     {                                                                                              \
-#test " (follower)", test, setup_held_follower, teardown_held, NULL                         \
+#test " (follower)", test, setup_held_follower, teardown_held, NULL                        \
     }
 
 int main(void)

@@ -406,8 +406,8 @@ static void saved_and_loaded(void **state)
     assert_fails(poly_catalog_read(&(struct poly_catalog_file){path, others, COLUMNS, NULL},
                                    alive_in, c, &loaded, &err),
                  POLY_CORRUPT);
-    assert_fails(poly_catalog_read(&(struct poly_catalog_file){path, columns, 1, NULL}, alive_in,
-                                   c, &loaded, &err),
+    assert_fails(poly_catalog_read(&(struct poly_catalog_file){path, columns, 1, NULL}, alive_in, c,
+                                   &loaded, &err),
                  POLY_CORRUPT);
     assert_ok(poly_catalog_save(c, 0, path, &err));
     assert_ok(load(c, &loaded));

@@ -365,15 +365,15 @@ static enum poly_status set_options(const struct poly_vector_generation *generat
 {
     const struct poly_domain_vector *vector = set->vector;
 
-    *options = (struct poly_collection_options){.index = {.element = element_of(vector),
-                                                          .metric = poly_vector_metric(vector),
-                                                          .dimensions = vector->dimensions,
-                                                          .m = vector->m,
-                                                          .ef_construction =
-                                                              vector->ef_construction},
-                                                .columns = vector->filters,
-                                                .column_count = vector->filter_count,
-                                                .folder = path};
+    *options =
+        (struct poly_collection_options){.index = {.element = element_of(vector),
+                                                   .metric = poly_vector_metric(vector),
+                                                   .dimensions = vector->dimensions,
+                                                   .m = vector->m,
+                                                   .ef_construction = vector->ef_construction},
+                                         .columns = vector->filters,
+                                         .column_count = vector->filter_count,
+                                         .folder = path};
     return set_path(path, generation->folder, set)
                ? POLY_OK
                : poly_fail(err, POLY_INVALID, "vector: the path of its folder is too long");

@@ -489,8 +489,7 @@ enum poly_status poly_catalog_read(const struct poly_catalog_file *file, poly_al
                                    struct poly_error *err)
 {
     struct loading l = {.file = file, .alive = alive, .arg = arg, .err = err};
-    enum poly_status status =
-        poly_sections_open(file->path, KIND, file->watch, &l.sections, err);
+    enum poly_status status = poly_sections_open(file->path, KIND, file->watch, &l.sections, err);
 
     if (status != POLY_OK)
         return status;

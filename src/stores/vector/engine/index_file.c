@@ -399,8 +399,8 @@ static enum poly_status read_arrays(const struct loading *loading, struct poly_e
 
     if (status == POLY_OK)
         status = read_section(loading, CODES, index->codes.base, end * head->stride, err);
-    for (uint32_t slot = 0; status == POLY_OK && index->coder.sketch > 0 && slot < end &&
-                            goes_on(loading, slot);
+    for (uint32_t slot = 0;
+         status == POLY_OK && index->coder.sketch > 0 && slot < end && goes_on(loading, slot);
          slot++)
         poly_sketch_encode(&index->coder, poly_code_row(index, slot), poly_sketch_row(index, slot));
     if (status == POLY_OK)
@@ -614,8 +614,7 @@ enum poly_status poly_index_peek(const struct poly_index_options *options, const
     struct head head;
     struct stat st;
     uint64_t size, originals;
-    enum poly_status status =
-        poly_sections_peek(path, KIND, HEAD, &head, sizeof(head), &size, err);
+    enum poly_status status = poly_sections_peek(path, KIND, HEAD, &head, sizeof(head), &size, err);
 
     if (status != POLY_OK)
         return status;
