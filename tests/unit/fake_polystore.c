@@ -674,9 +674,8 @@ const char *poly_state_name(enum poly_state state)
 enum poly_status poly_status_read(struct poly_session *session, struct poly_status_report *report,
                                   struct poly_error *err)
 {
-    static const struct poly_projection_status projection = {
-        .store = {"search", 6}, .driver = {"embedded", 8}, .lag_us = 1500000, .lag_records = 3,
-        .opened = 1};
+    static const struct poly_projection_status projection = {.opened = 1,
+        .store = {"search", 6}, .driver = {"embedded", 8}, .lag_us = 1500000, .lag_records = 3};
     static const struct poly_subscription_status subscription = {.name = {"a\"b\\c\n", 6},
                                                                  .lag_records = 2};
     static const struct poly_view_status view = {
