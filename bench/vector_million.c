@@ -1,5 +1,5 @@
 /*
- * Many long vectors in little memory: codes of 8 bits and links in memory, the vectors themselves
+ * Many long vectors in little memory: short codes and links in memory, the vectors themselves
  * in the index's file and nowhere else. They are made up as they go in (bench/vector_made.h), and
  * so is the truth about the queries, which are made first.
  *

@@ -10,7 +10,7 @@
 
 #include "stores/vector/engine/index.h"
 
-enum { DATA_CENTRES = 40, DATA_MAX_DIMENSIONS = 256 };
+enum { DATA_CENTRES = 40, DATA_MAX_DIMENSIONS = 1024 };
 
 static struct poly_error err;
 

@@ -286,7 +286,8 @@ def building(found, name, sides, goals):
 def limit(found, name, ours):
     """How near a search is to the time that memory needs for the lines of the codes compared."""
     rate, _, visited = ours.ask(ours.around()[-1])
-    lines = math.ceil((ours.data[1] + 12) / 64)
+    short = 512 <= ours.data[1] <= 4096
+    lines = math.ceil((ours.data[1] / (2 if short else 1) + 12) / 64)
     nanoseconds, = harness.call([harness.program('vector-data'), 'line',
                                  ours.data[2] * lines * 64], cpu=1)
     found.add(name + '.limit', rate, 1e9 / (visited * lines * nanoseconds))

@@ -12,7 +12,7 @@
 
 enum { SMALL = 300, MOST = 16000, ROWS = 40 };
 
-static const uint32_t large[] = {384, 512, 767, 768, 1000, 1024, 1536, 3072, 4099, MOST};
+static const uint32_t large[] = {384, 512, 767, 768, 1000, 1024, 1536, 3072, 4095, 4099, MOST};
 
 struct shape {
     enum poly_element element;
@@ -381,6 +381,75 @@ static void check_codes(struct set *set, float *one, float *two)
     }
 }
 
+/* What a short code stands for, after the rotation. */
+static struct poly_code_tail decode_short(const struct poly_coder *coder, const uint8_t *code,
+                                          float *vector)
+{
+    const uint32_t low = coder->turned / 2;
+    struct poly_code_tail tail;
+
+    memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
+    for (uint32_t i = 0; i < coder->turned; i++) {
+        const int half = i < low ? code[i] & 15 : code[i - low] >> 4;
+
+        vector[i] = tail.step * (float)(2 * half - 15);
+    }
+    return tail;
+}
+
+/* Between two codes: with the squares of the vectors' lengths, and the product of the codes. */
+static double short_reference(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b,
+                              float *one, float *two)
+{
+    const double squares =
+        (double)decode_short(coder, a, one).square + (double)decode_short(coder, b, two).square;
+    const double product = -reference(POLY_INNER, one, two, coder->turned);
+
+    if (coder->metric == POLY_INNER)
+        return -product;
+    return (squares - 2 * product) * (coder->metric == POLY_COSINE ? 0.5 : 1);
+}
+
+/* Whatever was lost of the query, too, of which a step is a hundredth of a short code's. */
+static void check_short(struct set *set, float *one, float *two)
+{
+    const struct poly_coder *coder = &set->coder;
+    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
+    float distances[ROWS], some[sizeof(order) / sizeof(order[0])], bounds[ROWS];
+
+    poly_coder_query(coder, set->vectors, set->query);
+    poly_code_distances(coder, set->query, set->codes, NULL, ROWS, distances);
+    poly_code_distances(coder, set->query, set->codes, order, sizeof(order) / sizeof(order[0]),
+                        some);
+    poly_code_bounds(coder, set->query, set->codes, NULL, ROWS, bounds);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        assert_true(some[i] == distances[order[i]]);
+    for (size_t row = 0; row < ROWS; row++) {
+        const uint8_t *code = set->codes + row * coder->stride;
+        const double truth = poly_vector_distance(coder->element, coder->metric, set->vectors,
+                                                  set->packed + row * set->size, coder->dimensions);
+        const double wanted = short_reference(coder, set->codes, code, one, two);
+        const double scale = pow(length(one, coder->turned) + length(two, coder->turned), 2);
+        const double comparable = coder->metric == POLY_L2 ? truth * truth : truth;
+        const double error =
+            poly_code_error(coder, set->query, code, (float)comparable) + 1e-3 * scale;
+
+        if (!(fabs(poly_code_between(coder, set->codes, code) - wanted) <= 1e-6 * scale + 1e-36))
+            fail_msg("element %d metric %d, %u dimensions, row %zu: short codes %g, not %g",
+                     coder->element, coder->metric, coder->dimensions, row,
+                     (double)poly_code_between(coder, set->codes, code), wanted);
+        assert_true(poly_code_distance(coder, set->query, code) == distances[row]);
+        if (!(fabs(distances[row] - comparable) <= 5 * error))
+            fail_msg("element %d metric %d, %u dimensions, row %zu: %g, not %g, +- %g",
+                     coder->element, coder->metric, coder->dimensions, row, (double)distances[row],
+                     comparable, error);
+        if (!(bounds[row] <= truth))
+            fail_msg("element %d metric %d, %u dimensions, row %zu: bound %.9g, distance %.9g",
+                     coder->element, coder->metric, coder->dimensions, row, (double)bounds[row],
+                     truth);
+    }
+}
+
 /* What a sketch stands for: the middle of the codes that begin as it does. */
 static void decode_sketch(const struct poly_coder *coder, const uint8_t *sketch, float *vector)
 {
@@ -426,18 +495,43 @@ static void check_sketches(struct set *set, float *one, float *two)
     }
 }
 
+/* A variant encodes and compares as the plainest one does, to the last bit. */
+static void check_same(struct set *set, float *distances, bool first)
+{
+    const struct poly_coder *coder = &set->coder;
+    uint8_t *code = room(coder->stride);
+    float again[ROWS];
+
+    poly_coder_query(coder, set->vectors + coder->dimensions, set->query);
+    poly_code_distances(coder, set->query, set->codes, NULL, ROWS, first ? distances : again);
+    assert_true(first || memcmp(distances, again, sizeof(again)) == 0);
+    for (size_t row = 0; row < ROWS; row += ROWS / 4) {
+        poly_coder_encode(coder, set->packed + row * set->size, code);
+        assert_memory_equal(code, set->codes + row * coder->stride, coder->stride);
+    }
+    free(code);
+}
+
 static void check_shape(const struct shape *shape, uint32_t dimensions, float scale)
 {
     size_t count;
     const struct poly_loops *const *list = poly_loops_list(&count);
-    float *one = room(dimensions * sizeof(float)), *two = room(dimensions * sizeof(float));
+    float *one = room((dimensions + 1) * sizeof(float));
+    float *two = room((dimensions + 1) * sizeof(float)), same[ROWS];
+    const bool turned = (shape->element == POLY_F32 || shape->element == POLY_F16) &&
+                        dimensions >= 512 && dimensions <= 4096;
     struct set set;
 
     set_new(&set, shape, dimensions, scale);
     for (size_t i = 0; i < count; i++) {
         poly_loops_use(list[i]);
         check_distances(&set);
-        check_codes(&set, one, two);
+        assert_int_equal(set.coder.turned, turned ? (dimensions + 1) / 2 * 2 : 0);
+        if (turned)
+            check_short(&set, one, two);
+        else
+            check_codes(&set, one, two);
+        check_same(&set, same, i == 0);
         assert_int_equal(set.coder.sketch,
                          shape->element != POLY_BINARY && dimensions > 52 && dimensions <= 104 ? 64
                                                                                                : 0);
@@ -462,13 +556,62 @@ static void distances_are_right(void **state)
 static void distances_of_extremes_are_right(void **state)
 {
     const float scales[] = {1e-44F, 1e-39F, 1e-30F, 1e-21F, 1e-19F, 1e-15F, 1e5F, 1e15F, 2e16F};
+    const size_t last = sizeof(scales) / sizeof(scales[0]) - 1;
 
     (void)state;
     for (size_t s = 0; s < SHAPES; s++)
         for (size_t i = 0; i < sizeof(scales) / sizeof(scales[0]); i++)
             if (shapes[s].element == POLY_F32 ||
                 (shapes[s].element == POLY_F16 && shapes[s].metric == POLY_COSINE))
-                check_shape(&shapes[s], 100, scales[i]);
+                for (uint32_t d = 100; d <= 768; d += 668) /* a longer one may not be so great */
+                    check_shape(&shapes[s], d, d > 100 && i == last ? scales[i] / 2 : scales[i]);
+}
+
+/* A rotation: lengths and products stay, whatever was in one dimension goes into all, and what
+ * short codes lose is what they lose of a normal distribution, a tenth of the length. */
+static void turns(void **state)
+{
+    static const uint32_t counts[] = {512, 514, 768, 1000, 1022, 1024, 1026, 1536, 3072, 4096};
+    static float one[4096], two[4096], plain[4096];
+    _Alignas(64) uint8_t code[4096];
+    size_t variants;
+    const struct poly_loops *const *list = poly_loops_list(&variants);
+
+    (void)state;
+    for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+        const uint32_t count = counts[c];
+
+        for (uint32_t at = 0; at < count; at += 1 + count / 40) {
+            const uint32_t other = (at + count / 2) % count;
+            struct poly_code_tail tail;
+            struct poly_coder coder;
+            double product = 0;
+
+            for (size_t v = 0; v < variants; v++) {
+                memset(one, 0, sizeof(one));
+                memset(two, 0, sizeof(two));
+                one[at] = 1;
+                two[at] = two[other] = 1;
+                list[v]->turn(one, count);
+                list[v]->turn(two, count);
+                assert_true(v == 0 || memcmp(plain, two, count * sizeof(float)) == 0);
+                memcpy(plain, two, sizeof(two));
+            }
+            for (uint32_t i = 0; i < count; i++) {
+                product += (double)one[i] * two[i];
+                assert_true(fabsf(one[i]) <= 8 / sqrtf((float)count));
+            }
+            assert_true(fabs(length(one, count) - 1) < 1e-6 && fabs(product - 1) < 1e-6);
+            memset(two, 0, sizeof(two));
+            two[at] = two[other] = two[count / 3] = 1;
+            poly_coder_init(&coder, POLY_F32, POLY_L2, count);
+            poly_coder_encode(&coder, two, code);
+            memcpy(&tail, code + coder.stride - sizeof(tail), sizeof(tail));
+            if (!(tail.residual <= 0.125F * sqrtf(tail.square)))
+                fail_msg("%u dimensions, %u: %g of %g are lost", count, at, (double)tail.residual,
+                         (double)sqrtf(tail.square));
+        }
+    }
 }
 
 /* Integers, so every variant says the same, whatever stands in the query and the code. */
@@ -646,6 +789,7 @@ int main(void)
         cmocka_unit_test(halves_are_right),
         cmocka_unit_test(distances_are_right),
         cmocka_unit_test(distances_of_extremes_are_right),
+        cmocka_unit_test(turns),
         cmocka_unit_test(variants_agree),
         cmocka_unit_test(int8_codes_are_exact),
         cmocka_unit_test(bounds_are_near),

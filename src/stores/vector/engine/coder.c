@@ -1,8 +1,8 @@
 /*
- * Codes of a byte a dimension. A vector's own step, its largest value / 127, bounds what rounding
- * takes from it without looking at any other vector: an index needs no training, and an outlier
- * costs itself precision only. The row says how much was lost, so a search can tell which originals
- * it need not look at (Cauchy, Schwarz, and the triangle inequality).
+ * Codes of a byte a dimension (short ones: coder_short.c). A vector's own step, its largest value /
+ * 127, bounds what rounding takes from it without looking at any other vector: an index needs no
+ * training, and an outlier costs itself precision only. The row says how much was lost, so a search
+ * can tell which originals it need not look at (Cauchy, Schwarz, and the triangle inequality).
  *
  * The distance of two codes is that of the points that they stand for (not the inner product of
  * these), also under cosine: its error shrinks with the distance, and the nearest count most.
@@ -16,17 +16,26 @@
 #include "stores/vector/engine/kernel_inside.h"
 #include "stores/vector/engine/kernel_loops.h"
 
-#define STEPS 127       /* on either side of zero */
-#define ZERO 128        /* as a code */
-#define ROW 32          /* rows are a multiple of this */
-#define ALIGNED 64      /* of a query */
-#define PART 256        /* values that are unpacked at a time */
-#define CODED_MAX 16384 /* bytes of a row, at most */
-#define LINE 64         /* bytes of a cache line */
+#define STEPS 127         /* on either side of zero */
+#define ZERO 128          /* as a code */
+#define ROW 32            /* rows are a multiple of this */
+#define ALIGNED 64        /* of a query */
+#define TO_WHOLE 0x1.8p52 /* a double beside it has no bits below one */
+#define PART 256          /* values that are unpacked at a time */
+#define CODED_MAX 16384   /* bytes of a row, at most */
+#define LINE 64           /* bytes of a cache line */
+#define SHORT_LEAST 512   /* dimensions from which on codes are short */
 
 static uint32_t row_of(size_t bytes)
 {
     return (uint32_t)((bytes + ROW - 1) / ROW * ROW);
+}
+
+/* A row of short codes: two dimensions a byte, both halves as long. */
+static void shorten(struct poly_coder *coder)
+{
+    coder->turned = (coder->dimensions + 1) / 2 * 2;
+    coder->stride = row_of(coder->turned / 2 + sizeof(struct poly_code_tail));
 }
 
 /* Bytes of a sketch: the first dimensions in their low halves, the others in the high ones. */
@@ -48,39 +57,38 @@ void poly_coder_init(struct poly_coder *coder, enum poly_element element, enum p
         .stride = row_of(bits ? poly_element_size(element, dimensions) : dimensions + tail)};
     if (!bits && coder->stride > LINE && low_halves(coder) + tail <= LINE)
         coder->sketch = LINE;
+    if ((element == POLY_F32 || element == POLY_F16) && dimensions >= SHORT_LEAST &&
+        dimensions <= POLY_SHORT_MOST)
+        shorten(coder);
     poly_assert(dimensions > 0 && coder->stride <= CODED_MAX);
 }
 
-/* What a vector is rounded to, and what that takes from it. */
-struct rounding {
-    double step, square, lost, whole; /* lengths, squared: code in steps, lost, the vector */
-    int32_t sum;                      /* of the signed code */
-};
-
 /* A float, as it is kept: what is lost is measured against that. */
-static float step_of(const struct poly_coder *coder, const struct poly_vector_source *source)
+static float step_of(const struct poly_vector_source *source, size_t dimensions)
 {
     float part[PART], most = 0;
 
-    if (coder->element == POLY_INT8 && coder->metric != POLY_COSINE)
-        return 1;
-    for (size_t from = 0; from < coder->dimensions; from += PART) {
-        size_t count = coder->dimensions - from < PART ? coder->dimensions - from : PART;
+    for (size_t from = 0; from < dimensions; from += PART) {
+        size_t count = dimensions - from < PART ? dimensions - from : PART;
 
         poly_vector_part(source, from, count, part);
         for (size_t i = 0; i < count; i++)
-            most = fmaxf(most, fabsf(part[i]));
+            most = fabsf(part[i]) > most ? fabsf(part[i]) : most;
     }
     return most / STEPS;
 }
 
-static void round_part(const float *part, size_t count, struct rounding *rounding, int8_t *values)
+static void round_part(const float *part, size_t count, struct poly_rounding *rounding,
+                       int8_t *values)
 {
     double inverse = rounding->step > 0 ? 1 / rounding->step : 0;
 
     for (size_t i = 0; i < count; i++) {
-        double value = fmin(fmax(rint(part[i] * inverse), -STEPS), STEPS);
-        double lost = part[i] - value * rounding->step;
+        double value = part[i] * inverse, lost;
+
+        value = value < -STEPS ? -STEPS : value > STEPS ? STEPS : value;
+        value = value + TO_WHOLE - TO_WHOLE; /* as rint(), in line */
+        lost = part[i] - value * rounding->step;
 
         values[i] = (int8_t)value;
         rounding->sum += (int32_t)value;
@@ -90,14 +98,14 @@ static void round_part(const float *part, size_t count, struct rounding *roundin
     }
 }
 
-static struct rounding round_vector(const struct poly_coder *coder,
-                                    const struct poly_vector_source *source, int8_t *values)
+static struct poly_rounding round_by(float step, const struct poly_vector_source *source,
+                                     size_t dimensions, int8_t *values)
 {
-    struct rounding rounding = {.step = step_of(coder, source)};
+    struct poly_rounding rounding = {.step = step};
     float part[PART];
 
-    for (size_t from = 0; from < coder->dimensions; from += PART) {
-        size_t count = coder->dimensions - from < PART ? coder->dimensions - from : PART;
+    for (size_t from = 0; from < dimensions; from += PART) {
+        size_t count = dimensions - from < PART ? dimensions - from : PART;
 
         poly_vector_part(source, from, count, part);
         round_part(part, count, &rounding, values + from);
@@ -105,13 +113,26 @@ static struct rounding round_vector(const struct poly_coder *coder,
     return rounding;
 }
 
-/* Not below the value. */
-static float upwards(double value)
+struct poly_rounding poly_code_round(const struct poly_vector_source *source, size_t dimensions,
+                                     int8_t *values)
+{
+    return round_by(step_of(source, dimensions), source, dimensions, values);
+}
+
+static struct poly_rounding round_vector(const struct poly_coder *coder,
+                                         const struct poly_vector_source *source, int8_t *values)
+{
+    if (coder->element == POLY_INT8 && coder->metric != POLY_COSINE)
+        return round_by(1, source, coder->dimensions, values);
+    return poly_code_round(source, coder->dimensions, values);
+}
+
+float poly_code_upwards(double value)
 {
     return value > 0 ? nextafterf((float)value, INFINITY) : 0;
 }
 
-static float square_of(const struct rounding *rounding)
+static float square_of(const struct poly_rounding *rounding)
 {
     return (float)(rounding->square * rounding->step * rounding->step);
 }
@@ -120,7 +141,7 @@ void poly_coder_encode(const struct poly_coder *coder, const void *original, uin
 {
     struct poly_vector_source source;
     struct poly_code_tail tail;
-    struct rounding rounding;
+    struct poly_rounding rounding;
 
     if (coder->element == POLY_BINARY) {
         size_t bytes = poly_element_size(POLY_BINARY, coder->dimensions);
@@ -130,19 +151,24 @@ void poly_coder_encode(const struct poly_coder *coder, const void *original, uin
         return;
     }
     poly_vector_source(&source, coder->element, coder->metric, original, coder->dimensions);
+    if (coder->turned > 0) {
+        poly_short_encode(coder, &source, code);
+        return;
+    }
     rounding = round_vector(coder, &source, (int8_t *)code);
     memset(code + coder->dimensions, 0, coder->stride - coder->dimensions);
     for (size_t i = 0; i < coder->dimensions; i++)
         code[i] ^= ZERO; /* two's complement plus 128 */
     tail = (struct poly_code_tail){.step = (float)rounding.step,
                                    .square = square_of(&rounding),
-                                   .residual = upwards(sqrt(rounding.lost))};
+                                   .residual = poly_code_upwards(sqrt(rounding.lost))};
     memcpy(code + coder->stride - sizeof(tail), &tail, sizeof(tail));
 }
 
 size_t poly_coder_query_size(const struct poly_coder *coder)
 {
-    size_t bytes = sizeof(struct poly_code_query) + coder->stride;
+    size_t values = coder->turned > 0 ? (size_t)2 * coder->stride : coder->stride;
+    size_t bytes = sizeof(struct poly_code_query) + values;
 
     return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
 }
@@ -173,19 +199,25 @@ void poly_coder_query(const struct poly_coder *coder, const float *query, void *
 {
     struct poly_code_query *coded = buffer;
     struct poly_vector_source source = {POLY_F32, query, 1};
-    struct rounding rounding;
+    struct poly_rounding rounding;
 
     memset(buffer, 0, poly_coder_query_size(coder));
     if (coder->element == POLY_BINARY) {
         query_bits(coder, query, (uint8_t *)coded->values);
         return;
     }
+    if (coder->turned > 0) {
+        poly_short_query(coder, query, coded);
+        weigh(coder, coded);
+        return;
+    }
     rounding = round_vector(coder, &source, coded->values);
+    coded->unit = 1;
     coded->shift = ZERO * rounding.sum;
     coded->step = (float)rounding.step;
     coded->square = square_of(&rounding);
-    coded->length = upwards(sqrt(rounding.whole));
-    coded->residual = upwards(sqrt(rounding.lost));
+    coded->length = poly_code_upwards(sqrt(rounding.whole));
+    coded->residual = poly_code_upwards(sqrt(rounding.lost));
     weigh(coder, coded);
 }
 
@@ -200,12 +232,18 @@ void poly_coder_query_code(const struct poly_coder *coder, const uint8_t *code, 
         memcpy(coded->values, code, coder->stride);
         return;
     }
+    if (coder->turned > 0) {
+        poly_short_query_code(coder, code, coded);
+        weigh(coder, coded);
+        return;
+    }
     memset(coded->values + coder->dimensions, 0, coder->stride - coder->dimensions);
     for (size_t i = 0; i < coder->dimensions; i++) {
         coded->values[i] = (int8_t)(code[i] ^ ZERO);
         sum += coded->values[i];
     }
     memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
+    coded->unit = 1;
     coded->shift = ZERO * sum;
     coded->step = tail.step;
     coded->square = tail.square;
@@ -224,7 +262,7 @@ void poly_code_distances(const struct poly_coder *coder, const void *query, cons
                          const uint32_t *slots, size_t count, float *distances)
 {
     const struct poly_loops *loops = poly_loops_now();
-    const struct poly_code_rows rows = {base, slots, coder->stride, false};
+    const struct poly_code_rows rows = {base, slots, coder->stride, coder->turned > 0};
 
     if (coder->element == POLY_BINARY)
         loops->scan_bits(query, &rows, count, distances);
@@ -236,7 +274,7 @@ void poly_code_bounds(const struct poly_coder *coder, const void *query, const u
                       const uint32_t *slots, size_t count, float *bounds)
 {
     const struct poly_loops *loops = poly_loops_now();
-    const struct poly_code_rows rows = {base, slots, coder->stride, false};
+    const struct poly_code_rows rows = {base, slots, coder->stride, coder->turned > 0};
 
     if (coder->element == POLY_BINARY)
         loops->scan_bits(query, &rows, count, bounds);
@@ -291,6 +329,7 @@ void poly_sketch_query(const struct poly_coder *coder, const void *query, void *
 
     memset(buffer, 0, poly_sketch_query_size(coder));
     memcpy(halves, coded, sizeof(*coded));
+    halves->unit = POLY_SKETCH_STEP;
     halves->shift = coded->shift / ZERO * POLY_SKETCH_ZERO;
     halves->by_product *= 0.5F;
     memcpy(halves->values, coded->values, low);

@@ -46,6 +46,7 @@ void poly_context_free(struct poly_context *context)
     free(context->coming);
     free(context->wanted);
     free(context->places);
+    free(context->later);
     lines_free(context->other);
     free(context->near);
     free(context->picked);
@@ -72,14 +73,15 @@ static struct poly_context *make(const struct poly_index *index)
     context->coming = malloc(context->id_room * sizeof(*context->coming));
     context->wanted = malloc(context->id_room * sizeof(*context->wanted));
     context->places = malloc(context->id_room * sizeof(*context->places));
+    context->later = malloc(INDEX_LATER * sizeof(*context->later));
     context->other = lines(poly_coder_query_size(&index->coder));
     context->near = malloc((2 * m + 1) * sizeof(*context->near));
     context->picked = malloc((2 * m + 1) * sizeof(*context->picked));
     context->between = malloc((2 * m + 1) * sizeof(*context->between));
     if (context->query == NULL || context->ids == NULL || context->distances == NULL ||
         context->before == NULL || context->coming == NULL || context->wanted == NULL ||
-        context->places == NULL || context->other == NULL || context->near == NULL ||
-        context->picked == NULL || context->between == NULL ||
+        context->places == NULL || context->later == NULL || context->other == NULL ||
+        context->near == NULL || context->picked == NULL || context->between == NULL ||
         (index->coder.sketch > 0 && context->sketch == NULL)) {
         poly_context_free(context);
         return NULL;
@@ -135,18 +137,20 @@ enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uin
         return status;
     }
     taken->visits = 0;
-    poly_context_look(taken, index, false);
+    poly_context_look(taken, index, LOOK_CODES);
     *context = taken;
     return POLY_OK;
 }
 
-void poly_context_look(struct poly_context *context, const struct poly_index *index, bool sketches)
+void poly_context_look(struct poly_context *context, const struct poly_index *index,
+                       enum poly_look look)
 {
-    const struct poly_coder *coder = &index->coder;
+    const struct poly_sight sights[] = {
+        {index->codes.base, context->query, index->coder.stride, look},
+        {index->sketches.base, context->sketch, index->coder.sketch, look},
+        {index->originals.base, context->vector, index->original_size, look}};
 
-    context->sight =
-        sketches ? (struct poly_sight){index->sketches.base, context->sketch, coder->sketch, true}
-                 : (struct poly_sight){index->codes.base, context->query, coder->stride, false};
+    context->sight = sights[look];
 }
 
 void poly_context_give(struct poly_index *index, struct poly_context *context)

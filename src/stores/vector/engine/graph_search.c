@@ -22,11 +22,31 @@
 #include "base/clock.h"
 #include "stores/vector/engine/index_inside.h"
 
-enum { CLOCK_EVERY = 32 };
+enum {
+    CLOCK_EVERY = 32,
+    FETCHED = 1024 /* bytes of a row; the processor itself goes on from there */
+};
 
 static inline void fetch_row(const struct poly_sight *sight, uint32_t slot)
 {
-    poly_row_fetch(sight->base + (size_t)slot * sight->stride, sight->stride);
+    const size_t size = sight->stride < FETCHED ? sight->stride : FETCHED;
+
+    poly_row_fetch(sight->base + slot * sight->stride, size);
+}
+
+/* As codes have them. */
+static void compare_originals(const struct poly_index *index, const float *query,
+                              const uint32_t *ids, uint32_t count, float *distances)
+{
+    const enum poly_metric metric = index->options.metric;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const float distance =
+            poly_vector_distance(index->options.element, metric, query,
+                                 poly_original_row(index, ids[i]), index->options.dimensions);
+
+        distances[i] = metric == POLY_L2 ? distance * distance : distance;
+    }
 }
 
 void poly_graph_distances(const struct poly_index *index, const struct poly_context *context,
@@ -34,7 +54,9 @@ void poly_graph_distances(const struct poly_index *index, const struct poly_cont
 {
     const struct poly_sight *sight = &context->sight;
 
-    if (sight->sketches)
+    if (sight->look == LOOK_ORIGINALS)
+        compare_originals(index, sight->query, ids, count, distances);
+    else if (sight->look == LOOK_SKETCHES)
         poly_sketch_distances(&index->coder, sight->query, sight->base, ids, count, distances);
     else
         poly_code_distances(&index->coder, sight->query, sight->base, ids, count, distances);

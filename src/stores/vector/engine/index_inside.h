@@ -31,6 +31,7 @@ enum {
     INDEX_MAX_M = 100,       /* links of a node on a level, but for the lowest */
     INDEX_MAX_LINKERS = 64,  /* threads that link at a time */
     INDEX_BLOCK = 256,       /* slots that a scan compares at a time */
+    INDEX_LATER = 1024,      /* … and that wait for their originals */
     INDEX_IDLE_CONTEXTS = 16 /* kept for the next search */
 };
 
@@ -175,11 +176,13 @@ struct poly_candidate {
 #define EXPANDED 0x80000000U
 
 /* What a walk compares. */
+enum poly_look { LOOK_CODES, LOOK_SKETCHES, LOOK_ORIGINALS };
+
 struct poly_sight {
     const uint8_t *base;
     const void *query;
-    uint32_t stride;
-    bool sketches;
+    size_t stride;
+    enum poly_look look;
 };
 
 struct poly_context {
@@ -187,6 +190,7 @@ struct poly_context {
     uint8_t *visited; /* a byte a slot: of the search whose .mark it is */
     uint32_t visited_room;
     uint8_t mark;
+    const float *vector;         /* of the search */
     void *query;                 /* for codes */
     void *sketch;                /* … for sketches; NULL: the index has none */
     struct poly_sight sight;     /* codes, but for walks that say otherwise */
@@ -198,7 +202,9 @@ struct poly_context {
     /* what the pool wants of it, as it comes and in order, and the places in the pool */
     struct poly_candidate *coming, *wanted;
     uint32_t *places;
-    uint32_t id_room; /* of each of these */
+    uint32_t id_room;        /* of each of these */
+    struct poly_near *later; /* of a scan: a heap, with bounds of the other sign */
+    uint32_t waiting;        /* in it */
     /* when linking: another node's query, candidates and links */
     void *other;
     struct poly_candidate *near;
@@ -215,8 +221,9 @@ enum poly_status poly_context_take(struct poly_index *index, uint32_t slots, uin
 /* The same of one that has been taken, as slots come. POLY_NO_MEMORY: as it was. */
 enum poly_status poly_context_fit(struct poly_context *context, uint32_t slots, uint32_t ef,
                                   struct poly_error *err);
-/* Walks compare codes, or sketches from now on. */
-void poly_context_look(struct poly_context *context, const struct poly_index *index, bool sketches);
+/* What walks compare from now on. */
+void poly_context_look(struct poly_context *context, const struct poly_index *index,
+                       enum poly_look look);
 void poly_context_give(struct poly_index *index, struct poly_context *context);
 void poly_context_free(struct poly_context *context); /* NULL is accepted */
 

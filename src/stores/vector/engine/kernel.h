@@ -54,6 +54,11 @@ float poly_vector_distance(enum poly_element element, enum poly_metric metric, c
  * multiplies them with the unsigned codes; what the 128 adds is one constant a query. Each vector
  * has its own step, so nothing is trained on data that may change later, no value is cut off, and
  * int8 originals are coded exactly. Binary: the bits, as they are.
+ *
+ * From 512 to 4,096 dimensions codes of f32 and f16 are short: half a byte for each dimension of
+ * the vector after a random rotation, the first half of them in the bytes' low halves, the others
+ * in the high ones. They stand for (2 * half - 15) * step; the square at the end is that of the
+ * vector's length, for what was lost is at right angles to it (coder_short.c).
  */
 struct poly_coder {
     enum poly_element element;
@@ -61,6 +66,7 @@ struct poly_coder {
     uint32_t dimensions;
     uint32_t stride; /* bytes of a code */
     uint32_t sketch; /* bytes of a sketch; 0: there are none of such codes */
+    uint32_t turned; /* dimensions after the rotation, an even number; 0: codes are not short */
 };
 
 /* dimensions: 1 to 16,000. */
@@ -77,7 +83,8 @@ void poly_coder_query(const struct poly_coder *coder, const float *query, void *
 void poly_coder_query_code(const struct poly_coder *coder, const uint8_t *code, void *buffer);
 
 /*
- * Approximate distance: orders as the true one does, less the rounding. Cosine and inner: as in
+ * Approximate distance: orders as the true one does, less the rounding; of short codes it may be
+ * less than any true one can be. Cosine and inner: as in
  * polystore/vector.h; L2: its square; hamming: exact.
  */
 float poly_code_distance(const struct poly_coder *coder, const void *query, const uint8_t *code);
@@ -89,6 +96,10 @@ void poly_code_distances(const struct poly_coder *coder, const void *query, cons
  * its vector. A little dearer than the distance. */
 void poly_code_bounds(const struct poly_coder *coder, const void *query, const uint8_t *base,
                       const uint32_t *slots, size_t count, float *bounds);
+/* What such a distance is likely to be wrong by (a standard deviation) for what short codes have
+ * lost; of others 0. query: by poly_coder_query(). */
+float poly_code_error(const struct poly_coder *coder, const void *query, const uint8_t *code,
+                      float distance);
 /* Between two codes, while the graph is built. */
 float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b);
 

@@ -18,21 +18,22 @@ struct poly_code_query {
     float base;       /* distance = base + product of the values * step of the row * … */
     float by_product; /* … this + square of the row * … */
     float by_square;  /* … this */
-    int32_t shift;    /* what the 128 of each code adds to the product */
+    int32_t unit;     /* what a unit of a code counts in the product … */
+    int32_t shift;    /* … and what its zero adds to that */
     float step;
     float square;   /* of the length of what the query's code stands for */
     float length;   /* of the query itself, not less */
     float residual; /* not less than the distance between the two */
     float rounding; /* what a float sum over the dimensions may be wrong by, relatively */
     enum poly_metric metric;
-    float reserved[6];
-    int8_t values[]; /* of the row's size; binary: bits; of sketches: low halves, then high ones */
+    float reserved[5];
+    int8_t values[]; /* of the row's size; binary: bits; of halves: low ones, then high ones */
 };
 
 /* At the end of a row. */
 struct poly_code_tail {
     float step;     /* of one unit of a code */
-    float square;   /* of the length of what the code stands for */
+    float square;   /* of the length of what the code stands for; short: of the vector's */
     float residual; /* not less than the distance between that and the vector */
 };
 
@@ -45,8 +46,19 @@ struct poly_code_rows {
     const uint8_t *base;
     const uint32_t *slots; /* NULL: 0, 1, 2 … */
     size_t stride;         /* a multiple of 32 */
-    bool sketches;
+    bool halves;           /* two dimensions a byte: sketches, short codes */
 };
+
+/* Short codes are of at most so many dimensions. */
+#define POLY_SHORT_MOST 4096
+
+/* Rounds of a turn: an even number. */
+static inline uint32_t poly_turn_rounds(uint32_t count)
+{
+    const uint32_t bits = 32 - (uint32_t)__builtin_clz(count - 1);
+
+    return (bits + 1) / 2 * 2 + 4;
+}
 
 /* kernel_sums.c */
 struct poly_sums {
@@ -63,6 +75,9 @@ struct poly_sums {
 struct poly_loops {
     const char *name;
     const struct poly_sums *sums;
+    /* Turns a vector in a way that depends on nothing but count, which is even: see
+     * kernel_scan.c. */
+    void (*turn)(float *vector, uint32_t count);
     /* Exact; count: a multiple of 32. */
     int32_t (*dot_codes)(const uint8_t *code, const int8_t *query, size_t count);
     uint32_t (*differ)(const uint8_t *a, const uint8_t *b, size_t count); /* bits */

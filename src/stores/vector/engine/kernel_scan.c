@@ -44,7 +44,7 @@ static int32_t dot_codes(const uint8_t *code, const int8_t *query, size_t count)
 
 /* Of a row of sketches: the bytes' low halves with the first count of the query, the high ones with
  * those that follow. Put side by side they are summed up in one go. */
-static inline int32_t dot_halves(const uint8_t *restrict sketch, const int8_t *restrict query)
+static inline int32_t dot_sketch(const uint8_t *restrict sketch, const int8_t *restrict query)
 {
     uint8_t halves[2 * LINE];
 
@@ -53,6 +53,66 @@ static inline int32_t dot_halves(const uint8_t *restrict sketch, const int8_t *r
     for (size_t i = 0; i < LINE; i++)
         halves[LINE + i] = sketch[i] >> 4;
     return dot_row(halves, query, 2 * LINE);
+}
+
+/* The same of a short code, whose halves are too many for that. */
+static inline int32_t dot_short(const uint8_t *restrict code, const int8_t *restrict query,
+                                size_t count)
+{
+    int32_t low = 0, high = 0;
+
+    count &= ~(size_t)31;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t one = code[i] & 15, two = code[i] >> 4;
+
+        low += one * query[i];
+        high += two * query[count + i];
+    }
+    return low + high;
+}
+
+/* The sign of a place in a round, as a float's: as good as chance. */
+static inline uint32_t random_sign(uint32_t place, uint32_t round)
+{
+    uint32_t word = (place + round * POLY_SHORT_MOST) * 0x9e3779b1;
+
+    word = (word ^ word >> 15) * 0x85ebca77;
+    return (word ^ word >> 13) & 0x80000000;
+}
+
+static inline void turn_once(const float *restrict from, float *restrict to, uint32_t half,
+                             uint32_t round)
+{
+    for (uint32_t i = 0; i < half; i++) {
+        union {
+            float value;
+            uint32_t bits;
+        } other = {from[half + i]};
+
+        other.bits ^= random_sign(i, round);
+        to[2 * i] = from[i] + other.value;
+        to[2 * i + 1] = from[i] - other.value;
+    }
+}
+
+/*
+ * A rotation as good as a random one, the same everywhere. Each round adds and subtracts values
+ * that are half the vector apart, one of them with a random sign, and lays what comes out side by
+ * side. After as many rounds as the dimensions' number has bits, each has gone into all; some more
+ * make up for a number that is no power of two.
+ */
+static void turn(float *restrict vector, uint32_t count)
+{
+    const uint32_t rounds = poly_turn_rounds(count), half = count / 2;
+    float other[POLY_SHORT_MOST], scale = 1;
+
+    for (uint32_t round = 0; round < rounds; round += 2) {
+        turn_once(vector, other, half, round);
+        turn_once(other, vector, half, round + 1);
+        scale /= 2; /* each round has made it longer by the square root of two */
+    }
+    for (uint32_t i = 0; i < count; i++)
+        vector[i] *= scale;
 }
 
 static inline uint32_t differ_row(const uint8_t *restrict a, const uint8_t *restrict b,
@@ -113,19 +173,20 @@ struct part {
 };
 
 static inline void read_row(const int8_t *restrict query, const uint8_t *restrict row,
-                            size_t stride, bool sketches, struct block *restrict block, size_t at)
+                            size_t stride, bool halves, struct block *restrict block, size_t at)
 {
     const uint8_t *tail = row + stride - sizeof(struct poly_code_tail);
 
-    block->product[at] =
-        sketches ? POLY_SKETCH_STEP * dot_halves(row, query) : dot_row(row, query, stride);
+    block->product[at] = !halves          ? dot_row(row, query, stride)
+                         : stride == LINE ? dot_sketch(row, query)
+                                          : dot_short(row, query, stride);
     memcpy(&block->step[at], tail + offsetof(struct poly_code_tail, step), sizeof(float));
     memcpy(&block->square[at], tail + offsetof(struct poly_code_tail, square), sizeof(float));
     memcpy(&block->residual[at], tail + offsetof(struct poly_code_tail, residual), sizeof(float));
 }
 
 static inline __attribute__((always_inline)) void
-read_rows(const int8_t *query, const struct poly_code_rows *rows, size_t stride, bool sketches,
+read_rows(const int8_t *query, const struct poly_code_rows *rows, size_t stride, bool halves,
           const struct part *part, struct block *restrict block)
 {
     const uint8_t *base = rows->base;
@@ -137,14 +198,14 @@ read_rows(const int8_t *query, const struct poly_code_rows *rows, size_t stride,
 
     if (slots == NULL) {
         for (size_t i = 0; i < count; i++)
-            read_row(query, base + (from + i) * stride, stride, sketches, block, i);
+            read_row(query, base + (from + i) * stride, stride, halves, block, i);
         return;
     }
     slots += from;
     for (size_t i = 0; i < count; i++) {
         if (i < fetched)
             fetch(base + slots[i + ahead] * stride, stride);
-        read_row(query, base + slots[i] * stride, stride, sketches, block, i);
+        read_row(query, base + slots[i] * stride, stride, halves, block, i);
     }
 }
 
@@ -152,8 +213,10 @@ static void read_block(const struct poly_code_query *query, const struct poly_co
                        const struct part *part, struct block *block)
 {
     /* The strides of 100 dimensions, or a few more or less: a loop of known length is faster. */
-    if (rows->sketches)
+    if (rows->halves && rows->stride == LINE)
         read_rows(query->values, rows, LINE, true, part, block);
+    else if (rows->halves)
+        read_rows(query->values, rows, rows->stride, true, part, block);
     else if (rows->stride == 128)
         read_rows(query->values, rows, 128, false, part, block);
     else
@@ -180,7 +243,8 @@ static inline float distance_at(const struct poly_code_query *query, const struc
                                 size_t i)
 {
     return query->base +
-           query->by_product * block->step[i] * (float)(block->product[i] - query->shift) +
+           query->by_product * block->step[i] *
+               (float)(query->unit * block->product[i] - query->shift) +
            query->by_square * block->square[i];
 }
 
@@ -251,6 +315,9 @@ static void scan_bounds(const struct poly_code_query *query, const struct poly_c
     fetch_first(rows, count);
     while (next_part(&part)) {
         read_block(query, rows, &part, &block);
+        /* A short code's square is of its vector, at right angles to what has been lost. */
+        for (size_t i = 0; rows->halves && i < part.end - part.from; i++)
+            block.square[i] += block.residual[i] * block.residual[i];
         bound_block(query, &block, part.end - part.from, bounds + part.from);
     }
 }
@@ -277,6 +344,7 @@ extern const struct poly_loops POLY_LOOPS;
 const struct poly_loops POLY_LOOPS = {
     .name = NAME(POLY_LOOPS),
     .sums = &POLY_SUMS,
+    .turn = turn,
     .dot_codes = dot_codes,
     .differ = differ,
     .scan_codes = scan_codes,

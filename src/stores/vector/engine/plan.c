@@ -17,8 +17,12 @@ enum {
     FEW_DEAD = 32,  /* one in so many: a walk goes through them, and leaves them out at the end */
     AHEAD = 6,      /* originals that are asked for before they are compared */
     SKETCHED = 4,   /* for each that is asked for so many are kept: then sketches lead there, too */
-    LEARN = 16,     /* of what one search tells, this part is believed */
-    FEW_FITTING = 6 /* a share less than one in 64: a walk has too few bridges to the right ones */
+    UNSURE = 3,     /* errors within which one may be nearer than another */
+    COARSE = 3,     /* … and that the pool spans at least, but for its nearest part, … */
+    POOL_PART = 6,
+    POOL_LEAST = 16, /* … when it has so many */
+    LEARN = 16,      /* of what one search tells, this part is believed */
+    FEW_FITTING = 6  /* a share less than one in 64: a walk has too few bridges to the right ones */
 };
 
 /* --- costs --- */
@@ -238,7 +242,7 @@ static bool refine(const struct plan *plan)
     const uint32_t all = context->count, k = plan->search->k;
     uint32_t far = 0;
 
-    poly_context_look(context, plan->index, false);
+    poly_context_look(context, plan->index, LOOK_CODES);
     context->count = 0;
     context->ef = reranked(plan) < plan->ef ? reranked(plan) : plan->ef;
     for (uint32_t from = 0; from < all; from += INDEX_BLOCK) {
@@ -260,6 +264,26 @@ static bool refine(const struct plan *plan)
     return all < SKETCHED * k || far <= k / 8;
 }
 
+/* What the distance of a candidate is likely to be wrong by. */
+static float error_of(const struct plan *plan, const struct poly_candidate *candidate)
+{
+    return poly_code_error(&plan->index->coder, plan->context->query,
+                           poly_code_row(plan->index, candidate->slot), candidate->distance);
+}
+
+/* Are all of the pool as near as its codes can tell? Then those that are nearest need not be in it,
+ * and the walk is better done by originals, unless each of these comes from a disk. */
+static bool coarse(const struct plan *plan)
+{
+    const struct poly_candidate *pool = plan->context->pool;
+    const uint32_t count = plan->context->count;
+
+    return plan->index->coder.turned > 0 && count >= POOL_LEAST &&
+           !poly_originals_slow(plan->index) &&
+           pool[count - 1].distance - pool[count / POOL_PART].distance <
+               COARSE * error_of(plan, &pool[count / POOL_PART]);
+}
+
 /* The true distances of the first candidates of the pool. */
 static void rerank(const struct plan *plan, struct poly_nearest *nearest)
 {
@@ -269,6 +293,13 @@ static void rerank(const struct plan *plan, struct poly_nearest *nearest)
     const int64_t start = poly_costs_now();
     uint32_t count = reranked(plan);
 
+    if (search->k <= plan->context->count) {
+        const float far =
+            pool[search->k - 1].distance + UNSURE * error_of(plan, &pool[search->k - 1]);
+
+        while (count < plan->context->count && pool[count].distance < far)
+            count++;
+    }
     count = count < plan->context->count ? count : plan->context->count;
     if (poly_originals_slow(index))
         for (uint32_t i = 0; i < count; i++)
@@ -303,10 +334,14 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
 
     if (sketches)
         poly_sketch_query(&plan->index->coder, plan->context->query, plan->context->sketch);
-    poly_context_look(plan->context, plan->index, sketches);
+    poly_context_look(plan->context, plan->index, sketches ? LOOK_SKETCHES : LOOK_CODES);
     status = walk(plan, choosy, err);
     if (status == POLY_OK && sketches && !refine(plan))
         status = walk(plan, choosy, err);
+    if (status == POLY_OK && coarse(plan)) {
+        poly_context_look(plan->context, plan->index, LOOK_ORIGINALS);
+        status = walk(plan, choosy, err);
+    }
     if (status == POLY_OK && plan->context->count < search->k && !choosy)
         status = walk(plan, true, err);
     if (status != POLY_OK)
@@ -350,6 +385,7 @@ static enum poly_status find(const struct plan *plan, struct poly_near *near, ui
     enum poly_status status = POLY_OK;
     bool enough = false;
 
+    plan->context->vector = search->query;
     poly_coder_query(&plan->index->coder, search->query, plan->context->query);
     if (graph)
         status = find_graph(plan, &nearest, &enough, err);

@@ -1,7 +1,8 @@
 /*
  * Looking at every vector that may be answered. Exact, and yet on codes: a code says how near its
  * vector can be at most (poly_code_bounds()), and only where that is nearer than the answer so far
- * is the original looked at. After the first few hundred vectors that is a handful.
+ * is the original looked at. What may be near enough waits in a heap, so that the most promising
+ * come first and rule out most of the others: bounds of short codes are far below the distances.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +12,9 @@
 
 enum {
     CLOCK_EVERY = 8,
-    MANY = 4,     /* originals of a block, to be asked for before they are looked at */
+    MANY = 4,     /* originals that are looked at together, and tell what one costs */
+    TOGETHER = 8, /* originals that are asked for before the first is looked at … */
+    DISTANT = 64, /* … when they come from a disk */
     FETCHED = 512 /* bytes of an original; the processor itself goes on from there */
 };
 
@@ -164,14 +167,13 @@ static enum poly_status timed_out(struct poly_error *err)
 /* --- scans --- */
 
 /* Of count slots, from first on or (POLY_NO_SLOT) of the context's ids, those that neither bound
- * nor state rules out come to the front of ids, with their bounds; their originals, which lie
- * anywhere, are asked for. Returns how many. */
-static uint32_t sift(const struct poly_index *index, struct poly_context *context, uint32_t end,
-                     float limit, uint32_t first, uint32_t count)
+ * nor state rules out begin to wait. */
+static void sift(const struct poly_index *index, struct poly_context *context, uint32_t end,
+                 float limit, uint32_t first, uint32_t count)
 {
-    const size_t fetched = index->original_size < FETCHED ? index->original_size : FETCHED;
-    uint32_t *ids = context->ids, kept = 0, near = 0;
-    float *bounds = context->distances;
+    const float *bounds = context->distances;
+    struct poly_near *later = context->later;
+    uint32_t near = 0;
 
     for (uint32_t i = 0; i < count; i++) /* of many at a time: mostly none is */
         near += bounds[i] <= limit;
@@ -179,16 +181,13 @@ static uint32_t sift(const struct poly_index *index, struct poly_context *contex
         if (!(bounds[i] <= limit))
             continue;
 
-        const uint32_t slot = first != POLY_NO_SLOT ? first + i : ids[i];
+        const uint32_t slot = first != POLY_NO_SLOT ? first + i : context->ids[i];
 
         if (!poly_slot_fits(index, NULL, slot, end))
             continue;
-        if (limit < INFINITY) /* else most of them are not looked at in the end */
-            poly_row_fetch(poly_original_row(index, slot), fetched);
-        bounds[kept] = bounds[i];
-        ids[kept++] = slot;
+        later[context->waiting] = (struct poly_near){slot, -bounds[i]};
+        rise(later, context->waiting++);
     }
-    return kept;
 }
 
 /* Compares the first count of the context's ids by their originals, unless what has been found
@@ -201,7 +200,7 @@ static void compare(struct poly_index *index, const struct poly_context *context
     const int64_t start = many ? poly_costs_now() : 0;
     uint32_t looked = 0;
 
-    if (many && nearest->limit < INFINITY && poly_originals_slow(index))
+    if (many && poly_originals_slow(index))
         for (uint32_t i = 0; i < count; i++)
             poly_originals_ask(index, context->ids[i]);
     for (uint32_t i = 0; i < count; i++) {
@@ -219,14 +218,52 @@ static void compare(struct poly_index *index, const struct poly_context *context
         poly_originals_seen(index, looked, start);
 }
 
+/* The least bounds of what waits, up to a number and while they are within the limit, into ids,
+ * with the bounds; their originals, which lie anywhere, are asked for. */
+static uint32_t take(const struct poly_index *index, struct poly_context *context, float limit,
+                     uint32_t most)
+{
+    const size_t fetched = index->original_size < FETCHED ? index->original_size : FETCHED;
+    struct poly_near *later = context->later;
+    uint32_t count = 0;
+
+    while (count < most && context->waiting > 0 && -later[0].distance <= limit) {
+        context->ids[count] = later[0].slot;
+        context->distances[count] = -later[0].distance;
+        poly_row_fetch(poly_original_row(index, context->ids[count++]), fetched);
+        later[0] = later[--context->waiting];
+        sink(later, context->waiting);
+    }
+    return count;
+}
+
+/* Compares what waits, up to a number. */
+static void settle(struct poly_index *index, struct poly_context *context,
+                   const struct poly_index_search *search, uint32_t most,
+                   struct poly_nearest *nearest)
+{
+    const uint32_t together = poly_originals_slow(index) ? DISTANT : TOGETHER;
+
+    while (most > 0 && context->waiting > 0) {
+        const uint32_t count =
+            take(index, context, nearest->limit, most < together ? most : together);
+
+        if (count == 0) /* nor is any other within the limit */
+            context->waiting = 0;
+        compare(index, context, search, count, nearest);
+        most -= count;
+    }
+}
+
 enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *context,
                                  const struct poly_index_search *search,
                                  struct poly_nearest *nearest, struct poly_error *err)
 {
     struct cursor cursor = begin(search, 0);
-    uint32_t count, blocks = 0;
+    uint32_t count, blocks = 0, scanned = 0, best = INDEX_BLOCK;
     bool row;
 
+    context->waiting = 0;
     while ((count = next_block(&cursor, context->ids, &row)) > 0) {
         const uint32_t first = context->ids[0];
 
@@ -234,12 +271,18 @@ enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *
                          row ? poly_code_row(index, first) : index->codes.base,
                          row ? NULL : context->ids, count, context->distances);
         context->visits += count;
-        count =
-            sift(index, context, search->end, nearest->limit, row ? first : POLY_NO_SLOT, count);
-        compare(index, context, search, count, nearest);
+        sift(index, context, search->end, nearest->limit, row ? first : POLY_NO_SLOT, count);
+        scanned += count;
+        if (context->waiting > INDEX_LATER - INDEX_BLOCK) {
+            settle(index, context, search, UINT32_MAX, nearest);
+        } else if (scanned >= best) { /* the limit is of half of what has been scanned, at least */
+            settle(index, context, search, nearest->keep, nearest);
+            best = 2 * scanned;
+        }
         if (late(search, &blocks))
             return timed_out(err);
     }
+    settle(index, context, search, UINT32_MAX, nearest);
     return POLY_OK;
 }
 
