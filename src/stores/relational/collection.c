@@ -203,8 +203,7 @@ struct changing {
     const char *definition;
     const struct poly_vector_collection *options;
     struct poly_schema *schema;
-    bool done_before;           /* it is there already */
-    struct poly_sync_only only; /* what is read anew: itself */
+    bool done_before; /* it is there already */
 };
 
 static enum poly_status begin(struct changing *c, struct poly_db *db, const char *what,
@@ -224,7 +223,7 @@ static enum poly_status begin(struct changing *c, struct poly_db *db, const char
                                          db, (struct poly_text){meta.data, meta.size}, err)
                                    : poly_no_memory(err);
     poly_buffer_release(&meta);
-    return status == POLY_OK ? c->relational->driver->version(db, &c->only.before, err) : status;
+    return status;
 }
 
 /* The definition that the name has; NULL: none. */
@@ -402,7 +401,7 @@ static enum poly_status make(struct poly_db *db, void *arg, struct poly_error *e
         status = keep(c, db, err);
     if (status == POLY_OK)
         status =
-            poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, &c->only, &c->schema, err);
+            poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, NULL, &c->schema, err);
     return status == POLY_OK ? driver->migrate_end(db, err) : status;
 }
 
@@ -430,22 +429,6 @@ static enum poly_status forget(struct changing *c, struct poly_db *db, struct po
     return status;
 }
 
-static enum poly_status only_itself(struct changing *c, struct poly_error *err)
-{
-    const struct poly_config *config = c->relational->config;
-    const struct poly_domain *domain = poly_config_domain(config, c->name);
-    size_t number = domain == NULL ? 0 : (size_t)(domain - config->domains);
-    bool *changed = poly_arena_array(c->arena, number + 1, sizeof(*changed));
-
-    if (changed == NULL)
-        return poly_no_memory(err);
-    memset(changed, 0, number + 1);
-    changed[number] = domain != NULL;
-    c->only.changed = changed;
-    c->only.count = number + 1;
-    return POLY_OK;
-}
-
 static enum poly_status drop(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct changing *c = arg;
@@ -453,8 +436,6 @@ static enum poly_status drop(struct poly_db *db, void *arg, struct poly_error *e
     const char *definition = NULL, *sql;
     enum poly_status status = begin(c, db, "dropped", err);
 
-    if (status == POLY_OK)
-        status = only_itself(c, err);
     if (status == POLY_OK)
         status = read_one(c, db, &definition, err);
     if (status == POLY_OK && definition == NULL)
@@ -466,7 +447,7 @@ static enum poly_status drop(struct poly_db *db, void *arg, struct poly_error *e
         status = driver->migrate_run(c->relational, db, sql, err);
     if (status == POLY_OK)
         status =
-            poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, &c->only, &c->schema, err);
+            poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, NULL, &c->schema, err);
     if (status == POLY_OK)
         status = forget_models(c, db, err);
     if (status == POLY_OK)
