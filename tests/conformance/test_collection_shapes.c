@@ -227,7 +227,8 @@ static int indexes_in(const struct place *p)
     int count;
 
     snprintf(path, sizeof(path), "%s/%s", p->fixture.data,
-             p->follower || fixture_on_server() ? "search.db" : "polystore.db");
+             strstr(p->search, "colocated") == NULL || fixture_on_server() ? "search.db"
+                                                                           : "polystore.db");
     assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);

@@ -328,6 +328,7 @@ static void copies(void **state)
 {
     enum { COUNT = 1000 };
     struct poly_catalog *c = sample(COUNT), *to = fresh();
+    const atomic_bool stop = true;
     uint32_t end = c->count, live = 0, map[COUNT + COUNT / 50];
 
     (void)state;
@@ -343,8 +344,7 @@ static void copies(void **state)
             map[i] = live++;
     }
     assert_true(live > 20);
-    assert_fails(poly_catalog_copy(c, map, end, to, &(const atomic_bool){true}, &err),
-                 POLY_UNAVAILABLE);
+    assert_fails(poly_catalog_copy(c, map, end, to, &stop, &err), POLY_UNAVAILABLE);
     assert_int_equal(to->count, 0);
     assert_ok(poly_catalog_copy(c, map, end, to, NULL, &err));
     poly_catalog_publish(to);
