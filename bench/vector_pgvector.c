@@ -124,9 +124,19 @@ static size_t search_peer(const float *vector, char key[16])
 {
     char bytes[4 + 4 * DIMENSIONS];
     uint16_t head[2] = {htons(DIMENSIONS), 0};
-    int64_t limit = (int64_t)htobe64(LIMIT), offset = 0;
-    const char *values[] = {bytes, "items", (const char *)&limit, (const char *)&offset};
-    const int lengths[] = {sizeof(bytes), 5, 8, 8}, formats[] = {1, 1, 1, 1};
+    int64_t limit = (int64_t)htobe64(LIMIT), zero = 0;
+    /* the vector; the domain, for versions; of its vector, the name and how often its model was
+     * changed; nearest, ties with the last of them, and of these */
+    const char *values[] = {bytes,
+                            "items",
+                            "items",
+                            "",
+                            (const char *)&zero,
+                            (const char *)&limit,
+                            (const char *)&limit,
+                            (const char *)&zero};
+    const int lengths[] = {sizeof(bytes), 5, 5, 0, 8, 8, 8, 8};
+    const int formats[] = {1, 1, 1, 1, 1, 1, 1, 1};
     PGresult *result;
     size_t count;
 
@@ -138,7 +148,8 @@ static size_t search_peer(const float *vector, char key[16])
         bits = htonl(bits);
         memcpy(bytes + 4 + 4 * i, &bits, sizeof(bits));
     }
-    result = PQexecPrepared(peer, "nearest", 4, values, lengths, formats, 1);
+    result = PQexecPrepared(peer, "nearest", sizeof(values) / sizeof(*values), values, lengths,
+                            formats, 1);
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         BENCH_DIE("%s", PQerrorMessage(peer));
     count = (size_t)PQntuples(result);

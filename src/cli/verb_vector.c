@@ -438,7 +438,7 @@ static const struct cli_verb verb_search = {
     .options =
         (const struct cli_option[]){
             {"like", 'l', "KEY", NULL, "near the vector of this record"},
-            {"text", 't', "TEXT", NULL, "near the vector of this text"},
+            {"text", 0, "TEXT", NULL, "near the vector of this text"},
             VECTOR,
             {"where", 'w', "JSON", NULL, "a condition"},
             {"limit", 'n', "N", NULL, "at most so many; default: 10"},

@@ -260,7 +260,7 @@ const struct cli_verb cli_vector_create = {
             "One that is there with this very definition stays as it is.",
     .options =
         (const struct cli_option[]){
-            {"dimensions", 'd', "N", NULL, "how many numbers a vector has"},
+            {"dimensions", 0, "N", NULL, "how many numbers a vector has"},
             {"metric", 'm', "NAME", "cosine|inner|l2|hamming", "what near means; default: cosine"},
             {"element", 'e', "KIND", "f32|f16|int8|binary",
              "how exactly the index keeps a number; default: f32"},
@@ -270,7 +270,7 @@ const struct cli_verb cli_vector_create = {
             {"model", 0, "NAME", NULL, "that makes the vectors; a search may say it, too"},
             {"filter", 'f', "FIELD", NULL, "a field of the metadata to filter by; may come again"},
             {"vector", 'v', "NAME:N", NULL, "one of several vectors, instead of all above"},
-            {"text", 't', "FIELDS", NULL,
+            {"text", 0, "FIELDS", NULL,
              "fields of the metadata that are searched for words: title=4,body"},
             {"tokenizer", 0, "NAME", "words|trigram", "of that text; default: words"},
             {"language", 0, "NAME", "english|none", "… whose word endings do not matter"},

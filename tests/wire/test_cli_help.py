@@ -50,6 +50,18 @@ def test_help_of_every_verb_has_an_example():
         assert max(len(line) for line in text.splitlines()) <= 140
 
 
+def letters_of(text):
+    return re.findall(r'^  -(\w), --', text, re.M)
+
+
+def test_no_letter_means_two_things():
+    shared = letters_of(printed('--help'))
+    assert {'c', 'd', 't', 'h'} <= set(shared)
+    for verb in all_verbs():
+        letters = shared + letters_of(printed(*verb, '--help'))
+        assert len(set(letters)) == len(letters), (verb, letters)
+
+
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory):
     path = tmp_path_factory.mktemp('examples') / 'packages'
