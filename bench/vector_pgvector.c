@@ -32,6 +32,7 @@ static const char config[] = "stores: {relational: {driver: postgresql, url: '%s
                              "embedding, dimensions: 100}}\n";
 /* As the driver has them. */
 static const char *const settings[] = {"SET hnsw.ef_search = 64",
+                                       "SET plan_cache_mode = force_generic_plan",
                                        "SET hnsw.iterative_scan = strict_order"};
 static const char asked[] = "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
                             " AND query LIKE 'SELECT key,%<=>%' ORDER BY query_start DESC LIMIT 1";
@@ -126,17 +127,16 @@ static size_t search_peer(const float *vector, char key[16])
     uint16_t head[2] = {htons(DIMENSIONS), 0};
     int64_t limit = (int64_t)htobe64(LIMIT), zero = 0;
     /* the vector; the domain, for versions; of its vector, the name and how often its model was
-     * changed; nearest, ties with the last of them, and of these */
+     * changed; limit and offset */
     const char *values[] = {bytes,
                             "items",
                             "items",
                             "",
                             (const char *)&zero,
                             (const char *)&limit,
-                            (const char *)&limit,
                             (const char *)&zero};
-    const int lengths[] = {sizeof(bytes), 5, 5, 0, 8, 8, 8, 8};
-    const int formats[] = {1, 1, 1, 1, 1, 1, 1, 1};
+    const int lengths[] = {sizeof(bytes), 5, 5, 0, 8, 8, 8};
+    const int formats[] = {1, 1, 1, 1, 1, 1, 1};
     PGresult *result;
     size_t count;
 

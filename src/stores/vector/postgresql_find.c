@@ -17,14 +17,22 @@
 #include "followers/filter.h"
 #include "stores/vector/postgresql.h"
 
-enum { EF_MAX = 1000, PARAMS_MAX = 11 + 2 * POLY_MAX_FILTERS };
+enum {
+    EF_MAX = 1000,
+    PARAMS_MAX = 11 + 2 * POLY_MAX_FILTERS,
+    WRITTEN_LEAST = 16, /* of written_out() */
+    WRITTEN_MOST = 512,
+    PLANNED_ONCE = 1 << 30 /* of note_of() */
+};
 
 /* One round trip with the search, when the connection has it otherwise. */
 static const char set_width[] = "SELECT set_config('hnsw.ef_search', $1, false),"
-                                " set_config('ivfflat.probes', $2, false)";
+                                " set_config('ivfflat.probes', $2, false),"
+                                " set_config('plan_cache_mode', $3, false)";
 /* Lists are known in an order of their own only: what is found is put in order after it. */
 static const char set_iterative[] = "SELECT set_config('hnsw.ef_search', $1, false),"
                                     " set_config('ivfflat.probes', $2, false),"
+                                    " set_config('plan_cache_mode', $3, false),"
                                     " set_config('hnsw.iterative_scan', 'strict_order', false),"
                                     " set_config('ivfflat.iterative_scan', 'relaxed_order', false)";
 
@@ -103,6 +111,11 @@ struct print {
     struct poly_pg_params *params;
 };
 
+static bool is_walled(const struct find *f)
+{
+    return f->collection->base.tenants && !f->request->scope.all_tenants;
+}
+
 static void print_tenant(struct print *p)
 {
     const struct poly_pgv_table *table = p->f->collection->table;
@@ -142,7 +155,7 @@ static enum poly_status print_conditions(struct print *p)
         .params = p->params};
 
     poly_buffer_printf(p->out, " FROM %s WHERE %s IS NOT NULL", c->from, c->embedding);
-    if (!r->scope.all_tenants && (c->table == NULL || c->table->tenant != NULL))
+    if (is_walled(p->f))
         print_tenant(p);
     if (c->table != NULL)
         print_model(p);
@@ -226,20 +239,47 @@ static enum poly_status print_exact(struct print *p)
     return status;
 }
 
+static bool is_filtered(const struct find *f)
+{
+    return f->request->where != NULL || is_walled(f);
+}
+
+/*
+ * So many are asked of the index. Where conditions have values to plan by, each search is planned
+ * for its own, and the number is a parameter: 0. Where there are none that would be most of the
+ * work but for the search itself: the number, without which the server would plan for a tenth of
+ * the table, is written out, rounded up so that there are few such statements.
+ */
+static uint32_t written_out(const struct find *f)
+{
+    uint64_t wanted = (uint64_t)f->request->limit + f->request->offset;
+    uint32_t number = WRITTEN_LEAST;
+
+    if (wanted > WRITTEN_MOST || is_filtered(f))
+        return 0;
+    while (number < wanted)
+        number *= 2;
+    return number;
+}
+
 static enum poly_status print_indexed(struct print *p)
 {
     const struct poly_vector_request *r = p->f->request;
     const struct poly_pgv_collection *c = p->f->collection;
+    const uint32_t number = written_out(p->f);
     enum poly_status status;
 
     print_outer(p);
     print_columns(p);
     status = print_conditions(p);
-    poly_pg_add_int(p->params, (int64_t)r->limit + r->offset);
-    poly_buffer_printf(p->out,
-                       " ORDER BY %s %s $1 FETCH FIRST ($%d::bigint) ROWS WITH TIES) AS n"
-                       " ORDER BY distance, key",
-                       c->embedding, c->operator, p->params->count);
+    poly_buffer_printf(p->out, " ORDER BY %s %s $1 FETCH FIRST ", c->embedding, c->operator);
+    if (number > 0) {
+        poly_buffer_printf(p->out, "%u", number);
+    } else {
+        poly_pg_add_int(p->params, (int64_t)r->limit + r->offset);
+        poly_buffer_printf(p->out, "($%d::bigint)", p->params->count);
+    }
+    poly_buffer_text(p->out, " ROWS WITH TIES) AS n ORDER BY distance, key");
     print_bounds(p);
     return status;
 }
@@ -273,15 +313,16 @@ static enum poly_status print_search(struct print *p, bool exact)
 
 /* --- asking --- */
 
-/* How widely an index is searched, whichever it is. */
+/* How widely an index is searched, whichever it is, and whether its searches are planned once. */
 struct width {
     int ef, probes;
+    bool once;
 };
 
 /* As one number that a connection can keep. */
 static int note_of(struct width width)
 {
-    return width.ef << 16 | width.probes;
+    return (width.once ? PLANNED_ONCE : 0) | width.ef << 16 | width.probes;
 }
 
 static enum poly_status send_width(struct find *f, struct width width)
@@ -294,6 +335,7 @@ static enum poly_status send_width(struct find *f, struct width width)
     poly_pg_params(&params);
     poly_pg_add_text(&params, poly_text(ef));
     poly_pg_add_text(&params, poly_text(probes));
+    poly_pg_add_text(&params, poly_text(width.once ? "force_generic_plan" : "force_custom_plan"));
     return poly_pg_queue(f->pg, f->self->iterative ? set_iterative : set_width, &params, f->err);
 }
 
@@ -310,24 +352,34 @@ static enum poly_status take_both(struct find *f, PGresult **rows)
     return status;
 }
 
-static struct width width_of(const struct find *f)
+/* For an exact search it does not matter how wide. */
+static struct width width_of(const struct find *f, bool exact)
 {
     uint64_t wanted = (uint64_t)f->request->limit + f->request->offset;
-    uint32_t probes = f->collection->shape.probes;
+    uint32_t probes = f->collection->shape.probes, number = written_out(f);
 
+    wanted = wanted < number ? number : wanted;
     wanted = wanted < f->request->ef ? f->request->ef : wanted;
-    return (struct width){wanted < EF_MAX ? (int)wanted : EF_MAX, probes == 0 ? 1 : (int)probes};
+    return (struct width){wanted < EF_MAX ? (int)wanted : EF_MAX, probes == 0 ? 1 : (int)probes,
+                          number > 0 && !exact};
+}
+
+/* Is the connection set so? One that nobody has set plans each search for its own. */
+static bool is_set(const struct find *f, struct width width, bool exact)
+{
+    const int note = poly_pg_note(f->pg);
+
+    return exact ? (note & PLANNED_ONCE) == 0 : note == note_of(width);
 }
 
 static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
                             bool exact, PGresult **rows)
 {
     const char *form = poly_follower_form(&f->self->base, f->generation, sql);
-    struct width width = width_of(f);
-    bool set = !exact && poly_pg_note(f->pg) != note_of(width);
+    struct width width = width_of(f, exact);
     enum poly_status status;
 
-    if (!set)
+    if (is_set(f, width, exact))
         return form == NULL ? poly_pg_run_once(f->pg, sql, params, rows, f->err)
                             : poly_pg_run(f->pg, form, params, rows, f->err);
     poly_pg_set_note(f->pg, 0);
@@ -428,7 +480,7 @@ static enum poly_status take_matches(struct find *f, const PGresult *rows)
 static enum poly_status search(struct find *f)
 {
     const struct poly_vector_request *r = f->request;
-    bool filtered = r->where != NULL || (f->collection->base.tenants && !r->scope.all_tenants);
+    bool filtered = is_filtered(f);
     bool exact = r->exact || r->group != NULL || !atomic_load(f->collection->indexed);
     PGresult *rows;
     enum poly_status status = ask(f, exact, &rows);

@@ -503,7 +503,7 @@ enum poly_status poly_pgv_look(struct poly_pgv *self, struct poly_pg *pg,
 }
 
 /* How many records fit a filter decides how they are best found: each search is planned for its
- * own. */
+ * own, but for those that have none (postgresql_find.c). */
 const struct poly_follower_kind poly_pgv_kind = {
     .driver = &poly_vector_postgresql.base,
     .schema = "poly_vector",
