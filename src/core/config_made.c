@@ -83,6 +83,17 @@ static void end_others(struct poly_config *config, const char *name, uint64_t si
     }
 }
 
+/* Where making it had failed, another may have come at the same position, and failed as well. */
+static void last_again(struct poly_config *config, const struct poly_domain *domain)
+{
+    struct poly_made *made = domain->made;
+
+    if (atomic_load(&made->until) > made->since)
+        return;
+    end_others(config, domain->name, made->since);
+    atomic_store(&made->until, UINT64_MAX);
+}
+
 static enum poly_status make(const char *name, uint64_t since, const char *definition,
                              struct poly_made **made, struct poly_error *err)
 {
@@ -118,8 +129,10 @@ enum poly_status poly_config_make(struct poly_config *config, const char *name, 
     enum poly_status status;
 
     *domain = find_made(config, name, since, definition);
-    if (*domain != NULL)
+    if (*domain != NULL) {
+        last_again(config, *domain);
         return POLY_OK;
+    }
     if (count == config->domain_count + POLY_MAX_COLLECTIONS_MADE)
         return poly_fail(err, POLY_LIMIT,
                          "%d collections were made since the start: a restart gives room for more",

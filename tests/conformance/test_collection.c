@@ -397,6 +397,54 @@ static void writes_the_log(void **state)
     assert_string_equal(types, "$put $delete ");
 }
 
+/* Nothing is written between. An owner whose log then ends where it did says there what was
+ * dropped, so that whoever follows can tell one from the other. */
+static void is_made_again(void **state)
+{
+    struct place *p = *state;
+    struct poly_log_query query = {.domains = notes};
+    struct poly_vector_collection other = plain;
+    char types[64] = "";
+
+    other.dimensions = 2;
+    for (int i = 0; i < 2; i++) {
+        make(p, plain);
+        assert_ok(poly_vector_drop(p->admin, "notes", &err));
+        make(p, other);
+        assert_ok(poly_vector_drop(p->admin, "notes", &err));
+    }
+    make(p, plain);
+    put_four(p->nobody);
+    asked(p, p->nobody, ask(east), "notes/a notes/b notes/c notes/d");
+    assert_ok(poly_log_read(p->nobody, &query, add_type, types, NULL, &err));
+    assert_string_equal(types, fixture_on_server()
+                                   ? "$put $put $put $put "
+                                   : "$delete $delete $delete $delete $put $put $put $put ");
+}
+
+/* It is of the model that it was made with, not of the one that an earlier one had in the end. */
+static void forgets_models_when_dropped(void **state)
+{
+    struct place *p = *state;
+    const struct poly_model_swap how = {.back = false};
+    struct poly_vector_collection collection = plain;
+    const struct poly_vector_collection *list;
+    struct poly_model_swapped swapped;
+    size_t count;
+
+    collection.model = "small-1";
+    make(p, collection);
+    assert_ok(poly_model_begin(p->admin, "notes", NULL, "small-2", 2, &err));
+    assert_ok(poly_model_swap(p->admin, "notes", NULL, &how, &swapped, &err));
+    assert_ok(poly_vector_drop(p->admin, "notes", &err));
+    make(p, collection);
+    assert_ok(poly_vector_collections(p->admin, &list, &count, &err));
+    assert_int_equal(count, 1);
+    assert_string_equal(list[0].model, "small-1");
+    note(p->nobody, "notes", "a", NULL, "[1, 0, 0]");
+    asked(p, p->nobody, ask(east), "notes/a");
+}
+
 /* S0-49: under the model's name only; what cannot be is said. */
 static void keeps_its_model(void **state)
 {
@@ -446,6 +494,8 @@ int main(void)
         BOTH(leaves_others_alone),
         BOTH(survives_a_start),
         BOTH(is_dropped),
+        BOTH(is_made_again),
+        BOTH(forgets_models_when_dropped),
         BOTH(writes_the_log),
         BOTH(keeps_its_model),
         BOTH(has_a_limit),

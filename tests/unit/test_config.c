@@ -423,6 +423,38 @@ static void gives_settings(void **state)
     assert_null(settings);
 }
 
+static const struct poly_domain *made(struct poly_config *config, uint64_t since,
+                                      const char *definition)
+{
+    const struct poly_domain *domain = NULL;
+
+    assert_ok(poly_config_make(config, "notes", since, definition, &domain, &err));
+    return domain;
+}
+
+/* Nothing was written between: each is the last one in its turn, and the records are its own. */
+static void makes_again_what_failed(void **state)
+{
+    static const char one[] = "domains: {notes: {table: notes, tenant: none}}\n",
+                      other[] = "domains: {notes: {table: notes, tenant: who}}\n";
+    struct poly_config *config = load("");
+    const struct poly_domain *first, *second;
+
+    (void)state;
+    assert_ok(poly_config_room(config, &err));
+    first = made(config, 5, one);
+    second = made(config, 5, other);
+    assert_false(poly_domain_has(first, 6));
+    assert_true(poly_domain_has(second, 6));
+    assert_ptr_equal(made(config, 5, one), first);
+    assert_true(poly_domain_has(first, 6));
+    assert_false(poly_domain_has(second, 6));
+    assert_ptr_not_equal(made(config, 7, one), first);
+    assert_true(poly_domain_has(first, 7));
+    assert_false(poly_domain_has(first, 8));
+    poly_config_free(config);
+}
+
 static void prints_reference(void **state)
 {
     char *text = NULL;
@@ -468,6 +500,7 @@ int main(void)
         cmocka_unit_test(refuses_files),
         cmocka_unit_test(environment_goes_first),
         cmocka_unit_test(gives_settings),
+        cmocka_unit_test(makes_again_what_failed),
         cmocka_unit_test(prints_reference),
     };
 

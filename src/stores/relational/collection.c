@@ -8,7 +8,8 @@
  * that has its table a collection goes live.
  *
  * What the log has under the name is the collection's from the end that the log had when it was
- * made: a name may be used again.
+ * made: a name may be used again. Stores keep what they have of it under its name and that end, so
+ * no two of a name have the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,20 +250,26 @@ static enum poly_status read_one(struct changing *c, struct poly_db *db, const c
     return *definition == NULL ? poly_no_memory(err) : POLY_OK;
 }
 
+/* sql: ?1 is its name. */
+static enum poly_status run_for(const struct changing *c, struct poly_db *db, const char *sql,
+                                struct poly_error *err)
+{
+    struct poly_stmt stmt;
+    enum poly_status status = poly_stmt_open(&stmt, db, sql, err);
+
+    if (status != POLY_OK)
+        return status;
+    poly_stmt_text(&stmt, 1, poly_text(c->name));
+    return poly_stmt_done(&stmt, err);
+}
+
 static enum poly_status forget_models(const struct changing *c, struct poly_db *db,
                                       struct poly_error *err)
 {
     enum poly_status status = POLY_OK;
 
-    for (size_t i = 0; i < sizeof(sql_models) / sizeof(sql_models[0]) && status == POLY_OK; i++) {
-        struct poly_stmt delete;
-
-        status = poly_stmt_open(&delete, db, sql_models[i], err);
-        if (status != POLY_OK)
-            return status;
-        poly_stmt_text(&delete, 1, poly_text(c->name));
-        status = poly_stmt_done(&delete, err);
-    }
+    for (size_t i = 0; i < sizeof(sql_models) / sizeof(sql_models[0]) && status == POLY_OK; i++)
+        status = run_for(c, db, sql_models[i], err);
     return status;
 }
 
@@ -409,13 +416,8 @@ static enum poly_status make(struct poly_db *db, void *arg, struct poly_error *e
  * nobody's, and the log would not hear what has gone. */
 static enum poly_status forget(struct changing *c, struct poly_db *db, struct poly_error *err)
 {
-    struct poly_stmt delete;
-    enum poly_status status = poly_stmt_open(&delete, db, sql_delete, err);
+    enum poly_status status = run_for(c, db, sql_delete, err);
 
-    if (status != POLY_OK)
-        return status;
-    poly_stmt_text(&delete, 1, poly_text(c->name));
-    status = poly_stmt_done(&delete, err);
     for (size_t i = c->relational->config->domain_count; i < c->schema->count && status == POLY_OK;
          i++) {
         struct poly_table *table = c->schema->tables[i];
@@ -450,6 +452,8 @@ static enum poly_status drop(struct poly_db *db, void *arg, struct poly_error *e
             poly_relational_sync(c->relational, db, POLY_SYNC_MIGRATION, NULL, &c->schema, err);
     if (status == POLY_OK)
         status = forget_models(c, db, err);
+    if (status == POLY_OK && driver->log_dropped != NULL)
+        status = run_for(c, db, driver->log_dropped, err);
     if (status == POLY_OK)
         status = forget(c, db, err);
     return status == POLY_OK ? driver->migrate_end(db, err) : status;

@@ -141,6 +141,9 @@ struct poly_relational_driver {
     const char *create_collections; /* our table of them */
     const char *has_collections;    /* 1, where that is there */
     const char *log_end; /* no record beyond it was written before, none up to it later */
+    /* ?1: one that goes. A record of that, where the log has none since it was made: the next of
+     * its name is then made at another end. NULL: it always is. */
+    const char *log_dropped;
     /* Of the table of one: names and types; and the type of its vectors. */
     const char *collection_columns, *collection_tenant, *collection_vector;
 

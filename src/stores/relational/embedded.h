@@ -7,6 +7,10 @@
 #include "stores/relational/list.h"
 #include "stores/relational/sql.h"
 
+/* The time of a record. */
+#define POLY_EMBEDDED_NOW                                                                          \
+    "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+
 /*
  * Parameters: ?1 the tenant (text), ?2 the key as stored, ?3 the key as text.
  * Writing: for column i (see poly_table_parameter) its value, and before it in

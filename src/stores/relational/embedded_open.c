@@ -233,6 +233,12 @@ const struct poly_relational_driver poly_relational_embedded = {
     .has_collections =
         "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'poly_collection'",
     .log_end = "SELECT coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'poly_log'), 0)",
+    .log_dropped =
+        "INSERT INTO main.poly_log(domain, key, type, txn, meta, time)"
+        " SELECT c.name, c.name, '$delete', w.txn, w.meta, " POLY_EMBEDDED_NOW
+        " FROM main.poly_collection AS c JOIN main.poly_writing AS w ON w.id = 1 WHERE c.name = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM main.sqlite_sequence AS s WHERE s.name = 'poly_log'"
+        " AND s.seq > c.since)",
     .collection_columns = "id TEXT NOT NULL, metadata JSON",
     .collection_vector = "BLOB",
     .collection_tenant = "tenant TEXT NOT NULL",

@@ -36,9 +36,6 @@ static const char sql_trigger[] =
     " AND substr(other.name, 1, 5) <> 'poly_')"
     " FROM main.sqlite_schema AS own WHERE type = 'trigger' AND name = ?1";
 
-static const char now[] =
-    "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000";
-
 /* --- texts --- */
 
 /* NEW."name", or with another row name. */
@@ -173,7 +170,7 @@ static void add_common(struct poly_buffer *b, const struct poly_table *table)
     poly_buffer_printf(b,
                        ", coalesce((SELECT txn FROM poly_writing WHERE id = 1), 0),"
                        " (SELECT meta FROM poly_writing WHERE id = 1), %s, randomblob(16), ",
-                       now);
+                       POLY_EMBEDDED_NOW);
 }
 
 static void add_data(struct poly_buffer *b)
