@@ -445,6 +445,46 @@ static void forgets_models_when_dropped(void **state)
     asked(p, p->nobody, ask(east), "notes/a");
 }
 
+static size_t puts_of(struct place *p, const char *domain)
+{
+    const char *const one[] = {domain, NULL};
+    struct poly_log_query query = {.domains = one};
+    char types[64] = "";
+    size_t count = 0;
+
+    assert_ok(poly_log_read(p->nobody, &query, add_type, types, NULL, &err));
+    for (const char *at = types; (at = strstr(at, "$put")) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* What others write is in the log whoever comes and goes, also when nothing is read anew after. */
+static void leaves_triggers_alone(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection first = plain, second = plain;
+
+    first.name = "first";
+    second.name = "second";
+    open_again(p, DECLARED);
+    fixture_migrate(&p->fixture);
+    make(p, first);
+    make(p, second);
+    put_item(p->nobody, "a", "", "", 0, "[1, 0, 0, 0]");
+    note(p->nobody, "first", "a", NULL, "[1, 0, 0]");
+    assert_ok(poly_vector_drop(p->admin, "second", &err));
+    put_item(p->nobody, "b", "", "", 0, "[1, 0, 0, 0]");
+    note(p->nobody, "first", "b", NULL, "[1, 0, 0]");
+    make(p, plain);
+    put_item(p->nobody, "c", "", "", 0, "[1, 0, 0, 0]");
+    note(p->nobody, "first", "c", NULL, "[1, 0, 0]");
+    note(p->nobody, "notes", "c", NULL, "[1, 0, 0]");
+    (void)fixture_head(&p->fixture);
+    assert_int_equal(puts_of(p, "items"), 3);
+    assert_int_equal(puts_of(p, "first"), 3);
+    assert_int_equal(puts_of(p, "notes"), 1);
+}
+
 /* S0-49: under the model's name only; what cannot be is said. */
 static void keeps_its_model(void **state)
 {
@@ -497,6 +537,7 @@ int main(void)
         BOTH(is_made_again),
         BOTH(forgets_models_when_dropped),
         BOTH(writes_the_log),
+        BOTH(leaves_triggers_alone),
         BOTH(keeps_its_model),
         BOTH(has_a_limit),
     };
