@@ -50,7 +50,7 @@ static void put_filters(const struct cli *cli, struct poly_buffer *body)
 static enum poly_status put_fields(const char *list, struct poly_buffer *fields,
                                    struct poly_buffer *weights, struct poly_error *err)
 {
-    for (const char *at = list; *at != '\0';) {
+    for (const char *at = list;; at++) {
         size_t size = strcspn(at, ","), name = strcspn(at, ",=");
         char *end = NULL;
 
@@ -69,9 +69,10 @@ static enum poly_status put_fields(const char *list, struct poly_buffer *fields,
             poly_json_string(weights, at, name);
             poly_buffer_printf(weights, ":%.9g", weight);
         }
-        at += size + (at[size] == ',');
+        at += size;
+        if (*at == '\0')
+            return POLY_OK;
     }
-    return POLY_OK;
 }
 
 static enum poly_status put_searched(const struct cli *cli, struct poly_buffer *body,

@@ -328,6 +328,9 @@ def test_collections_with_text_and_several_vectors(items):
                         (['--vector', 'id:2'], 'another column'),
                         (['--vector', 'a:2', '--dimensions', '2'], 'one vector and several'),
                         (['--dimensions', '2', '--text', '=4'], 'has no name'),
+                        (['--dimensions', '2', '--text', ''], "--text '': a field has no name"),
+                        (['--dimensions', '2', '--text', 'a,'], 'has no name'),
+                        (['--dimensions', '2', '--text', 'a,,b'], 'has no name'),
                         (['--dimensions', '2', '--text', 'a=x'], 'a weight is a number'),
                         (['--dimensions', '2', '--text', 'a=5000'], 'no weight'),
                         (['--dimensions', '2', '--language', 'none'], 'name its fields')):
