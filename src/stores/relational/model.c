@@ -194,11 +194,14 @@ enum poly_status poly_model_put_next(const struct poly_model_change *c, struct p
     return poly_stmt_done(&stmt, c->err);
 }
 
-enum poly_status poly_model_hold_next(struct poly_model_change *c, struct poly_db *db)
+enum poly_status poly_model_hold_next(struct poly_model_change *c, struct poly_db *db,
+                                      struct poly_error *err)
 {
     struct poly_stmt stmt;
-    enum poly_status status = poly_model_open(c, db, next_touch, &stmt);
+    enum poly_status status;
 
+    c->err = err;
+    status = poly_model_open(c, db, next_touch, &stmt);
     if (status != POLY_OK)
         return status;
     poly_stmt_int(&stmt, 3, poly_clock_wall());
@@ -245,10 +248,8 @@ static enum poly_status begin(struct poly_db *db, void *arg, struct poly_error *
 {
     struct beginning *b = arg;
     struct poly_model_change *c = &b->c;
-    enum poly_status status;
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
-    c->err = err;
-    status = poly_model_hold_next(c, db);
     if (status != POLY_OK || is_begun(b))
         return status;
     if (c->any && !c->back)
@@ -308,10 +309,8 @@ static enum poly_status check_embedder(const struct poly_model_change *c, const 
 static enum poly_status run_again(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct poly_model_change *c = arg;
-    enum poly_status status;
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
-    c->err = err;
-    status = poly_model_hold_next(c, db);
     if (status != POLY_OK)
         return status;
     if (!c->any || !c->back || !c->embedded)
@@ -360,10 +359,8 @@ enum poly_status poly_model_begin(struct poly_session *session, const char *doma
 static enum poly_status abandon(struct poly_db *db, void *arg, struct poly_error *err)
 {
     struct poly_model_change *c = arg;
-    enum poly_status status;
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
-    c->err = err;
-    status = poly_model_hold_next(c, db);
     if (status != POLY_OK)
         return status;
     if (!c->any)

@@ -46,10 +46,11 @@ enum poly_status poly_model_lacking(const struct poly_model_change *change, stru
                                     const struct poly_model_sql *sql, uint64_t *lacking,
                                     uint64_t *refused);
 
-/* Fills what is said of the next; and so that nobody else changes it before the transaction ends.
- */
+/* Fills what is said of the next; and so that nobody else changes it before the transaction ends,
+ * whose errors err gets. */
 enum poly_status poly_model_next(struct poly_model_change *change, struct poly_db *db);
-enum poly_status poly_model_hold_next(struct poly_model_change *change, struct poly_db *db);
+enum poly_status poly_model_hold_next(struct poly_model_change *change, struct poly_db *db,
+                                      struct poly_error *err);
 enum poly_status poly_model_put_next(const struct poly_model_change *change, struct poly_db *db,
                                      const char *model, uint32_t dimensions, bool back);
 

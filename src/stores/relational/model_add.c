@@ -137,11 +137,9 @@ static enum poly_status add(struct poly_db *db, void *arg, struct poly_error *er
 {
     struct adding *a = arg;
     struct poly_model_change *c = &a->c;
-    enum poly_status status;
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
-    c->err = err;
     a->added = (struct poly_model_added){0};
-    status = poly_model_hold_next(c, db);
     if (status != POLY_OK)
         return status;
     if (!c->any || (a->batch->model != NULL && strcmp(a->batch->model, c->model) != 0))
@@ -220,10 +218,8 @@ static enum poly_status keep_made(struct poly_db *db, void *arg, struct poly_err
 {
     struct keeping *k = arg;
     struct poly_model_change *c = &k->c;
-    enum poly_status status;
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
-    c->err = err;
-    status = poly_model_hold_next(c, db);
     if (status == POLY_OK && !is_wanted(k))
         return poly_fail(err, POLY_CONFLICT,
                          "domain '%s': no vectors of the model '%.100s' are wanted any more",

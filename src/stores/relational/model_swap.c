@@ -222,24 +222,24 @@ static enum poly_status exchange_embedders(struct swapping *s, struct poly_db *d
                : poly_filling_put(db, c->domain->name, c->declared->name, &filling, c->err);
 }
 
-static enum poly_status swap_all(struct swapping *s, struct poly_db *db)
+static enum poly_status swap_all(struct swapping *s, struct poly_db *db, struct poly_error *err)
 {
     struct poly_model_change *c = &s->c;
     int64_t since = 0, upto = 0;
-    enum poly_status status = poly_model_hold_next(c, db);
+    enum poly_status status = poly_model_hold_next(c, db, err);
 
     if (status == POLY_OK)
         status = check_swap(s);
     if (status == POLY_OK && s->sql->lock != NULL)
-        status = poly_db_exec(db, s->sql->lock, c->err);
+        status = poly_db_exec(db, s->sql->lock, err);
     if (status == POLY_OK)
         status = c->embedded ? check_made(s, db) : check_given(s, db);
     if (status == POLY_OK)
-        status = poly_db_number(db, last, &since, c->err);
+        status = poly_db_number(db, last, &since, err);
     if (status == POLY_OK)
         status = exchange(s, db);
     if (status == POLY_OK)
-        status = poly_db_number(db, last, &upto, c->err);
+        status = poly_db_number(db, last, &upto, err);
     s->swapped.position = (uint64_t)upto;
     s->swapped.model = poly_text(c->model);
     s->swapped.dimensions = c->dimensions;
@@ -257,12 +257,10 @@ static enum poly_status swap(struct poly_db *db, void *arg, struct poly_error *e
 {
     struct swapping *s = arg;
     const struct poly_relational_driver *driver = poly_instance_relational(s->c.instance)->driver;
-    enum poly_status status;
+    enum poly_status status = driver->migrate_begin(db, s->meta, err);
 
-    s->c.err = err;
-    status = driver->migrate_begin(db, s->meta, err);
     if (status == POLY_OK)
-        status = swap_all(s, db);
+        status = swap_all(s, db, err);
     if (status == POLY_OK)
         status = driver->migrate_end(db, err);
     if (status == POLY_OK && poly_db_engine(db) == POLY_SQLITE)
