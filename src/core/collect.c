@@ -29,7 +29,7 @@ struct collector {
     struct poly_record *records;
     size_t count, room, enough;
     bool no_memory;
-    bool strangers; /* there were records of nobody that we know */
+    bool strangers; /* there may have been records of somebody whom we do not know */
 };
 
 static bool make_room(struct collector *collector)
@@ -67,10 +67,11 @@ static bool wanted(void *arg, const struct poly_record *record)
 {
     struct collector *collector = arg;
     const struct poly_projection *projection = collector->projection;
+    bool sure;
     enum poly_record_owner owner =
-        poly_config_owner(projection->instance->config, record->domain, record->position);
+        poly_config_owner(projection->instance->config, record->domain, record->position, &sure);
 
-    collector->strangers |= owner == POLY_RECORD_NOBODY;
+    collector->strangers |= !sure;
     return owner != POLY_RECORD_NOBODY && (owner == POLY_RECORD_NOW || is_delete(record)) &&
            projection->driver->wants(projection->store, record->domain) &&
            !skipped(projection, record->position);
@@ -91,7 +92,7 @@ static bool collect_one(void *arg, const struct poly_record *record)
     return collector->count < collector->enough && poly_arena_used(collector->arena) < BATCH_BYTES;
 }
 
-/* Into the arena, which begins anew. *strangers: records of nobody that we know were passed by. */
+/* Into the arena, which begins anew. */
 static enum poly_status read_once(struct poly_projection *projection, struct poly_db *db,
                                   uint64_t upto, struct poly_arena *arena, struct poly_batch *batch,
                                   bool *strangers, struct poly_error *err)
@@ -134,8 +135,8 @@ static enum poly_status read_once(struct poly_projection *projection, struct pol
     return POLY_OK;
 }
 
-/* What nobody seems to own may be of a collection that is new: its definition is there before its
- * first record. */
+/* What nobody seems to own, or the last that had the name, may be of a collection that is new: its
+ * definition is there before its first record. */
 static enum poly_status read_log(struct poly_projection *projection, struct poly_db *db,
                                  uint64_t after, uint64_t upto, struct poly_arena *arena,
                                  struct poly_batch *batch, struct poly_error *err)

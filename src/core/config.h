@@ -55,11 +55,11 @@ const struct poly_store_config *poly_config_store(const struct poly_config *conf
 /*
  * A record of the log, by its domain's name and its position. POLY_RECORD_NOBODY: of no domain that
  * is known here. POLY_RECORD_PAST: of one that has gone, so only that it was deleted is of
- * interest.
+ * interest. *sure: false where one that was made elsewhere, and is not known here yet, may have it.
  */
 enum poly_record_owner { POLY_RECORD_NOBODY, POLY_RECORD_PAST, POLY_RECORD_NOW };
 enum poly_record_owner poly_config_owner(const struct poly_config *config, struct poly_text name,
-                                         uint64_t position);
+                                         uint64_t position, bool *sure);
 
 /* Is the domain's vector searched in its own table, and not in what follows the log? */
 bool poly_config_in_table(const struct poly_config *config, const struct poly_domain *domain,

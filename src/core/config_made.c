@@ -156,19 +156,24 @@ static bool is_source(const struct poly_domain *domain, struct poly_text name)
 }
 
 enum poly_record_owner poly_config_owner(const struct poly_config *config, struct poly_text name,
-                                         uint64_t position)
+                                         uint64_t position, bool *sure)
 {
     enum poly_record_owner owner = POLY_RECORD_NOBODY;
+    bool last = false;
 
-    for (size_t i = 0; i < poly_config_domains(config); i++) {
+    for (size_t i = 0; i < poly_config_domains(config) && owner != POLY_RECORD_NOW; i++) {
         const struct poly_domain *domain = &config->domains[i];
+        const struct poly_made *made = domain->made;
 
         if (!is_source(domain, name))
             continue;
-        if (poly_domain_has(domain, position) &&
-            (domain->made == NULL || atomic_load(&domain->made->state) != POLY_MADE_DROPPED))
-            return POLY_RECORD_NOW;
         owner = POLY_RECORD_PAST;
+        if (!poly_domain_has(domain, position))
+            continue;
+        last = made != NULL && atomic_load(&made->until) == UINT64_MAX;
+        if (made == NULL || atomic_load(&made->state) != POLY_MADE_DROPPED)
+            owner = POLY_RECORD_NOW;
     }
+    *sure = owner != POLY_RECORD_NOBODY && !last;
     return owner;
 }

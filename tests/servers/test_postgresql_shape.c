@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "conformance/fixture.h"
+#include "core/instance.h"
 #include "polystore/admin.h"
 #include "stores/relational/postgresql.h"
 
@@ -440,6 +441,77 @@ static void a_table_held(void **state)
     assert_ok(put_row(other.session, "users", "new", ROW({"name", poly_str("x")}), 0, NULL, &err));
 }
 
+/* --- collections --- */
+
+static bool has_applied(uint64_t position)
+{
+    struct poly_status_report report;
+    struct poly_error err;
+    bool done = false;
+
+    assert_ok(poly_status_read(other.session, &report, &err));
+    for (size_t i = 0; i < report.projection_count; i++)
+        done = done || (strcmp(report.projections[i].store.data, "vector") == 0 &&
+                        report.projections[i].applied >= position);
+    poly_session_reset(other.session);
+    return done;
+}
+
+/* And the other one's follower has met that record. */
+static void make_notes(const char *metric, const char *key)
+{
+    const struct poly_vector_collection notes = {
+        .name = "notes", .dimensions = 2, .metric = metric};
+    struct poly_result result;
+    struct poly_error err;
+
+    assert_ok(poly_vector_create(one.admin, &notes, NULL, &err));
+    assert_ok(put_row(one.admin, "notes", key, ROW({"embedding", poly_json("[1, 0]")}), POLY_ANY,
+                      &result, &err));
+    for (int i = 0; i < 12000 && !has_applied(result.version); i++)
+        usleep(5000);
+    assert_true(has_applied(result.version));
+}
+
+static void finds(const char *key)
+{
+    static const float east[] = {1, 0};
+    static const char *const notes[] = {"notes", NULL};
+    const struct poly_vector_query query = {.domains = notes, .vector = east, .dimensions = 2};
+    struct poly_matches matches;
+    struct poly_error err;
+
+    assert_ok(poly_vector_search(other.session, &query, &matches, &err));
+    assert_int_equal(matches.count, 1);
+    assert_string_equal(matches.matches[0].key.data, key);
+    poly_session_reset(other.session);
+}
+
+/* Whoever follows the log meets records of a later one of a name before he has heard of it, or of
+ * the end of the one before: they are not that one's. */
+static void a_name_used_again(void **state)
+{
+    const struct poly_vector_collection first = {.name = "first", .dimensions = 2};
+    struct poly_relational *relational = poly_instance_relational(other.instance);
+    struct poly_error err;
+
+    (void)state; /* the first one opens the store */
+    assert_ok(poly_vector_create(one.admin, &first, NULL, &err));
+    poly_postgresql_refresh(relational);
+    make_notes("l2", "a");
+    poly_postgresql_refresh(relational);
+    finds("a");
+    assert_ok(poly_vector_drop(one.admin, "notes", &err));
+    make_notes("inner", "b");
+    poly_postgresql_refresh(relational);
+    finds("b");
+    assert_ok(poly_vector_drop(one.admin, "notes", &err));
+    poly_postgresql_refresh(relational);
+    make_notes("l2", "c");
+    poly_postgresql_refresh(relational);
+    finds("c");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_partition_attached, setup, teardown),
         cmocka_unit_test_setup_teardown(a_table_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_table_held, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_used_again, setup_alone, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

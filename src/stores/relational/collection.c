@@ -24,6 +24,7 @@
 
 static const char sql_all[] = "SELECT name, since, definition FROM poly_collection ORDER BY since,"
                               " name";
+static const char sql_names[] = "SELECT name, since FROM poly_collection";
 static const char sql_mark[] = "SELECT count(*), coalesce(max(since), 0)"
                                " FROM poly_collection";
 static const char sql_one[] = "SELECT definition FROM poly_collection WHERE name = ?1";
@@ -122,7 +123,7 @@ static enum poly_status all_known(const struct poly_relational *relational, stru
 
     *known = true;
     if (status == POLY_OK && row)
-        status = poly_stmt_open(&rows, db, sql_all, err);
+        status = poly_stmt_open(&rows, db, sql_names, err);
     if (status != POLY_OK || !row)
         return status;
     while (status == POLY_OK && row && *known) {
