@@ -322,7 +322,8 @@ static void in_a_crowd(const struct poly_index_options *options, uint64_t *rando
 /* Where crowds are so narrow that sketches cannot tell their members apart a search finds that out
  * and looks at codes: these alone find 0.86, sketches alone 0.32. In wide ones sketches are enough
  * (S0-05). Short codes cannot tell them apart either, and a search then looks at originals; without
- * that it finds 0.25 of the narrowest. */
+ * that it finds 0.25. In the narrowest the query's own rounding is most of what is wrong: a search
+ * that does not count it finds 0.37 and 0.33. */
 static void narrow_crowds(void **state)
 {
     static const struct {
@@ -331,10 +332,12 @@ static void narrow_crowds(void **state)
         float width;
         double floor;
     } crowds[] = {
-        {POLY_COSINE, 100, 0.6F, 0.97},   {POLY_L2, 100, 0.6F, 0.97},
-        {POLY_COSINE, 100, 0.02F, 0.82},  {POLY_L2, 100, 0.02F, 0.82},
-        {POLY_COSINE, WIDE, 0.6F, 0.96},  {POLY_L2, WIDE, 0.6F, 0.96},
-        {POLY_COSINE, WIDE, 0.02F, 0.78}, {POLY_L2, WIDE, 0.02F, 0.78},
+        {POLY_COSINE, 100, 0.6F, 0.97},    {POLY_L2, 100, 0.6F, 0.97},
+        {POLY_COSINE, 100, 0.02F, 0.82},   {POLY_L2, 100, 0.02F, 0.82},
+        {POLY_COSINE, WIDE, 0.6F, 0.96},   {POLY_L2, WIDE, 0.6F, 0.96},
+        {POLY_COSINE, WIDE, 0.02F, 0.78},  {POLY_L2, WIDE, 0.02F, 0.78},
+        {POLY_COSINE, WIDE, 0.005F, 0.62}, {POLY_L2, WIDE, 0.005F, 0.62},
+        {POLY_COSINE, WIDE, 0.002F, 0.42}, {POLY_L2, WIDE, 0.002F, 0.42},
     };
 
     (void)state;

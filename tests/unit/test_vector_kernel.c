@@ -435,7 +435,7 @@ static void check_lost(const struct set *set, size_t row, float *one, float *two
                  (double)tail.residual, sqrt(lost), along);
 }
 
-/* Whatever was lost of the query, too, of which a step is a hundredth of a short code's. */
+/* Each distance within five of its errors, of which what the query has lost is a part. */
 static void check_short(struct set *set, float *one, float *two)
 {
     const struct poly_coder *coder = &set->coder;
@@ -457,7 +457,7 @@ static void check_short(struct set *set, float *one, float *two)
         const double scale = pow(length(one, coder->turned) + length(two, coder->turned), 2);
         const double comparable = coder->metric == POLY_L2 ? truth * truth : truth;
         const double error =
-            poly_code_error(coder, set->query, code, (float)comparable) + 1e-3 * scale;
+            poly_code_error(coder, set->query, code, (float)comparable) + 4e-6 * scale + 1e-36;
 
         if (!(fabs(poly_code_between(coder, set->codes, code) - wanted) <= 1e-6 * scale + 1e-36))
             fail_msg("element %d metric %d, %u dimensions, row %zu: short codes %g, not %g",

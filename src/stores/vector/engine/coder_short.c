@@ -122,13 +122,14 @@ float poly_code_error(const struct poly_coder *coder, const void *query, const u
 {
     const struct poly_code_query *coded = query;
     struct poly_code_tail tail;
-    float apart = coded->length; /* of the two; what has been lost has any direction */
+    float apart = coded->length; /* of the two; what has been lost has any direction, … */
 
     if (coder->turned == 0)
         return 0;
     memcpy(&tail, code + coder->stride - sizeof(tail), sizeof(tail));
-    if (coder->metric != POLY_INNER)
-        apart = 2 * coded->by_square * sqrtf(fmaxf(distance, 0) / coded->by_square);
+    if (coder->metric != POLY_INNER) /* … and is multiplied with what the query has lost, too */
+        apart =
+            2 * coded->by_square * (sqrtf(fmaxf(distance, 0) / coded->by_square) + coded->residual);
     return apart * tail.residual / sqrtf((float)coder->turned);
 }
 

@@ -96,8 +96,8 @@ void poly_code_distances(const struct poly_coder *coder, const void *query, cons
  * its vector. A little dearer than the distance. */
 void poly_code_bounds(const struct poly_coder *coder, const void *query, const uint8_t *base,
                       const uint32_t *slots, size_t count, float *bounds);
-/* What such a distance is likely to be wrong by (a standard deviation) for what short codes have
- * lost; of others 0. query: by poly_coder_query(). */
+/* What such a distance is likely to be wrong by (a standard deviation) for what short codes, and
+ * the query, have lost; of others 0. query: by poly_coder_query(). */
 float poly_code_error(const struct poly_coder *coder, const void *query, const uint8_t *code,
                       float distance);
 /* Between two codes, while the graph is built. */
