@@ -310,11 +310,12 @@ void poly_nearest_add(struct poly_nearest *nearest, uint32_t slot, float distanc
 /* Ascending, equal ones by slot; it is a heap no more. */
 void poly_nearest_sort(struct poly_nearest *nearest);
 
-/* Of all slots that fit the nearest by their originals: the exact answer. POLY_TIMEOUT */
+/* Offers the slots from .. end that fit by their originals; from 0 on: the exact answer.
+ * POLY_TIMEOUT */
 enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *context,
-                                 const struct poly_index_search *search,
+                                 const struct poly_index_search *search, uint32_t from,
                                  struct poly_nearest *nearest, struct poly_error *err);
-/* Offers the slots from .. end that fit to the pool, by their codes. */
+/* The same to the pool, by their codes. */
 enum poly_status poly_scan_tail(const struct poly_index *index, struct poly_context *context,
                                 const struct poly_index_search *search, uint32_t from,
                                 struct poly_error *err);

@@ -320,7 +320,25 @@ static void rerank(const struct plan *plan, struct poly_nearest *nearest)
     poly_originals_seen(index, count, start);
 }
 
-/* *enough: k were found, or all that can be. */
+/* Of what the walk has found and what is not in the graph yet. Where codes cannot tell vectors
+ * apart they would put any of the latter before the former. *enough: k were found. */
+static enum poly_status choose(const struct plan *plan, struct poly_nearest *nearest, bool *enough,
+                               struct poly_error *err)
+{
+    const struct poly_index_search *search = plan->search;
+    const bool originals = plan->context->sight.look == LOOK_ORIGINALS;
+    enum poly_status status = POLY_OK;
+
+    if (!originals)
+        status = poly_scan_tail(plan->index, plan->context, search, plan->linked, err);
+    *enough = status == POLY_OK && plan->context->count >= search->k;
+    if (*enough)
+        rerank(plan, nearest);
+    if (*enough && originals)
+        status = poly_scan_exact(plan->index, plan->context, search, plan->linked, nearest, err);
+    return status;
+}
+
 static enum poly_status find_graph(const struct plan *plan, struct poly_nearest *nearest,
                                    bool *enough, struct poly_error *err)
 {
@@ -349,13 +367,7 @@ static enum poly_status find_graph(const struct plan *plan, struct poly_nearest 
     if (plan->search->way == POLY_WAY_PLANNED)
         poly_costs_learn(&plan->index->costs.walk[plan->share],
                          (float)(poly_costs_now() - start) / (float)plan->ef);
-    status = poly_scan_tail(plan->index, plan->context, search, plan->linked, err);
-    if (status != POLY_OK)
-        return status;
-    *enough = plan->context->count >= search->k;
-    if (*enough)
-        rerank(plan, nearest);
-    return POLY_OK;
+    return choose(plan, nearest, enough, err);
 }
 
 /* --- scans --- */
@@ -367,7 +379,7 @@ static enum poly_status find_exact(const struct plan *plan, struct poly_nearest 
     const uint64_t before = plan->context->visits;
     const int64_t start = poly_costs_now();
     const enum poly_status status =
-        poly_scan_exact(plan->index, plan->context, plan->search, nearest, err);
+        poly_scan_exact(plan->index, plan->context, plan->search, 0, nearest, err);
     const uint64_t visits = plan->context->visits - before;
 
     if (status == POLY_OK && visits > INDEX_BLOCK)

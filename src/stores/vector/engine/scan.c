@@ -256,10 +256,10 @@ static void settle(struct poly_index *index, struct poly_context *context,
 }
 
 enum poly_status poly_scan_exact(struct poly_index *index, struct poly_context *context,
-                                 const struct poly_index_search *search,
+                                 const struct poly_index_search *search, uint32_t from,
                                  struct poly_nearest *nearest, struct poly_error *err)
 {
-    struct cursor cursor = begin(search, 0);
+    struct cursor cursor = begin(search, from);
     uint32_t count, blocks = 0, scanned = 0, best = INDEX_BLOCK;
     bool row;
 
