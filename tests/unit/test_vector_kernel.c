@@ -343,41 +343,67 @@ static double code_reference(const struct poly_coder *coder, const float *a, con
     return coder->metric == POLY_COSINE ? distance * distance / 2 : distance;
 }
 
+typedef void distances_fn(const struct poly_coder *coder, const void *query, const uint8_t *base,
+                          const uint32_t *slots, size_t count, float *distances);
+
+/* Those of all rows; some of these, in another order, are the same. */
+static void all_distances(const struct poly_coder *coder, distances_fn *of, const void *query,
+                          const uint8_t *rows, float *distances)
+{
+    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
+    float some[sizeof(order) / sizeof(order[0])];
+
+    of(coder, query, rows, NULL, ROWS, distances);
+    of(coder, query, rows, order, sizeof(order) / sizeof(order[0]), some);
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        assert_true(some[i] == distances[order[i]]);
+}
+
+/* What lies between the first row's code and each, and its vector and each: alone and among others
+ * the same, and no bound above the truth. The set's query is that vector then. */
+static void code_distances(struct set *set, float *between_codes, float *distances)
+{
+    const struct poly_coder *coder = &set->coder;
+    float bounds[ROWS];
+
+    poly_coder_query_code(coder, set->codes, set->query);
+    all_distances(coder, poly_code_distances, set->query, set->codes, between_codes);
+    poly_coder_query(coder, set->vectors, set->query);
+    all_distances(coder, poly_code_distances, set->query, set->codes, distances);
+    poly_code_bounds(coder, set->query, set->codes, NULL, ROWS, bounds);
+    for (size_t row = 0; row < ROWS; row++) {
+        const float truth = poly_vector_distance(coder->element, coder->metric, set->vectors,
+                                                 set->packed + row * set->size, coder->dimensions);
+
+        assert_true(poly_code_distance(coder, set->query, set->codes + row * coder->stride) ==
+                    distances[row]);
+        if (!(bounds[row] <= truth))
+            fail_msg("element %d metric %d, %u dimensions, row %zu: bound %.9g, distance %.9g",
+                     coder->element, coder->metric, coder->dimensions, row, (double)bounds[row],
+                     (double)truth);
+    }
+}
+
+/* The first row's vector, and its code, are rounded alike. */
 static void check_codes(struct set *set, float *one, float *two)
 {
     const struct poly_coder *coder = &set->coder;
-    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
-    float distances[ROWS], some[sizeof(order) / sizeof(order[0])], bounds[ROWS];
+    float between_codes[ROWS], distances[ROWS];
     uint32_t d = coder->dimensions;
 
-    /* The first row's vector, and its code, are rounded alike. */
-    poly_coder_query(coder, set->vectors, set->query);
-    poly_code_distances(coder, set->query, set->codes, NULL, ROWS, distances);
-    poly_code_distances(coder, set->query, set->codes, order, sizeof(order) / sizeof(order[0]),
-                        some);
-    poly_code_bounds(coder, set->query, set->codes, NULL, ROWS, bounds);
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        assert_true(some[i] == distances[order[i]]);
+    code_distances(set, between_codes, distances);
     decode(coder, set->codes, one);
     for (size_t row = 0; row < ROWS; row++) {
-        const uint8_t *code = set->codes + row * coder->stride;
-        float truth = poly_vector_distance(coder->element, coder->metric, set->vectors,
-                                           set->packed + row * set->size, d);
         double wanted, scale = 1;
 
-        decode(coder, code, two);
+        decode(coder, set->codes + row * coder->stride, two);
         wanted = code_reference(coder, one, two);
         if (coder->metric != POLY_HAMMING)
             scale = (length(one, d) + length(two, d)) * (length(one, d) + length(two, d));
         if (!(fabs(distances[row] - wanted) <= 1e-6 * scale + 1e-36))
             fail_msg("element %d metric %d, %u dimensions, row %zu: code %g, not %g",
                      coder->element, coder->metric, d, row, (double)distances[row], wanted);
-        assert_true(poly_code_distance(coder, set->query, code) == distances[row]);
-        assert_true(fabs(poly_code_between(coder, set->codes, code) - wanted) <=
-                    1e-6 * scale + 1e-36);
-        if (!(bounds[row] <= truth))
-            fail_msg("element %d metric %d, %u dimensions, row %zu: bound %.9g, distance %.9g",
-                     coder->element, coder->metric, d, row, (double)bounds[row], (double)truth);
+        assert_true(fabs(between_codes[row] - wanted) <= 1e-6 * scale + 1e-36);
     }
 }
 
@@ -439,16 +465,9 @@ static void check_lost(const struct set *set, size_t row, float *one, float *two
 static void check_short(struct set *set, float *one, float *two)
 {
     const struct poly_coder *coder = &set->coder;
-    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
-    float distances[ROWS], some[sizeof(order) / sizeof(order[0])], bounds[ROWS];
+    float between_codes[ROWS], distances[ROWS];
 
-    poly_coder_query(coder, set->vectors, set->query);
-    poly_code_distances(coder, set->query, set->codes, NULL, ROWS, distances);
-    poly_code_distances(coder, set->query, set->codes, order, sizeof(order) / sizeof(order[0]),
-                        some);
-    poly_code_bounds(coder, set->query, set->codes, NULL, ROWS, bounds);
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        assert_true(some[i] == distances[order[i]]);
+    code_distances(set, between_codes, distances);
     for (size_t row = 0; row < ROWS; row++) {
         const uint8_t *code = set->codes + row * coder->stride;
         const double truth = poly_vector_distance(coder->element, coder->metric, set->vectors,
@@ -459,19 +478,14 @@ static void check_short(struct set *set, float *one, float *two)
         const double error =
             poly_code_error(coder, set->query, code, (float)comparable) + 4e-6 * scale + 1e-36;
 
-        if (!(fabs(poly_code_between(coder, set->codes, code) - wanted) <= 1e-6 * scale + 1e-36))
+        if (!(fabs(between_codes[row] - wanted) <= 1e-6 * scale + 1e-36))
             fail_msg("element %d metric %d, %u dimensions, row %zu: short codes %g, not %g",
                      coder->element, coder->metric, coder->dimensions, row,
-                     (double)poly_code_between(coder, set->codes, code), wanted);
-        assert_true(poly_code_distance(coder, set->query, code) == distances[row]);
+                     (double)between_codes[row], wanted);
         if (!(fabs(distances[row] - comparable) <= 5 * error))
             fail_msg("element %d metric %d, %u dimensions, row %zu: %g, not %g, +- %g",
                      coder->element, coder->metric, coder->dimensions, row, (double)distances[row],
                      comparable, error);
-        if (!(bounds[row] <= truth))
-            fail_msg("element %d metric %d, %u dimensions, row %zu: bound %.9g, distance %.9g",
-                     coder->element, coder->metric, coder->dimensions, row, (double)bounds[row],
-                     truth);
         check_lost(set, row, one, two);
     }
 }
@@ -494,20 +508,15 @@ static void decode_sketch(const struct poly_coder *coder, const uint8_t *sketch,
 static void check_sketches(struct set *set, float *one, float *two)
 {
     const struct poly_coder *coder = &set->coder;
-    static const uint32_t order[] = {ROWS - 1, 0, 17, 17, 3, 20, 21, 22, 5};
-    float distances[ROWS], some[sizeof(order) / sizeof(order[0])];
     const uint32_t d = coder->dimensions;
+    float distances[ROWS];
 
     poly_coder_query(coder, set->vectors, set->query);
     poly_sketch_query(coder, set->query, set->halves);
     for (size_t row = 0; row < ROWS; row++)
         poly_sketch_encode(coder, set->codes + row * coder->stride,
                            set->sketches + row * coder->sketch);
-    poly_sketch_distances(coder, set->halves, set->sketches, NULL, ROWS, distances);
-    poly_sketch_distances(coder, set->halves, set->sketches, order,
-                          sizeof(order) / sizeof(order[0]), some);
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        assert_true(some[i] == distances[order[i]]);
+    all_distances(coder, poly_sketch_distances, set->halves, set->sketches, distances);
     decode(coder, set->codes, one);
     for (size_t row = 0; row < ROWS; row++) {
         double wanted, scale;

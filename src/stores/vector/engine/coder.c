@@ -282,14 +282,6 @@ void poly_code_bounds(const struct poly_coder *coder, const void *query, const u
         loops->scan_bounds(query, &rows, count, bounds);
 }
 
-float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b)
-{
-    _Alignas(ALIGNED) uint8_t query[sizeof(struct poly_code_query) + CODED_MAX];
-
-    poly_coder_query_code(coder, a, query);
-    return poly_code_distance(coder, query, b);
-}
-
 /* --- sketches --- */
 
 void poly_sketch_encode(const struct poly_coder *coder, const uint8_t *code, uint8_t *sketch)

@@ -50,7 +50,6 @@ void poly_context_free(struct poly_context *context)
     lines_free(context->other);
     free(context->near);
     free(context->picked);
-    free(context->between);
     free(context->bits);
     free(context);
 }
@@ -77,11 +76,10 @@ static struct poly_context *make(const struct poly_index *index)
     context->other = lines(poly_coder_query_size(&index->coder));
     context->near = malloc((2 * m + 1) * sizeof(*context->near));
     context->picked = malloc((2 * m + 1) * sizeof(*context->picked));
-    context->between = malloc((2 * m + 1) * sizeof(*context->between));
     if (context->query == NULL || context->ids == NULL || context->distances == NULL ||
         context->before == NULL || context->coming == NULL || context->wanted == NULL ||
         context->places == NULL || context->later == NULL || context->other == NULL ||
-        context->near == NULL || context->picked == NULL || context->between == NULL ||
+        context->near == NULL || context->picked == NULL ||
         (index->coder.sketch > 0 && context->sketch == NULL)) {
         poly_context_free(context);
         return NULL;

@@ -209,7 +209,6 @@ struct poly_context {
     void *other;
     struct poly_candidate *near;
     uint32_t *picked;
-    float *between;
     uint64_t *bits; /* of a list that is asked as bits */
     uint32_t bit_room;
     uint64_t visits;

@@ -100,8 +100,6 @@ void poly_code_bounds(const struct poly_coder *coder, const void *query, const u
  * the query, have lost; of others 0. query: by poly_coder_query(). */
 float poly_code_error(const struct poly_coder *coder, const void *query, const uint8_t *code,
                       float distance);
-/* Between two codes, while the graph is built. */
-float poly_code_between(const struct poly_coder *coder, const uint8_t *a, const uint8_t *b);
 
 /*
  * Sketches: of each dimension the upper half of its code, two in a byte. What they say of a
