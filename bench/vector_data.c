@@ -4,8 +4,8 @@
  *   clusters FOLDER DIMENSIONS COUNT QUERIES   writes base.f32 and queries.f32
  *   truth FOLDER DIMENSIONS COUNT PERMILLE     writes the ten nearest of each query, by all
  *                                              distances
- *   line BYTES                                 prints the nanoseconds of one cache line out of so
- *                                              many bytes, its place being known long before
+ *   row BYTES SIZE                             prints the nanoseconds of one row of SIZE bytes out
+ *                                              of so many, its place being known long before
  *
  * The clusters are those of bench/vector_made.h.
  */
@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { LINE = 64 };
+enum { LINE = 64, AHEAD = 16 /* rows that are asked for before they are needed */ };
 
 static void *room(size_t bytes)
 {
@@ -103,22 +103,43 @@ static int truth(char **words)
     return 0;
 }
 
-static int line(char **words)
+/* Asks for the row, and reads the one that was asked for a while ago: a word of each line. */
+static uint64_t read_row(const uint8_t *next, const uint8_t *now, size_t size)
 {
-    size_t lines = strtoul(words[0], NULL, 10) / LINE, rounds = 1 << 24;
-    uint64_t *at = mmap(NULL, lines * LINE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                        0),
-             sum = 0;
-    struct timespec begin, end;
+    uint64_t sum = now[size - 1];
 
-    if (at == MAP_FAILED || madvise(at, lines * LINE, MADV_HUGEPAGE) != 0) {
+    for (size_t at = 0; at < size; at += LINE)
+        __builtin_prefetch(next + at);
+    __builtin_prefetch(next + size - 1);
+    for (size_t at = 0; at < size; at += LINE)
+        sum += now[at];
+    return sum;
+}
+
+static int row(char **words)
+{
+    const size_t size = strtoul(words[1], NULL, 10), rows = strtoul(words[0], NULL, 10) / size;
+    const size_t rounds = (1UL << 30) / size;
+    uint8_t *base =
+        mmap(NULL, rows * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const uint8_t *asked[AHEAD];
+    struct timespec begin, end;
+    uint64_t sum = 0;
+
+    if (base == MAP_FAILED || madvise(base, rows * size, MADV_HUGEPAGE) != 0) {
         perror("memory");
         return 1;
     }
-    memset(at, 1, lines * LINE);
+    memset(base, 1, rows * size);
+    for (size_t i = 0; i < AHEAD; i++)
+        asked[i] = base;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
-    for (size_t i = 0; i < rounds; i++)
-        sum += at[(vector_made_random() >> 32) * lines >> 32 << 3];
+    for (size_t i = 0; i < rounds; i++) {
+        const uint8_t *next = base + ((vector_made_random() >> 32) * rows >> 32) * size;
+
+        sum += read_row(next, asked[i % AHEAD], size);
+        asked[i % AHEAD] = next;
+    }
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     printf("%.4g\n",
            ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) /
@@ -132,8 +153,8 @@ int main(int argc, char **argv)
         return clusters(argv + 2);
     if (argc == 6 && strcmp(argv[1], "truth") == 0)
         return truth(argv + 2);
-    if (argc == 3 && strcmp(argv[1], "line") == 0)
-        return line(argv + 2);
+    if (argc == 4 && strcmp(argv[1], "row") == 0)
+        return row(argv + 2);
     fprintf(stderr, "see the top of bench/vector_data.c\n");
     return 2;
 }

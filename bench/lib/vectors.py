@@ -71,8 +71,8 @@ def made(*words):
 
 
 def version():
-    """Of the program that makes them up."""
-    with open(os.path.join(harness.ROOT, 'bench', 'vector_data.c'), 'rb') as file:
+    """Of what makes them up."""
+    with open(os.path.join(harness.ROOT, 'bench', 'vector_made.c'), 'rb') as file:
         return hashlib.sha256(file.read()).hexdigest()[:8]
 
 
@@ -283,14 +283,21 @@ def building(found, name, sides, goals):
                       side.bytes / data[2])
 
 
+def row(dimensions):
+    """Bytes of what a walk compares of each vector: a sketch, a code of four bits, one of eight."""
+    if 53 <= dimensions <= 104:
+        return 64
+    short = 512 <= dimensions <= 4096
+    return math.ceil((math.ceil(dimensions / (2 if short else 1)) + 12) / 32) * 32
+
+
 def limit(found, name, ours):
-    """How near a search is to the time that memory needs for the lines of the codes compared."""
+    """How near a search is to the time that memory needs for the rows compared."""
     rate, _, visited = ours.ask(ours.around()[-1])
-    short = 512 <= ours.data[1] <= 4096
-    lines = math.ceil((ours.data[1] / (2 if short else 1) + 12) / 64)
-    nanoseconds, = harness.call([harness.program('vector-data'), 'line',
-                                 ours.data[2] * lines * 64], cpu=1)
-    found.add(name + '.limit', rate, 1e9 / (visited * lines * nanoseconds))
+    size = row(ours.data[1])
+    nanoseconds, = harness.call([harness.program('vector-data'), 'row',
+                                 ours.data[2] * size, size], cpu=1)
+    found.add(name + '.limit', rate, 1e9 / (visited * nanoseconds))
 
 
 def graphs(found, name, data, scratch, rounds, goals):
