@@ -69,6 +69,8 @@ enum poly_status poly_txn_run(struct poly_txn *txn,
  */
 enum poly_status poly_txn_add(struct poly_txn *txn, struct poly_operation *operation,
                               struct poly_error *err);
+/* What was added last; NULL: nothing yet. Its result is there once it has run. */
+const struct poly_operation *poly_txn_last(const struct poly_txn *txn);
 /* Mixes an argument into the digest that tells one request body from another. Cheap when no
  * idempotency key was given. Call it for every argument, in a fixed order, before poly_txn_add. */
 void poly_txn_digest(struct poly_txn *txn, const void *bytes, size_t size);

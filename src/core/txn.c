@@ -22,7 +22,7 @@ struct poly_txn {
     struct poly_write write;
     const char *idempotency_key;
     const char *model; /* NULL: not said */
-    struct poly_operation *first, **end;
+    struct poly_operation *first, *last;
     size_t count;
     size_t bytes;                     /* arena use at begin, for the limit */
     crypto_generichash_state *digest; /* NULL: no idempotency key */
@@ -155,7 +155,6 @@ enum poly_status poly_txn_begin(struct poly_session *session,
     if (self == NULL)
         return poly_no_memory(err);
     self->session = session;
-    self->end = &self->first;
     self->bytes = poly_arena_used(session->arena);
     self->interactive = options->interactive;
     self->write = (struct poly_write){.instance = session->instance,
@@ -508,10 +507,15 @@ enum poly_status poly_txn_add(struct poly_txn *txn, struct poly_operation *opera
     if (status != POLY_OK)
         return status;
     operation->next = NULL;
-    *txn->end = operation;
-    txn->end = &operation->next;
+    *(txn->last == NULL ? &txn->first : &txn->last->next) = operation;
+    txn->last = operation;
     txn->count++;
     return POLY_OK;
+}
+
+const struct poly_operation *poly_txn_last(const struct poly_txn *txn)
+{
+    return txn->last;
 }
 
 enum poly_status poly_txn_run(struct poly_txn *txn,

@@ -27,7 +27,8 @@ enum change { LEAVE, KEEP, DROP };
 struct seen {
     struct poly_embedding_row row;
     bool removed, text, vector;
-    bool beside; /* its vector is not this one's: that lies beside it, or did before the swap */
+    bool beside;  /* its vector is not this one's: that lies beside it, or did before the swap */
+    bool swapped; /* the swap has put there what lay beside it */
     enum change change;
 };
 
@@ -50,6 +51,13 @@ static bool copy_text(struct poly_arena *arena, struct poly_text from, struct po
     return to->data != NULL;
 }
 
+/* While it ran nobody else wrote to the table. */
+static bool is_of_swap(const struct poly_embedding *self, uint64_t position)
+{
+    return self->serving == NULL && position >= self->vector->since &&
+           position <= self->vector->upto;
+}
+
 static bool look(void *arg, const struct poly_record *record)
 {
     struct page *page = arg;
@@ -60,9 +68,9 @@ static bool look(void *arg, const struct poly_record *record)
 
     if (!poly_document_concerns(self->domain->name, false, record))
         return true;
-    *seen =
-        (struct seen){.removed = poly_document_removes(record),
-                      .beside = self->serving != NULL || record->position < self->vector->since};
+    *seen = (struct seen){.removed = poly_document_removes(record),
+                          .beside = self->serving != NULL || record->position < self->vector->since,
+                          .swapped = is_of_swap(self, record->position)};
     if (!seen->removed)
         page->status = poly_embedding_image(self->vector, seen->beside, record, self->arena, &image,
                                             page->err);
@@ -112,17 +120,28 @@ static enum poly_status scan(struct page *page, struct poly_db *db, uint64_t hea
 
 /* --- deciding --- */
 
+static bool is_same_text(const struct seen *seen, const struct poly_embedding_row *known)
+{
+    return memcmp(known->text, seen->row.text, sizeof(known->text)) == 0;
+}
+
 /* As it should be; or it would be refused again. Where the vector is not in the record, the text
  * says so alone. */
 static bool is_same(const struct seen *seen, const struct poly_embedding_row *known)
 {
-    return seen->beside ? memcmp(known->text, seen->row.text, sizeof(known->text)) == 0
+    return seen->beside ? is_same_text(seen, known)
                         : memcmp(known->hash, seen->row.hash, sizeof(known->hash)) == 0;
+}
+
+/* The vector of that text is there by our own write, or by the swap. */
+static bool is_ours(const struct seen *seen, const struct poly_embedding_row *known)
+{
+    return (known->position == seen->row.position && !seen->beside) ||
+           (seen->swapped && seen->vector && is_same_text(seen, known));
 }
 
 static enum change decide(struct seen *seen, const struct poly_embedding_row *known)
 {
-
     if (known != NULL && known->position > seen->row.position)
         return LEAVE;
     if (seen->removed || (!seen->text && !seen->vector))
@@ -131,8 +150,7 @@ static enum change decide(struct seen *seen, const struct poly_embedding_row *kn
         return KEEP;
     if (is_same(seen, known))
         return LEAVE;
-    /* What we wrote ourselves: what the column made of the vector is right. */
-    if (known->position == seen->row.position && !seen->beside)
+    if (is_ours(seen, known)) /* what the column made of the vector is right */
         seen->row.kind = known->kind;
     return KEEP;
 }

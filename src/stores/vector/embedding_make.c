@@ -199,19 +199,26 @@ struct sealing {
     struct poly_operation base;
     struct poly_embedding *self;
     const struct item *item;
+    const struct poly_operation *patch;
 };
 
+/* patched NULL: the vector lies beside the record. What the column made of it is read again, when
+ * the log has it; where the log has nothing new, it was read already. */
 static enum poly_status put_made(const struct poly_embedding *self, const struct item *item,
-                                 struct poly_db *db, uint64_t position, struct poly_error *err)
+                                 struct poly_db *db, const struct poly_result *patched,
+                                 struct poly_error *err)
 {
     struct poly_embedding_row row = item->row;
 
     row.kind = POLY_EMBEDDING_MADE;
-    row.position = position > item->version ? position : item->version;
+    row.position = patched == NULL ? item->version : patched->version;
     row.attempts = row.since = 0;
     if (item->numbers == NULL)
         return poly_embedding_remove(self, db, &row, err);
-    poly_embedding_hash(item->image.text, item->numbers, self->vector->dimensions, row.hash);
+    if (patched != NULL && patched->count == 0)
+        memcpy(row.hash, item->image.hash, sizeof(row.hash));
+    else
+        poly_embedding_hash(item->image.text, item->numbers, self->vector->dimensions, row.hash);
     memcpy(row.text, item->image.of_text, sizeof(row.text));
     return poly_embedding_put(db, &self->name, &row, err);
 }
@@ -221,7 +228,7 @@ static enum poly_status seal(struct poly_operation *operation, struct poly_write
 {
     const struct sealing *sealing = (const struct sealing *)operation;
 
-    return put_made(sealing->self, sealing->item, write->db, write->position, err);
+    return put_made(sealing->self, sealing->item, write->db, &sealing->patch->result, err);
 }
 
 /* After all of them, for the records come before the queue also where a model is swapped. */
@@ -245,7 +252,8 @@ static enum poly_status add_operation(struct making *m, struct poly_txn *txn,
 
     if (sealing == NULL)
         return poly_no_memory(m->err);
-    *sealing = (struct sealing){.base.type = type, .self = m->self, .item = item};
+    *sealing = (struct sealing){
+        .base.type = type, .self = m->self, .item = item, .patch = poly_txn_last(txn)};
     return poly_txn_add(txn, &sealing->base, m->err);
 }
 
@@ -284,7 +292,7 @@ static enum poly_status was_kept(void *arg, struct poly_db *db, size_t which,
 {
     const struct keeping *k = arg;
 
-    return put_made(k->self, k->items[k->which[which]], db, 0, err);
+    return put_made(k->self, k->items[k->which[which]], db, NULL, err);
 }
 
 /* And those that are to have none. */
@@ -295,7 +303,7 @@ static enum poly_status keep_end(void *arg, struct poly_db *db, struct poly_erro
 
     for (size_t i = 0; i < k->count && status == POLY_OK; i++)
         if (k->items[i]->numbers == NULL)
-            status = put_made(k->self, k->items[i], db, 0, err);
+            status = put_made(k->self, k->items[i], db, NULL, err);
     return status;
 }
 
