@@ -85,17 +85,27 @@ static void tell_error(struct watching *w, const char *error)
     fprintf(stderr, "%s%s; it is tried again\n", w->progress.shown ? "\r\033[K" : "", w->error);
 }
 
+/* What only the log's server knows is not in the report while that is away. */
+static bool is_complete(const json_t *report)
+{
+    const json_t *server = json_object_get(report, "server");
+
+    return server == NULL || cli_json_true(server, "answers");
+}
+
 static enum poly_status look(struct watching *w, struct poly_error *err)
 {
     json_t *answer;
     enum poly_status status = read_answer(w->cli, "status.read", &answer, err);
     const json_t *one = find(w->cli, json_object_get(answer, "embeddings"), true);
 
-    if (status == POLY_OK && one == NULL)
+    if (status == POLY_OK && one == NULL && is_complete(answer))
         status = poly_fail(err, POLY_CONFLICT,
                            "domain '%s': somebody has swapped or abandoned them meanwhile",
                            w->cli->arguments[1]);
-    if (status == POLY_OK) {
+    else if (status == POLY_OK && one == NULL)
+        tell_error(w, cli_json_string(answer, "last_error"));
+    else if (status == POLY_OK) {
         uint64_t waiting = (uint64_t)cli_json_integer(one, "waiting");
 
         w->left = waiting + (uint64_t)cli_json_integer(one, "lag_records");

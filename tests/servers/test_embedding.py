@@ -342,6 +342,12 @@ def test_a_text_that_is_refused_holds_up_nothing(make, embedder, owner):
     daemon.stop()
 
 
+def cli_begun(daemon, *words):
+    return subprocess.Popen([POLYSTORE, *words, '--server', daemon.url], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True,
+                            env=dict(os.environ, POLYSTORE_KEY=daemon.key))
+
+
 def cli(daemon, *words):
     return subprocess.run([POLYSTORE, *words, '--server', daemon.url], capture_output=True, text=True,
                           timeout=60, env=dict(os.environ, POLYSTORE_KEY=daemon.key))

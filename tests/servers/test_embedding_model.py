@@ -10,7 +10,7 @@ import pytest
 
 import postgresql as pg
 import test_embedding as base
-from test_embedding import (OWNERS, address, asked, cli, embedder, folder,  # noqa: F401
+from test_embedding import (OWNERS, address, asked, cli, cli_begun, embedder, folder,  # noqa: F401
                             one_embedder, stores_of, wire, wrong)
 
 OLD, NEW, SMALL = 'test-model', 'other-model', 'small-model'
@@ -310,6 +310,26 @@ def test_what_fails_is_told_and_mends(make, embedder):  # noqa: F811
     daemon.fill(model=SMALL, dimensions=4)
     daemon.model('/swap')
     assert wrong(daemon.notes(), model=SMALL) == []
+    daemon.stop()
+
+
+def test_the_command_waits_for_a_server_that_is_away(make, embedder, make_postgresql):  # noqa: F811
+    """What is not in the report then was not swapped by somebody else."""
+    server = make_postgresql('postgresql15')
+    daemon = begun(make('postgresql', stores=stores_of('postgresql', server)), 60)
+    embedder.command(['fault', 'slow', '100000', '0.2'])
+    command = cli_begun(daemon, 'rebuild', 'vector', 'notes', '-m', NEW, '--dimensions', '8')
+    try:
+        wire.wait_for(lambda: daemon.state(next_model=True), 60)
+        server.kill()
+        assert 'it is tried again' in command.stderr.readline()
+        server.start()
+        embedder.clear()
+        rest = command.communicate(timeout=60)
+    finally:
+        command.kill()
+    assert command.returncode == 0, rest
+    assert wrong(daemon.notes(), model=NEW) == []
     daemon.stop()
 
 
