@@ -330,6 +330,12 @@ static enum poly_status embed(struct filling *f, bool back, int64_t dimensions, 
                          "domain '%s': an embedder makes its vectors; leave --from out, and "
                          "it makes those of the new model, too",
                          domain_of(cli));
+    if (!back && cli_option(cli, "drop-missing") != NULL)
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s': an embedder makes its vectors, and --drop-missing would not "
+                         "wait for them; leave it out (--skip-refused lets those have none that "
+                         "the embedder refuses)",
+                         domain_of(cli));
     status = begin(cli, back ? 0 : dimensions, err);
     if (status != POLY_OK)
         return status;

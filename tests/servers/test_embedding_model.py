@@ -270,6 +270,9 @@ def test_fewer_dimensions_and_the_command(make, embedder, owner):  # noqa: F811
     assert 'next' in cli(daemon, 'status').stdout
     refused = cli(daemon, *words, '--from', '-')
     assert refused.returncode == 2 and 'leave --from out' in refused.stderr
+    refused = cli(daemon, *words, '--drop-missing')
+    assert refused.returncode == 2 and 'would not wait' in refused.stderr
+    assert wrong(daemon.notes()) == []
     given = daemon.post('/v1/vectors/models/notes/vectors', json={
         'vectors': [{'key': 'n1', 'vector': [1, 2, 3, 4]}]})
     assert given.status_code == 412 and "made by the embedder 'local'" in given.text
