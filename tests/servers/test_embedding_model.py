@@ -43,6 +43,15 @@ class Daemon(base.Daemon):
         assert answer.status_code == status, answer.text
         return answer.json() if answer.text else None
 
+    def taken_in(self):
+        """What was written, by embedders too, was looked at by them and is in the stores."""
+        self.settle()
+        documents = self.get('/v1/records/notes', params={'limit': 1000}).json()['documents']
+        self.wrote(max(document['version'] for document in documents))
+        self.settle()
+        wire.wait_for(lambda: all(one['applied'] >= self.last for one in self.get(
+            '/v1/status').json()['projections']), 60, lambda: self.get('/v1/status').text)
+
     def models(self):
         answer = self.get('/v1/vectors/models', params={'domain': 'notes'})
         assert answer.status_code == 200, answer.text
@@ -216,12 +225,9 @@ def test_what_the_column_rounds_is_made_once(make, embedder, with_pgvector):  # 
         daemon.note(key, title='a' * 2049 + 'b' * n)
 
     def made(more):
-        """By now, so many more texts; and what was written of them was looked at."""
+        """By now, so many more texts."""
         nonlocal count
-        daemon.settle()
-        for document in daemon.get('/v1/records/notes').json()['documents']:
-            daemon.wrote(document['version'])
-        daemon.settle()
+        daemon.taken_in()
         count += more
         assert asked(embedder) == count
 
@@ -409,7 +415,7 @@ def test_killed_while_it_fills_and_swaps(make, embedder, owner):  # noqa: F811
             pass
         killer.join()
         daemon.start(migrate=False)
-        daemon.settle()
+        daemon.taken_in()
         model = daemon.models()
         if model['model'] == other:
             now, other = other, now
@@ -623,7 +629,7 @@ def test_the_server_dies_while_a_model_is_swapped(make, embedder, make_postgresq
         if round % 3 == 2:
             daemon.stop()
             daemon.start(migrate=False)
-        wire.wait_for(lambda: daemon.get('/v1/vectors/models').status_code == 200, 60)
+        wire.wait_for(lambda: daemon.get('/v1/vectors/models?domain=notes').status_code == 200, 60)
         model = daemon.models()
         happened = model['model'] == other
         if happened:
@@ -633,7 +639,7 @@ def test_the_server_dies_while_a_model_is_swapped(make, embedder, make_postgresq
         assert model['model'] == now and model['next'] == other
         assert happened or answer.status_code != 200, answer.text
         write(daemon, 2, first=round)
-        daemon.settle()
+        daemon.taken_in()
         assert wrong(daemon.notes(), model=now) == [], round
         assert problem(daemon.ask('aaa').json(), texts_of(daemon.notes()), now, 'x') is None
         if not model['fills']:
