@@ -19,8 +19,6 @@
 static const float east[] = {1, 0, 0, 0};
 static const float turned[] = {1, 0, 0, 0, 0, 0};
 
-enum { PATIENCE = 6000, SECOND = 1000000 };
-
 static void hold_reading(uint64_t bytes)
 {
     atomic_store(&poly_control_loading, bytes);
@@ -50,42 +48,12 @@ static int teardown_held(void **state)
     return teardown_place(state);
 }
 
-static void fill(struct place *p, int from, int count)
-{
-    struct poly_txn *txn = NULL;
-
-    assert_ok(poly_txn_begin(p->nobody, &(struct poly_txn_options){0}, &txn, &err));
-    for (int i = from; i < from + count; i++) {
-        char key[16], vector[64];
-
-        snprintf(key, sizeof(key), "k%05d", i);
-        snprintf(vector, sizeof(vector), "[%d,%d,%d,1]", i % 37, i / 37 % 31, i / 1147);
-        assert_ok(
-            poly_put(txn, "items", key, ROW({"embedding", poly_json(vector)}), POLY_ANY, &err));
-    }
-    assert_ok(poly_txn_commit(txn, NULL, &err));
-    poly_session_reset(p->nobody);
-}
-
 /* Closed, and open again with the reading held. */
 static void open_held(struct place *p, uint64_t bytes)
 {
     close_place(p);
     hold_reading(bytes);
     open_with(p, vector_domains);
-}
-
-static struct poly_projection_status wait_until(struct place *p, enum poly_state state)
-{
-    struct poly_projection_status now = status_of(p, "vector");
-
-    for (int i = 0; i < PATIENCE && now.state != state; i++) {
-        usleep(10000);
-        poly_session_reset(p->admin);
-        now = status_of(p, "vector");
-    }
-    assert_int_equal(now.state, state);
-    return now;
 }
 
 static enum poly_status search_with(struct place *p, enum poly_consistency consistency,
@@ -188,7 +156,7 @@ static void all_but_searches_goes_on(void **state)
         assert_string_equal(asking.found, "a b c ");
     assert_true(strncmp(asking.found, "a ", 2) == 0);
     gives(p->nobody, query_of(items, east), "items/a items/b items/c");
-    now = wait_until(p, POLY_STATE_OK);
+    now = wait_for_state(p, POLY_STATE_OK);
     assert_true(now.opened >= 1);
     assert_int_equal(now.documents, 3);
 }
@@ -199,7 +167,7 @@ static void its_progress_is_seen(void **state)
     struct place *p = *state;
     double opened = 0;
 
-    fill(p, 0, 3000);
+    put_many(p, 0, 3000);
     wait_for_index(p);
     open_held(p, 40000);
     for (int i = 0; i < PATIENCE && opened < 0.05; i++) {
@@ -209,7 +177,7 @@ static void its_progress_is_seen(void **state)
     }
     assert_true(opened >= 0.05 && opened < 1);
     go_on();
-    wait_until(p, POLY_STATE_OK);
+    wait_for_state(p, POLY_STATE_OK);
 }
 
 /* Much more than one group takes in. Whoever has been told that a write is done sees it, without a
@@ -220,11 +188,11 @@ static void what_is_written_meanwhile_is_not_missed(void **state)
     struct poly_vector_query query = query_of(items, (const float[]){0, 0, 0, -1});
     char *before;
 
-    fill(p, 0, 50);
+    put_many(p, 0, 50);
     wait_for_index(p);
     open_held(p, 0);
     for (int i = 0; i < 40000; i += 2000)
-        fill(p, i, 2000);
+        put_many(p, i, 2000);
     go_on();
     query.limit = 1;
     for (int i = 0; i < 200; i++) {
@@ -237,7 +205,7 @@ static void what_is_written_meanwhile_is_not_missed(void **state)
         gives(p->follower ? p->nobody : p->admin, query, expected);
         assert_ok(remove_row(p->nobody, "items", key, POLY_ANY, &err));
     }
-    assert_int_equal(wait_until(p, POLY_STATE_OK).documents, 40000);
+    assert_int_equal(wait_for_state(p, POLY_STATE_OK).documents, 40000);
     before = everything(p);
     assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
     same_as_before(p, before);
@@ -249,7 +217,7 @@ static void closing_does_not_wait(void **state)
     struct place *p = *state;
     char *before;
 
-    fill(p, 0, 3000);
+    put_many(p, 0, 3000);
     before = everything(p);
     for (uint64_t held = 0; held < 200000; held += 25000) {
         open_held(p, held);
@@ -300,7 +268,7 @@ static void damage_is_found_while_all_goes_on(void **state)
     struct poly_projection_status now;
     char generation[500], *before;
 
-    fill(p, 0, 3000);
+    put_many(p, 0, 3000);
     for (int i = 0; i < 3; i++) {
         put_item(p->nobody, "before", "", "", i, "[1,0,0,0]");
         before = everything(p);
@@ -321,7 +289,7 @@ static void damage_is_found_while_all_goes_on(void **state)
         }
         same_as_before(p, before);
         free(before);
-        now = wait_until(p, POLY_STATE_OK);
+        now = wait_for_state(p, POLY_STATE_OK);
         assert_non_null(strstr(now.error.data, "was damaged"));
         assert_true(now.error_time > 0);
         find_folder(p, generation);
@@ -334,7 +302,7 @@ static void damage_of_the_one_before_does_not_matter(void **state)
     struct place *p = *state;
     char generation[500];
 
-    fill(p, 0, 3000);
+    put_many(p, 0, 3000);
     close_place(p);
     find_folder(p, generation);
     open_with(p, vector_domains);
@@ -361,7 +329,7 @@ static void a_rebuild_does_not_wait_for_it(void **state)
     struct place *p = *state;
     char *before;
 
-    fill(p, 0, 3000);
+    put_many(p, 0, 3000);
     before = everything(p);
     open_held(p, 0);
     assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
@@ -447,7 +415,7 @@ static void only_the_rest_is_read_from_the_log(void **state)
             assert_ok(put_row(p->nobody, "made", "a", row, POLY_ANY, NULL, &err));
             gives(p->nobody, query_of(made, east), "made/a");
         } else {
-            fill(p, 0, 100);
+            put_many(p, 0, 100);
         }
         wait_for_index(p);
         close_place(p);
@@ -522,7 +490,7 @@ static void all_at_a_time(void **state)
     char *before;
 
     atomic_store(&poly_control_hurry, true);
-    fill(p, 0, 2000);
+    put_many(p, 0, 2000);
     for (int round = 0; round < 6; round++) {
         struct crowd writer = {.p = p}, other = {.p = p, .number = 1}, reader = {.p = p};
         pthread_t threads[3];

@@ -18,7 +18,7 @@
 static const float east[] = {1, 0, 0, 0};
 
 /* From so many on this shape has a graph: fewer are scanned. */
-enum { LINKED = 36000, PART = 2000, PATIENCE = 6000 };
+enum { LINKED = 36000, PART = 2000 };
 
 static const struct poly_vector_stats *stats_of_items(struct place *p)
 {
@@ -29,19 +29,6 @@ static const struct poly_vector_stats *stats_of_items(struct place *p)
     assert_ok(poly_vector_stats(p->admin, &stats, &count, &err));
     assert_string_equal(stats[0].domain.data, "items");
     return stats;
-}
-
-static struct poly_projection_status wait_for_state(struct place *p, enum poly_state state)
-{
-    struct poly_projection_status now = status_of(p, "vector");
-
-    for (int i = 0; i < PATIENCE && now.state != state; i++) {
-        usleep(10000);
-        poly_session_reset(p->admin);
-        now = status_of(p, "vector");
-    }
-    assert_int_equal(now.state, state);
-    return now;
 }
 
 /* The save before stays, the status says what it is, answers go on; and it works later. */
@@ -78,23 +65,6 @@ static void a_save_that_cannot_be_synced_is_seen_and_tried_again(void **state)
     reopen(p);
     same_as_before(p, before);
     free(before);
-}
-
-static void put_many(struct place *p, int from, int count)
-{
-    struct poly_txn *txn = NULL;
-
-    assert_ok(poly_txn_begin(p->nobody, &(struct poly_txn_options){0}, &txn, &err));
-    for (int i = from; i < from + count; i++) {
-        char key[16], vector[64];
-
-        snprintf(key, sizeof(key), "k%05d", i);
-        snprintf(vector, sizeof(vector), "[%d,%d,%d,1]", i % 37, i / 37 % 31, i / 1147);
-        assert_ok(
-            poly_put(txn, "items", key, ROW({"embedding", poly_json(vector)}), POLY_ANY, &err));
-    }
-    assert_ok(poly_txn_commit(txn, NULL, &err));
-    poly_session_reset(p->nobody);
 }
 
 /* Closed before much of it was linked; nobody writes, or searches, afterwards. */

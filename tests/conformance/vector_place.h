@@ -65,6 +65,8 @@ static const char vector_tables_pgvector[] =
 
 static const char vector_domains[] = "domains:\n" VECTOR_ITEMS VECTOR_OTHERS;
 
+enum { PATIENCE = 6000 }; /* looks until something has happened */
+
 struct place {
     bool follower;
     const char *server; /* where the vectors are; NULL: embedded; "": where the records are */
@@ -214,6 +216,24 @@ static inline void put_item(struct poly_session *s, const char *key, const char 
                       POLY_ANY, NULL, &err));
 }
 
+/* Items with a vector of their own each, in one transaction. */
+static inline void put_many(struct place *p, int from, int count)
+{
+    struct poly_txn *txn = NULL;
+
+    assert_ok(poly_txn_begin(p->nobody, &(struct poly_txn_options){0}, &txn, &err));
+    for (int i = from; i < from + count; i++) {
+        char key[16], vector[64];
+
+        snprintf(key, sizeof(key), "k%05d", i);
+        snprintf(vector, sizeof(vector), "[%d,%d,%d,1]", i % 37, i / 37 % 31, i / 1147);
+        assert_ok(
+            poly_put(txn, "items", key, ROW({"embedding", poly_json(vector)}), POLY_ANY, &err));
+    }
+    assert_ok(poly_txn_commit(txn, NULL, &err));
+    poly_session_reset(p->nobody);
+}
+
 static inline void put_case(struct poly_session *s, const char *key, const char *vector)
 {
     assert_ok(put_row(s, "cases", key,
@@ -290,6 +310,19 @@ static inline void wait_for_store(struct place *p, const char *store)
 static inline void wait_for_index(struct place *p)
 {
     wait_for_store(p, "vector");
+}
+
+static inline struct poly_projection_status wait_for_state(struct place *p, enum poly_state state)
+{
+    struct poly_projection_status now = status_of(p, "vector");
+
+    for (int i = 0; i < PATIENCE && now.state != state; i++) {
+        usleep(10000);
+        poly_session_reset(p->admin);
+        now = status_of(p, "vector");
+    }
+    assert_int_equal(now.state, state);
+    return now;
 }
 
 /* The keys of an exact search for all, in one text, which the caller frees. */

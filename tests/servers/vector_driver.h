@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "differs.h"
+#include "record.h"
 #include "stores/vector/postgresql.h"
 
 enum { DIMENSIONS = 12, BATCH = 400 };
@@ -153,21 +154,6 @@ static int teardown(void **state)
 }
 
 /* --- records --- */
-
-static struct poly_record record(uint64_t position, const char *tenant, const char *domain,
-                                 const char *key, const char *json)
-{
-    struct poly_record r = {.position = position,
-                            .version = position,
-                            .tenant = poly_text(tenant),
-                            .domain = poly_text(domain),
-                            .key = poly_text(key),
-                            .type = poly_text(json == NULL ? "$delete" : "$put")};
-
-    if (json != NULL)
-        r.data = poly_json(json);
-    return r;
-}
 
 static enum poly_status apply(struct place *p, const struct poly_record *records, size_t count,
                               uint64_t last)

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "differs.h"
 #include "followers/where.h"
+#include "record.h"
 #include "stores/search/embedded.h"
 
 /* --- the configuration --- */
@@ -201,21 +202,6 @@ static inline int teardown(void **state)
 }
 
 /* --- records --- */
-
-static inline struct poly_record record(uint64_t position, const char *tenant, const char *domain,
-                                        const char *key, const char *json)
-{
-    struct poly_record r = {.position = position,
-                            .version = position,
-                            .tenant = poly_text(tenant),
-                            .domain = poly_text(domain),
-                            .key = poly_text(key),
-                            .type = poly_text(json == NULL ? "$delete" : "$put")};
-
-    if (json != NULL)
-        r.data = poly_json(json);
-    return r;
-}
 
 static inline struct poly_record event(uint64_t position, const char *category, const char *id,
                                        uint64_t version, const char *json)
