@@ -527,13 +527,17 @@ static enum poly_status group_replace(struct poly_projection *projection, struct
     return status;
 }
 
-/* Is there something that this group has not got to? */
+/* Is there something that this group has not got to? What was read last of all at the start catches
+ * up last, too, and nobody may write any more. */
 static bool is_behind(const struct poly_projection *projection, uint64_t sealed)
 {
     const struct poly_progress *work = &projection->work;
 
     if (work->building.number != 0 && !work->building_stopped &&
         !opens(projection, &work->building))
+        return true;
+    if (work->previous.number != 0 && !work->previous_stopped && work->previous.applied < sealed &&
+        !opens(projection, &work->previous))
         return true;
     return work->active.number != 0 && !work->stopped && work->active.applied < sealed &&
            !opens(projection, &work->active);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "core/inside.h"
+#include "lab.h"
 
 #include "vector_place.h"
 
@@ -321,6 +322,32 @@ static void damage_of_the_one_before_does_not_matter(void **state)
     assert_fails(poly_rebuild_back(p->admin, "vector", &err), POLY_NOT_FOUND);
 }
 
+/* The one before begins anew, and the other one has all: nobody writes any more, and it catches up
+ * all the same. Until then it keeps the log. */
+static void the_one_before_catches_up_when_nobody_writes(void **state)
+{
+    struct place *p = *state;
+    char generation[500];
+    uint64_t head;
+
+    put_many(p, 0, 10000);
+    put_many(p, 10000, 10000);
+    close_place(p);
+    find_folder(p, generation);
+    open_with(p, vector_domains);
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    close_place(p);
+    lab_folder_remove(generation);
+    atomic_store(&poly_control_hurry, true);
+    open_with(p, vector_domains);
+    head = fixture_head(&p->fixture);
+    for (int i = 0; i < PATIENCE && poly_projections_floor(p->fixture.instance) < head; i++)
+        usleep(10000);
+    assert_int_equal(poly_projections_floor(p->fixture.instance), head);
+    assert_ok(poly_rebuild_back(p->admin, "vector", &err));
+    assert_int_equal(status_of(p, "vector").documents, 20000);
+}
+
 /* --- what else can happen meanwhile --- */
 
 /* A generation that is built meanwhile serves as soon as it has all; the old one is let go. */
@@ -524,7 +551,7 @@ static void all_at_a_time(void **state)
 #test " (follower)", test, setup_held_follower, teardown_held, NULL                        \
     }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         HELD(all_but_searches_goes_on),
@@ -533,6 +560,7 @@ int main(void)
         HELD(closing_does_not_wait),
         HELD(damage_is_found_while_all_goes_on),
         HELD(damage_of_the_one_before_does_not_matter),
+        HELD(the_one_before_catches_up_when_nobody_writes),
         HELD(a_rebuild_does_not_wait_for_it),
         HELD(a_change_of_model_goes_through),
         HELD(collections_come_and_go),
@@ -540,5 +568,7 @@ int main(void)
         HELD(all_at_a_time),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
