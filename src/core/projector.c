@@ -583,6 +583,8 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
 
     if (projection->driver->settle != NULL)
         projection->driver->settle(projection->store, committed);
+    if (committed) /* before one that begins to serve can be asked */
+        poly_projection_ask_for_rest(projection);
     pthread_mutex_lock(&projection->lock);
     another = committed && projection->live.active.number != projection->work.active.number;
     if (committed) {
@@ -593,8 +595,6 @@ void poly_projector_publish(struct poly_projection *projection, bool committed)
     }
     command = projection->command_running;
     pthread_mutex_unlock(&projection->lock);
-    if (committed)
-        poly_projection_ask_for_rest(projection);
     if (command && committed)
         poly_projector_finish(projection, projection->command_status, &projection->command_error);
     else if (command)
