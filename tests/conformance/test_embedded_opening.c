@@ -11,6 +11,7 @@
 
 #include "core/inside.h"
 #include "lab.h"
+#include "vfs_fault.h"
 
 #include "vector_place.h"
 
@@ -372,6 +373,34 @@ static void a_rebuild_does_not_wait_for_it(void **state)
     free(before);
 }
 
+/* What is being read is dropped, and the transaction rolled back: it is read all the same, and
+ * nothing is said of it. */
+static void a_drop_that_is_rolled_back_changes_nothing(void **state)
+{
+    struct place *p = *state;
+    char *before;
+
+    put_many(p, 0, 3000);
+    before = everything(p);
+    open_held(p, 0);
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    for (int i = 0; i < 100; i++) {
+        fault_arm(&(struct fault_plan){.fault = FAULT_FULL, .at = 1, .only = "polystore.db-wal"});
+        assert_fails(poly_rebuild(p->admin, "vector", NULL, &err), POLY_UNAVAILABLE);
+        fault_disarm();
+        assert_int_equal(status_of(p, "vector").error.size, 0);
+        poly_session_reset(p->admin);
+    }
+    go_on();
+    for (int i = 0; i < PATIENCE && poly_rebuild_back(p->admin, "vector", &err) != POLY_OK; i++) {
+        assert_int_equal(err.status, POLY_UNAVAILABLE);
+        usleep(10000);
+    }
+    assert_int_equal(status_of(p, "vector").generation, 1);
+    same_as_before(p, before);
+    free(before);
+}
+
 static void a_change_of_model_goes_through(void **state)
 {
     struct place *p = *state;
@@ -562,12 +591,15 @@ int main(int argc, char **argv)
         HELD(damage_of_the_one_before_does_not_matter),
         HELD(the_one_before_catches_up_when_nobody_writes),
         HELD(a_rebuild_does_not_wait_for_it),
+        {"a_drop_that_is_rolled_back_changes_nothing", a_drop_that_is_rolled_back_changes_nothing,
+         setup_held_colocated, teardown_held, NULL},
         HELD(a_change_of_model_goes_through),
         HELD(collections_come_and_go),
         HELD(only_the_rest_is_read_from_the_log),
         HELD(all_at_a_time),
     };
 
+    fault_install();
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

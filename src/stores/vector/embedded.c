@@ -199,7 +199,6 @@ static void settle(struct poly_store *store, bool committed)
         (void)poly_vectors_mark(generation, false, &ignored);
         pthread_mutex_lock(&self->lock);
         generation->dropping = false;
-        atomic_store(&generation->loading.stop, false);
         pthread_mutex_unlock(&self->lock);
         poly_vectors_stir(self);
     }

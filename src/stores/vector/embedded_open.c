@@ -12,14 +12,16 @@
 #include "base/status.h"
 #include "stores/vector/embedded.h"
 
-/* The next one that was asked for, held. */
+/* The next one that was asked for, held. What a drop has stopped that was rolled back begins again
+ * here, and not while it still is stopping. */
 static struct poly_vector_generation *next_asked(struct poly_vectors *self, bool *later)
 {
     struct poly_vector_generation *next = NULL;
     int64_t now = poly_clock_monotonic();
 
     pthread_mutex_lock(&self->lock);
-    for (struct poly_vector_generation *g = self->generations; g != NULL; g = g->next) {
+    for (struct poly_vector_generation *g = atomic_load(&self->stop) ? NULL : self->generations;
+         g != NULL; g = g->next) {
         if (g->asked == 0 || g->dropping || atomic_load(&g->loaded))
             continue;
         if (g->again_at > now)
@@ -27,8 +29,10 @@ static struct poly_vector_generation *next_asked(struct poly_vectors *self, bool
         else if (next == NULL || g->asked < next->asked)
             next = g;
     }
-    if (next != NULL)
+    if (next != NULL) {
         next->users++;
+        atomic_store(&next->loading.stop, false);
+    }
     pthread_mutex_unlock(&self->lock);
     return next;
 }
