@@ -187,6 +187,14 @@ static bool previous_read(struct poly_projection *projection)
     return read;
 }
 
+static enum poly_status check_unread(struct poly_projection *projection, struct poly_error *err)
+{
+    return projection->work.previous.number == 0 || !previous_read(projection)
+               ? POLY_OK
+               : poly_fail(err, POLY_UNAVAILABLE,
+                           "the generation before is still being read; try again");
+}
+
 static enum poly_status drop_previous(struct poly_projection *projection, struct poly_db *db,
                                       struct poly_error *err)
 {
@@ -195,9 +203,6 @@ static enum poly_status drop_previous(struct poly_projection *projection, struct
 
     if (work->previous.number == 0)
         return POLY_OK;
-    if (previous_read(projection))
-        return poly_fail(err, POLY_UNAVAILABLE,
-                         "the generation before is still being read; try again");
     status = projection->driver->drop(projection->store, projection->follower ? NULL : db,
                                       work->previous.number, err);
     if (status == POLY_OK) {
@@ -266,23 +271,23 @@ static enum poly_status step_all(struct poly_projection *projection, struct poly
 
 /* --- commands: on the writer, in its transaction --- */
 
+/* The new one is made before the other goes: where it cannot be, there still is one to go back
+ * to. */
 static enum poly_status do_rebuild(struct poly_projection *projection, struct poly_db *db,
                                    struct poly_error *err)
 {
     struct poly_progress *work = &projection->work;
-    uint64_t number = work->active.number;
+    uint64_t number = poly_projection_next(work);
     enum poly_status status;
 
     work->building_stopped = false;
     if (work->building.number != 0)
         return POLY_OK;
-    if (work->previous.number > number)
-        number = work->previous.number;
-    number++;
-    status = drop_previous(projection, db, err);
+    status = check_unread(projection, err);
     if (status == POLY_OK)
-        status =
-            poly_projection_begin(projection, projection->follower ? NULL : db, number, err);
+        status = poly_projection_begin(projection, projection->follower ? NULL : db, number, err);
+    if (status == POLY_OK)
+        status = drop_previous(projection, db, err);
     if (status == POLY_OK)
         work->building = (struct poly_generation){.number = number};
     return status;
@@ -575,10 +580,9 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
 
 void poly_projector_publish(struct poly_projection *projection, bool committed)
 {
-    static const struct poly_error lost = {
-        .status = POLY_UNAVAILABLE,
-        .position = -1,
-        .message = "the transaction was rolled back; try again"};
+    static const struct poly_error lost = {.status = POLY_UNAVAILABLE,
+                                           .position = -1,
+                                           .message = "the transaction was rolled back; try again"};
     bool command, another;
 
     if (projection->driver->settle != NULL)
@@ -782,10 +786,9 @@ void *poly_projector_thread(void *arg)
     }
     /* Nobody may be left waiting for a command that will not run. */
     poly_projector_take(projection);
-    poly_projector_finish(
-        projection, POLY_UNAVAILABLE,
-        &(struct poly_error){.status = POLY_UNAVAILABLE,
-                             .position = -1,
-                             .message = "the instance is being closed"});
+    poly_projector_finish(projection, POLY_UNAVAILABLE,
+                          &(struct poly_error){.status = POLY_UNAVAILABLE,
+                                               .position = -1,
+                                               .message = "the instance is being closed"});
     return NULL;
 }

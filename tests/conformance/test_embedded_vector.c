@@ -67,6 +67,32 @@ static void a_save_that_cannot_be_synced_is_seen_and_tried_again(void **state)
     free(before);
 }
 
+/* For want of space, say: there still is one to go back to. */
+static void a_rebuild_that_cannot_begin_takes_nothing_away(void **state)
+{
+    struct place *p = *state;
+    char folder[200];
+    struct file_plan plan = {.fault = FILE_FULL, .at = 2, .folder = folder};
+
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    assert_int_equal(status_of(p, "vector").previous, 1);
+    snprintf(folder, sizeof(folder), "%s/vector", p->fixture.data);
+    file_fault_arm(&plan);
+    assert_fails(poly_rebuild(p->admin, "vector", NULL, &err), POLY_UNAVAILABLE);
+    assert_true(file_fault_hit());
+    file_fault_disarm();
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    wait_for_index(p);
+    assert_int_equal(status_of(p, "vector").previous, 1);
+    assert_ok(poly_rebuild_back(p->admin, "vector", &err));
+    gives(p->nobody, query_of(items, east), "items/a items/b");
+    reopen(p);
+    gives(p->nobody, query_of(items, east), "items/a items/b");
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    gives(p->nobody, query_of(items, east), "items/a items/b");
+}
+
 /* Closed before much of it was linked; nobody writes, or searches, afterwards. */
 static void linking_goes_on_after_a_restart(void **state)
 {
@@ -139,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
         EACH(what_was_put_back_finds_nothing_later),
+        EACH(a_rebuild_that_cannot_begin_takes_nothing_away),
         cmocka_unit_test_setup_teardown(linking_goes_on_after_a_restart, setup_colocated,
                                         teardown_place),
     };
