@@ -498,6 +498,8 @@ static enum poly_status run_alone(struct poly_projection *projection, struct pol
     if (failed->status == POLY_OK)
         return poly_db_exec(db, "RELEASE poly_command", err);
     projection->work = before;
+    if (projection->driver->settle != NULL) /* nothing was applied yet in this transaction */
+        projection->driver->settle(projection->store, false);
     if (poly_db_back_to(db, "ROLLBACK TO poly_command; RELEASE poly_command"))
         return POLY_OK;
     *err = *failed;

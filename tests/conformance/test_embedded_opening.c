@@ -5,9 +5,7 @@
  */
 #include "test.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 #include "core/inside.h"
 #include "lab.h"
@@ -233,34 +231,6 @@ static void closing_does_not_wait(void **state)
 }
 
 /* --- damage --- */
-
-/* One bit of the largest file of that kind in the folder of the items. */
-static void damage(const char *generation, const char *kind)
-{
-    char folder[540], path[900] = "", name[900];
-    const struct dirent *entry;
-    DIR *directory;
-    struct stat info;
-    unsigned char byte;
-    int fd;
-
-    snprintf(folder, sizeof(folder), "%s/items", generation);
-    directory = opendir(folder);
-    assert_non_null(directory);
-    while ((entry = readdir(directory)) != NULL) {
-        snprintf(name, sizeof(name), "%s/%s", folder, entry->d_name);
-        if (strncmp(entry->d_name, kind, strlen(kind)) == 0)
-            snprintf(path, sizeof(path), "%s", name);
-    }
-    closedir(directory);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(fstat(fd, &info), 0);
-    assert_int_equal(pread(fd, &byte, 1, info.st_size / 2), 1);
-    byte ^= 4;
-    assert_int_equal(pwrite(fd, &byte, 1, info.st_size / 2), 1);
-    close(fd);
-}
 
 /* Until it was found out and all is built anew, there is an error or all of the answer. */
 static void damage_is_found_while_all_goes_on(void **state)

@@ -5,7 +5,6 @@
  */
 #include "test.h"
 
-#include <fcntl.h>
 #include <sys/sendfile.h>
 
 #include "core/inside.h"
@@ -93,6 +92,42 @@ static void a_rebuild_that_cannot_begin_takes_nothing_away(void **state)
     gives(p->nobody, query_of(items, east), "items/a items/b");
 }
 
+/* What serves is damaged, and to replace it the one before has to go, too, which fails for a while.
+ * Until then none has gone; it is tried again, although nobody writes. */
+static void what_is_lost_is_replaced_as_a_whole(void **state)
+{
+    struct place *p = *state;
+    char generation[500], mark[520], *before;
+
+    put_many(p, 0, 3000);
+    before = everything(p);
+    close_place(p);
+    find_folder(p, generation);
+    snprintf(mark, sizeof(mark), "%s/dropped", generation);
+    open_with(p, vector_domains);
+    assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
+    close_place(p);
+    find_folder(p, generation);
+    damage(generation, "index");
+    poly_control_hurry = true;
+    atomic_store(&poly_control_loading, 0);
+    open_with(p, vector_domains);
+    assert_int_equal(symlink("no/where", mark), 0); /* no file can be made of that name */
+    atomic_store(&poly_control_loading, UINT64_MAX);
+    for (int i = 0; i < PATIENCE && strstr(status_of(p, "vector").error.data, mark) == NULL; i++) {
+        usleep(10000);
+        poly_session_reset(p->admin);
+    }
+    assert_non_null(strstr(status_of(p, "vector").error.data, mark));
+    assert_int_equal(access(generation, F_OK), 0);
+    assert_int_equal(unlink(mark), 0);
+    wait_for_state(p, POLY_STATE_OK);
+    assert_non_null(strstr(status_of(p, "vector").error.data, "was damaged"));
+    poly_control_hurry = false;
+    same_as_before(p, before);
+    free(before);
+}
+
 /* Closed before much of it was linked; nobody writes, or searches, afterwards. */
 static void linking_goes_on_after_a_restart(void **state)
 {
@@ -160,15 +195,19 @@ static void what_was_put_back_finds_nothing_later(void **state)
     gives(p->nobody, query_of(items, east), "items/a items/b items/c");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
         EACH(what_was_put_back_finds_nothing_later),
         EACH(a_rebuild_that_cannot_begin_takes_nothing_away),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_replaced_as_a_whole, setup_colocated,
+                                        teardown_place),
         cmocka_unit_test_setup_teardown(linking_goes_on_after_a_restart, setup_colocated,
                                         teardown_place),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,10 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "differs.h"
@@ -351,22 +353,55 @@ static inline void same_as_before(struct place *p, const char *before)
     free(now);
 }
 
-/* That of the one generation there is. */
+/* That of the last generation there is. */
 static inline void find_folder(struct place *p, char path[500])
 {
     char folder[200];
     DIR *directory;
     const struct dirent *entry;
+    unsigned long long last = 0;
 
     snprintf(folder, sizeof(folder), "%s/vector", p->fixture.data);
     directory = opendir(folder);
     assert_non_null(directory);
-    path[0] = '\0';
-    while ((entry = readdir(directory)) != NULL)
-        if (strchr(entry->d_name, '-') != NULL)
-            snprintf(path, 500, "%s/%s", folder, entry->d_name);
+    while ((entry = readdir(directory)) != NULL) {
+        unsigned long long number = strtoull(entry->d_name, NULL, 10);
+
+        if (strchr(entry->d_name, '-') == NULL || number < last)
+            continue;
+        last = number;
+        snprintf(path, 500, "%s/%s", folder, entry->d_name);
+    }
     closedir(directory);
-    assert_true(path[0] != '\0');
+    assert_true(last > 0);
+}
+
+/* One bit of the largest file of that kind in the folder of the items. */
+static inline void damage(const char *generation, const char *kind)
+{
+    char folder[540], path[900] = "", name[900];
+    const struct dirent *entry;
+    DIR *directory;
+    struct stat info;
+    unsigned char byte;
+    int fd;
+
+    snprintf(folder, sizeof(folder), "%s/items", generation);
+    directory = opendir(folder);
+    assert_non_null(directory);
+    while ((entry = readdir(directory)) != NULL) {
+        snprintf(name, sizeof(name), "%s/%s", folder, entry->d_name);
+        if (strncmp(entry->d_name, kind, strlen(kind)) == 0)
+            snprintf(path, sizeof(path), "%s", name);
+    }
+    closedir(directory);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &info), 0);
+    assert_int_equal(pread(fd, &byte, 1, info.st_size / 2), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, info.st_size / 2), 1);
+    close(fd);
 }
 
 #endif
