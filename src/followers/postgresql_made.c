@@ -28,19 +28,38 @@ poly_follower_source(const struct poly_follower_generation *generation,
     return NULL;
 }
 
-/* What is not known is not taken out: it may be new. */
+/* What is not known may be new. But they are made one at a time: who has heard of a later one has
+ * heard of all that stood then. */
+static bool is_gone(const struct poly_config *config, const struct poly_follower_source *source)
+{
+    bool later = false;
+
+    for (size_t i = config->domain_count; i < poly_config_domains(config); i++) {
+        if (is_of(source, &config->domains[i]))
+            return is_dropped(&config->domains[i]);
+        later = later || config->domains[i].made->since > source->since;
+    }
+    return source->since > 0 && later;
+}
+
+static bool is_missing(const struct poly_follower *self,
+                       const struct poly_follower_generation *generation,
+                       const struct poly_domain *domain)
+{
+    return !is_dropped(domain) && self->kind->holds(self, domain) &&
+           poly_follower_source(generation, domain) == NULL;
+}
+
 static bool lacks(struct poly_follower *self, const struct poly_follower_generation *generation)
 {
     const struct poly_config *config = self->config;
+    bool any = false;
 
-    for (size_t i = config->domain_count; i < poly_config_domains(config); i++) {
-        const struct poly_domain *domain = &config->domains[i];
-
-        if (self->kind->holds(self, domain) &&
-            (poly_follower_source(generation, domain) != NULL) == is_dropped(domain))
-            return true;
-    }
-    return false;
+    for (size_t i = config->domain_count; i < poly_config_domains(config) && !any; i++)
+        any = is_missing(self, generation, &config->domains[i]);
+    for (size_t i = 0; i < generation->source_count && !any; i++)
+        any = is_gone(config, generation->sources[i]);
+    return any;
 }
 
 static enum poly_status number_of(struct poly_pg *pg, const char *sql, uint64_t generation,
@@ -60,19 +79,6 @@ static enum poly_status number_of(struct poly_pg *pg, const char *sql, uint64_t 
     return POLY_OK;
 }
 
-static enum poly_status take_out(struct poly_follower *self, struct poly_pg *pg,
-                                 const struct poly_follower_generation *generation,
-                                 const struct poly_domain *domain, struct poly_error *err)
-{
-    enum poly_status status = POLY_OK;
-
-    for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++)
-        if (is_of(generation->sources[i], domain))
-            status =
-                self->kind->take_out(self, pg, generation->number, generation->sources[i], err);
-    return status;
-}
-
 static enum poly_status change(struct poly_follower *self, struct poly_pg *pg,
                                const struct poly_follower_generation *generation,
                                struct poly_error *err)
@@ -83,16 +89,14 @@ static enum poly_status change(struct poly_follower *self, struct poly_pg *pg,
         number_of(pg, self->sql[POLY_FOLLOWER_NEXT_NUMBER], generation->number, &next, err);
     int64_t number = (int64_t)next;
 
-    for (size_t i = config->domain_count; i < poly_config_domains(config) && status == POLY_OK;
-         i++) {
-        const struct poly_domain *domain = &config->domains[i];
-        bool there = poly_follower_source(generation, domain) != NULL;
-
-        if (!there && !is_dropped(domain) && self->kind->holds(self, domain))
-            status = self->kind->take_up(self, pg, generation->number, domain, &number, err);
-        else if (there && is_dropped(domain))
-            status = take_out(self, pg, generation, domain, err);
-    }
+    for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++)
+        if (is_gone(config, generation->sources[i]))
+            status =
+                self->kind->take_out(self, pg, generation->number, generation->sources[i], err);
+    for (size_t i = config->domain_count; i < poly_config_domains(config) && status == POLY_OK; i++)
+        if (is_missing(self, generation, &config->domains[i]))
+            status = self->kind->take_up(self, pg, generation->number, &config->domains[i], &number,
+                                         err);
     return status;
 }
 

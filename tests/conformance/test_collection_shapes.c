@@ -35,6 +35,12 @@ static void note(struct poly_session *s, const char *key, const char *metadata, 
                       POLY_ANY, NULL, &err));
 }
 
+static void note_in(struct poly_session *s, const char *domain, const char *key)
+{
+    assert_ok(
+        put_row(s, domain, key, ROW({"embedding", poly_json("[1, 0, 0]")}), POLY_ANY, NULL, &err));
+}
+
 static void note_two(struct poly_session *s, const char *key, const char *near, const char *far)
 {
     assert_ok(put_row(s, "notes", key,
@@ -264,6 +270,46 @@ static void takes_out_what_was_dropped(void **state)
     finds(p->nobody, "tea", "notes/b notes/c");
 }
 
+static long rows_of(const struct place *p, const char *name)
+{
+    const char *const values[] = {name};
+    PGconn *conn =
+        PQconnectdb(fixture_on_server() ? p->fixture.url : getenv("POLY_TEST_POSTGRESQL_URL"));
+    PGresult *result = PQexecParams(conn, "SELECT count(*) FROM poly_search.domain WHERE name = $1",
+                                    1, NULL, values, NULL, NULL, 0);
+    long count = -1;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK)
+        count = strtol(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    PQfinish(conn);
+    return count;
+}
+
+/* Whoever starts after one was dropped has never heard of it. */
+static void leaves_nothing_on_a_server(void **state)
+{
+    struct place *p = *state;
+    struct poly_vector_collection other = searched;
+
+    other.name = "first";
+    make(p, other);
+    note_in(p->nobody, "first", "a");
+    make(p, searched);
+    note_in(p->nobody, "first", "b");
+    wait_for_both(p);
+    assert_int_equal(rows_of(p, "notes"), 1);
+    assert_ok(poly_vector_drop(p->admin, "notes", &err));
+    open_again(p, "");
+    other.name = "second";
+    make(p, other);
+    note_in(p->nobody, "second", "a");
+    wait_for_both(p);
+    assert_int_equal(rows_of(p, "notes"), 0);
+    assert_int_equal(rows_of(p, "first"), 1);
+    assert_int_equal(rows_of(p, "second"), 1);
+}
+
 /* One that has no text is none of search's business; one beside it is. */
 static void is_not_searched(void **state)
 {
@@ -317,10 +363,10 @@ static void searches_in_a_column(void **state)
 
     open_again(p, declared_items);
     fixture_migrate(&p->fixture);
-    assert_ok(put_row(p->nobody, "items", "i",
-                      ROW({"title", poly_str("bread")},
-                          {"meta", poly_json("{\"title\": \"tea\", \"day\": 3}")}),
-                      POLY_ANY, NULL, &err));
+    assert_ok(put_row(
+        p->nobody, "items", "i",
+        ROW({"title", poly_str("bread")}, {"meta", poly_json("{\"title\": \"tea\", \"day\": 3}")}),
+        POLY_ANY, NULL, &err));
     assert_ok(put_row(p->nobody, "items", "j",
                       ROW({"title", poly_str("tea")}, {"meta", poly_json("{\"body\": \"tea\"}")}),
                       POLY_ANY, NULL, &err));
@@ -667,6 +713,7 @@ int main(void)
         SERVED(is_hybrid),
         SERVED(walls_words),
         SERVED(forgets_words_when_dropped),
+        SERVED(leaves_nothing_on_a_server),
         SERVED(is_not_searched),
         SERVED(is_searched_beside_others),
         SERVED(searches_in_a_column),
