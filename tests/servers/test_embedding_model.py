@@ -300,6 +300,22 @@ def test_fewer_dimensions_and_the_command(make, embedder, owner):  # noqa: F811
     daemon.stop()
 
 
+@OWNERS
+def test_a_swap_counts_the_records_that_there_are(make, embedder, owner):  # noqa: F811
+    daemon = begun(make(owner), 5)
+    daemon.fill(model=NEW, dimensions=8)
+    daemon.model('/swap')
+    assert daemon.request('DELETE', '/v1/records/notes/n0').status_code == 200
+    assert daemon.model('/swap', back=True)['changed'] == 4
+    embedder.command(['refuse', 'bba', NEW])
+    daemon.note('n1', title='bba')
+    daemon.taken_in()
+    daemon.fill(back=True)
+    told = daemon.model('/swap', back=True, skip_refused=True)
+    assert (told['changed'], told['dropped']) == (3, 1)
+    daemon.stop()
+
+
 def test_what_fails_is_told_and_mends(make, embedder):  # noqa: F811
     daemon = begun(make('embedded'), 30)
     embedder.command(['fault', 'status', '4', '503'])

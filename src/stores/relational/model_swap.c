@@ -189,6 +189,7 @@ static enum poly_status exchange(struct swapping *s, struct poly_db *db)
 {
     struct poly_model_change *c = &s->c;
     const char *const steps[] = {drop_stale, s->sql->stash, s->sql->same};
+    uint64_t taken = 0;
     enum poly_status status = POLY_OK;
 
     /* That of a text before is what a record has until its embedder has made the next. */
@@ -196,9 +197,11 @@ static enum poly_status exchange(struct swapping *s, struct poly_db *db)
          i++)
         status = poly_model_run(c, db, steps[i], NULL);
     if (status == POLY_OK)
-        status = poly_model_run(c, db, s->sql->take, NULL);
+        status = poly_model_run(c, db, s->sql->take, &taken);
     if (status == POLY_OK)
         status = poly_model_run(c, db, drop_used, &s->swapped.changed);
+    if (c->embedded) /* what was deleted meanwhile may have had one still */
+        s->swapped.changed = taken - s->swapped.dropped;
     if (status == POLY_OK)
         status = poly_model_run(c, db, keep_old, NULL);
     return status;
