@@ -66,6 +66,65 @@ static void a_save_that_cannot_be_synced_is_seen_and_tried_again(void **state)
     free(before);
 }
 
+/* A save waits while it is CLOSED, and says so. */
+enum { FREE, CLOSED, WAITING };
+static _Atomic int gate;
+
+enum poly_status __real_poly_collection_save(struct poly_collection *c, struct poly_error *e);
+enum poly_status __wrap_poly_collection_save(struct poly_collection *c, struct poly_error *e);
+
+enum poly_status __wrap_poly_collection_save(struct poly_collection *c, struct poly_error *e)
+{
+    int closed = CLOSED;
+
+    if (atomic_compare_exchange_strong(&gate, &closed, WAITING))
+        while (atomic_load(&gate) == WAITING)
+            usleep(1000);
+    return __real_poly_collection_save(c, e);
+}
+
+static void wait_for_gate(void)
+{
+    for (int i = 0; i < PATIENCE && atomic_load(&gate) != WAITING; i++)
+        usleep(10000);
+    assert_int_equal(atomic_load(&gate), WAITING);
+}
+
+/* The model is changed while what was before is being saved, with as many vectors in each: those of
+ * the new one are not taken for saved, and the log is kept for them. */
+static void a_save_of_the_model_before_saves_nothing_else(void **state)
+{
+    static const float turned[] = {1, 0, 0, 0, 0, 0};
+    struct place *p = *state;
+    const struct poly_model_vector next[] = {{.key = "a", .vector = turned, .dimensions = 6},
+                                             {.key = "b", .vector = turned, .dimensions = 6}};
+    struct poly_model_batch batch = {.model = "large-2", .vectors = next, .count = 2};
+    const struct poly_model_swap how = {.back = false};
+    char folder[500], positions[520];
+    struct poly_model_swapped swapped;
+    struct poly_model_added added;
+
+    find_folder(p, folder);
+    snprintf(positions, sizeof(positions), "%s/positions", folder);
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    wait_for_index(p);
+    atomic_store(&gate, CLOSED);
+    poly_control_hurry = true;
+    wait_for_gate();
+    poly_control_hurry = false;
+    assert_ok(poly_model_begin(p->admin, "items", NULL, "large-2", 6, &err));
+    assert_ok(poly_model_add(p->admin, "items", NULL, &batch, &added, &err));
+    assert_ok(poly_model_swap(p->admin, "items", NULL, &how, &swapped, &err));
+    wait_for_index(p);
+    assert_int_not_equal(access(positions, F_OK), 0);
+    atomic_store(&gate, FREE);
+    for (int i = 0; i < PATIENCE && access(positions, F_OK) != 0; i++) /* the save has ended */
+        usleep(10000);
+    assert_int_equal(access(positions, F_OK), 0);
+    assert_true(poly_projections_floor(p->fixture.instance) < fixture_head(&p->fixture));
+}
+
 /* For want of space, say: there still is one to go back to. */
 static void a_rebuild_that_cannot_begin_takes_nothing_away(void **state)
 {
@@ -200,6 +259,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
         EACH(what_was_put_back_finds_nothing_later),
+        EACH(a_save_of_the_model_before_saves_nothing_else),
         EACH(a_rebuild_that_cannot_begin_takes_nothing_away),
         cmocka_unit_test_setup_teardown(what_is_lost_is_replaced_as_a_whole, setup_colocated,
                                         teardown_place),

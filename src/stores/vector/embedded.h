@@ -24,6 +24,8 @@ struct poly_vector_body {
     char *folder;
     _Atomic unsigned users; /* the set, and whoever holds it */
     bool destroy;           /* the last user removes its folder; set while it is the set's */
+    _Atomic uint64_t changes;   /* published, and not saved */
+    _Atomic int64_t changed_at; /* the last one; monotonic */
 };
 
 /*
@@ -40,8 +42,6 @@ struct poly_vector_set {
     uint64_t found, bytes;         /* at the start: position of what is saved, and how much it is */
     uint64_t position;          /* everything up to there is published; the writer's */
     uint64_t pending;           /* changes that are not; the writer's */
-    _Atomic uint64_t changes;   /* published, and not saved */
-    _Atomic int64_t changed_at; /* the last one; monotonic */
     int64_t saved_at;           /* the worker's */
     int64_t again_at;           /* after a failure; the worker's */
     _Atomic uint64_t searches, visited;

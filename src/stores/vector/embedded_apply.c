@@ -172,8 +172,8 @@ void poly_vectors_publish(struct poly_vectors *self, struct poly_vector_generati
         if (set->pending == 0)
             continue;
         poly_collection_publish(set->body->collection, set->position);
-        atomic_store(&set->changed_at, now);
-        atomic_fetch_add(&set->changes, set->pending);
+        atomic_store(&set->body->changed_at, now);
+        atomic_fetch_add(&set->body->changes, set->pending);
         set->pending = 0;
         any = true;
     }

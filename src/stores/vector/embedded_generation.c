@@ -264,13 +264,13 @@ uint64_t poly_vectors_saved(struct poly_vectors *self,
 {
     uint64_t published = atomic_load(&generation->published), saved;
     const struct poly_domain_vector *shape;
-    struct poly_vector_body *body;
+    struct poly_vector_body *body = poly_vectors_hold(self, set, &shape);
+    bool all = atomic_load(&body->changes) == 0;
 
-    if (atomic_load(&set->changes) == 0)
-        return published;
-    body = poly_vectors_hold(self, set, &shape);
     saved = poly_collection_saved(body->collection);
     poly_vectors_let(body);
+    if (all)
+        return published;
     return saved > begins(shape) ? saved : begins(shape);
 }
 
@@ -309,7 +309,7 @@ void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation 
         struct poly_vector_body *body = poly_vectors_hold(self, set, &shape);
 
         (void)set_label(set, shape, label);
-        if (atomic_load(&set->changes) == 0)
+        if (atomic_load(&body->changes) == 0)
             written = fprintf(file, "%s%" PRIu64 " %" PRIu64 "\n", label,
                               poly_collection_saved(body->collection), reaches) > 0;
         poly_vectors_let(body);
@@ -471,7 +471,6 @@ enum poly_status poly_vectors_follow_model(struct poly_vectors *self,
     set->vector = next.vector;
     set->position = next.position;
     set->pending = 0;
-    atomic_store(&set->changes, 0);
     pthread_rwlock_unlock(&self->turn);
     last->destroy = true;
     poly_vectors_let(last);

@@ -105,48 +105,50 @@ static void remember(struct poly_vectors *self, struct poly_vector_set *set,
 }
 
 static bool save(struct poly_vectors *self, struct poly_vector_generation *generation,
-                 struct poly_vector_set *set, struct poly_collection *collection)
+                 struct poly_vector_set *set, struct poly_vector_body *body)
 {
-    uint64_t changes = atomic_load(&set->changes);
+    uint64_t changes = atomic_load(&body->changes);
     struct poly_error err;
 
-    if (poly_collection_save(collection, &err) != POLY_OK) {
+    if (poly_collection_save(body->collection, &err) != POLY_OK) {
         remember(self, set, &err);
         return false;
     }
-    atomic_fetch_sub(&set->changes, changes);
+    atomic_fetch_sub(&body->changes, changes);
     set->saved_at = poly_clock_monotonic();
     poly_vectors_note(self, generation);
     return true;
 }
 
 /* How long ago must the last save be, that another one is no burden? */
-static bool is_time(const struct poly_vector_set *set, uint64_t bytes, int64_t now)
+static bool is_time(const struct poly_vector_set *set, const struct poly_vector_body *body,
+                    uint64_t bytes, int64_t now)
 {
-    int64_t changed = atomic_load(&set->changed_at);
+    int64_t changed = atomic_load(&body->changed_at);
     int64_t since = now - set->saved_at;
 
     return since > (int64_t)bytes / save_speed && (now - changed >= quiet || since >= longest);
 }
 
-static bool is_due(struct poly_vector_set *set, struct poly_collection *collection)
+static bool is_due(struct poly_vector_set *set, struct poly_vector_body *body)
 {
-    uint64_t changes = atomic_load(&set->changes);
+    uint64_t changes = atomic_load(&body->changes);
     struct poly_collection_numbers numbers;
 
-    if (changes == 0 && !poly_collection_unsaved(collection))
+    if (changes == 0 && !poly_collection_unsaved(body->collection))
         return false;
     if (set->again_at != 0) /* what failed is tried again before it is said to be well */
         return true;
-    poly_collection_measure(collection, &numbers);
+    poly_collection_measure(body->collection, &numbers);
     if ((changes >= MANY && changes >= numbers.live / SHARE) || poly_control_hurry)
         return true;
-    return is_time(set, numbers.index.memory_bytes + numbers.catalog_bytes, poly_clock_monotonic());
+    return is_time(set, body, numbers.index.memory_bytes + numbers.catalog_bytes,
+                   poly_clock_monotonic());
 }
 
 /* *soon: there is more to do; *later: only time has to pass. */
 static void tend(struct poly_vectors *self, struct poly_vector_generation *generation,
-                 struct poly_vector_set *set, struct poly_collection *collection, bool *soon,
+                 struct poly_vector_set *set, struct poly_vector_body *body, bool *soon,
                  bool *later)
 {
     struct poly_error err;
@@ -156,21 +158,21 @@ static void tend(struct poly_vectors *self, struct poly_vector_generation *gener
         *later = true;
         return;
     }
-    if (poly_collection_work(collection, threads(), &self->stop, &more, &err) != POLY_OK) {
+    if (poly_collection_work(body->collection, threads(), &self->stop, &more, &err) != POLY_OK) {
         remember(self, set, &err);
         *later = true;
         return;
     }
     if (atomic_load(&self->stop))
         return;
-    if (is_due(set, collection) && !save(self, generation, set, collection)) {
+    if (is_due(set, body) && !save(self, generation, set, body)) {
         *later = true;
         return;
     }
     if (set->again_at != 0)
         remember(self, set, NULL);
     *soon |= more;
-    *later |= atomic_load(&set->changes) > 0 || poly_collection_unsaved(collection);
+    *later |= atomic_load(&body->changes) > 0 || poly_collection_unsaved(body->collection);
 }
 
 /* --- all of them --- */
@@ -229,7 +231,7 @@ static void tend_all(struct poly_vectors *self, bool *soon, bool *later)
             const struct poly_domain_vector *ignored;
             struct poly_vector_body *body = poly_vectors_hold(self, &generation->sets[i], &ignored);
 
-            tend(self, generation, &generation->sets[i], body->collection, soon, later);
+            tend(self, generation, &generation->sets[i], body, soon, later);
             poly_vectors_let(body);
         }
         if (atomic_load(&generation->published) - generation->noted >= note_every)
@@ -284,14 +286,14 @@ static void save_last(struct poly_vectors *self, struct poly_vector_generation *
     for (size_t i = 0; i < generation->set_count; i++) {
         struct poly_vector_set *set = &generation->sets[i];
         struct poly_collection_numbers numbers;
-        uint64_t changes = atomic_load(&set->changes);
+        uint64_t changes = atomic_load(&set->body->changes);
 
         if (changes == 0 && !poly_collection_unsaved(set->body->collection))
             continue;
         poly_collection_measure(set->body->collection, &numbers);
         if (numbers.index.memory_bytes + numbers.catalog_bytes <= CLOSE_BYTES ||
             changes >= numbers.live / SHARE)
-            save(self, generation, set, set->body->collection);
+            save(self, generation, set, set->body);
     }
     poly_vectors_note(self, generation);
 }
