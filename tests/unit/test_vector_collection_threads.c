@@ -160,15 +160,17 @@ static void *search_all(void *arg)
     return NULL;
 }
 
+/* Also what is written while it works for the last time. */
 static void *work_all(void *arg)
 {
     struct poly_error err;
-    bool more = false;
+    bool more = true, last = false;
 
     (void)arg;
-    while (!atomic_load(&done) || more) {
+    while (!last || more) {
         struct poly_collection_numbers numbers;
 
+        last = atomic_load(&done);
         if (poly_collection_work(collection, 2, NULL, &more, &err) != POLY_OK ||
             poly_collection_save(collection, &err) != POLY_OK)
             fails("work has failed: %u", (unsigned)err.status);
