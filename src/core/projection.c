@@ -174,7 +174,7 @@ enum poly_status poly_projection_start_over(struct poly_projection *projection, 
         if (status == POLY_OK)
             *old[i] = (struct poly_generation){0};
     }
-    work->stopped = false;
+    work->stopped = work->previous_stopped = work->building_stopped = false;
     work->building.number = number;
     return status;
 }

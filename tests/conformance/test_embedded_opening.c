@@ -268,6 +268,45 @@ static void damage_is_found_while_all_goes_on(void **state)
     }
 }
 
+/* What was built beside it, and has stopped, goes too: the new one is filled as far as it can
+ * be. */
+static void damage_is_no_end_of_what_is_built(void **state)
+{
+    struct place *p = *state;
+    struct poly_projection_status now = {.building_applied = 0};
+    char generation[500];
+    uint64_t head;
+
+    put_many(p, 0, 3000);
+    wait_for_index(p);
+    close_place(p);
+    find_folder(p, generation);
+    damage(generation, "index");
+    hold_reading(0);
+    open_with(p, vector_domains);
+    head = fixture_head(&p->fixture);
+    fixture_foreign(&p->fixture, "INSERT INTO poly_log(domain, key, type, time, data)"
+                                 " VALUES ('items', 'nowhere', '$put', 1, 1)");
+    for (int i = 0; i < PATIENCE && status_of(p, "vector").lag_records == 0; i++) {
+        usleep(10000);
+        poly_session_reset(p->admin);
+    }
+    assert_fails(poly_rebuild(p->admin, "vector", NULL, &err), POLY_CONFLICT);
+    assert_int_equal(status_of(p, "vector").building, 2);
+    go_on();
+    for (int i = 0; i < PATIENCE && now.building_applied < head; i++) {
+        usleep(10000);
+        poly_session_reset(p->admin);
+        now = status_of(p, "vector");
+        if (now.building == 2)
+            now.building_applied = 0;
+    }
+    assert_int_equal(now.building, 3);
+    assert_int_equal(now.building_applied, head);
+    assert_ok(poly_projection_skip(p->admin, "vector", "somebody's mistake", &err));
+    assert_int_equal(wait_for_state(p, POLY_STATE_OK).documents, 3000);
+}
+
 /* The generation that one could go back to is given up, and the one that serves goes on. */
 static void damage_of_the_one_before_does_not_matter(void **state)
 {
@@ -558,6 +597,7 @@ int main(int argc, char **argv)
         HELD(what_is_written_meanwhile_is_not_missed),
         HELD(closing_does_not_wait),
         HELD(damage_is_found_while_all_goes_on),
+        HELD(damage_is_no_end_of_what_is_built),
         HELD(damage_of_the_one_before_does_not_matter),
         HELD(the_one_before_catches_up_when_nobody_writes),
         HELD(a_rebuild_does_not_wait_for_it),
