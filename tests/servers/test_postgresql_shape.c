@@ -512,6 +512,30 @@ static void a_name_used_again(void **state)
     finds("c");
 }
 
+/* A vector that was checked by the definition of one before would stop whoever follows the log. */
+static void a_vector_for_the_one_before(void **state)
+{
+    struct poly_vector_collection notes = {.name = "notes", .dimensions = 2};
+    struct poly_relational *relational = poly_instance_relational(other.instance);
+    struct poly_session *s = other.session;
+    struct poly_error err;
+
+    (void)state;
+    assert_ok(poly_vector_create(one.admin, &notes, NULL, &err));
+    poly_postgresql_refresh(relational);
+    assert_ok(
+        put_row(s, "notes", "a", ROW({"embedding", poly_json("[1, 0]")}), POLY_ANY, NULL, &err));
+    assert_ok(poly_vector_drop(one.admin, "notes", &err));
+    notes.dimensions = 3;
+    assert_ok(poly_vector_create(one.admin, &notes, NULL, &err));
+    assert_fails(
+        put_row(s, "notes", "b", ROW({"embedding", poly_json("[1, 0]")}), POLY_ANY, NULL, &err),
+        POLY_CONFLICT);
+    poly_postgresql_refresh(relational);
+    assert_ok(
+        put_row(s, "notes", "b", ROW({"embedding", poly_json("[1, 0, 0]")}), POLY_ANY, NULL, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -526,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_table_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_table_held, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_used_again, setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(a_vector_for_the_one_before, setup_alone, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

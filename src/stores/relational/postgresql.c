@@ -29,12 +29,17 @@ static const char sql_version[] =
     "  ORDER BY position DESC LIMIT 1) AS l";
 /* The same where a vector was written: an error, when its model is another one by now. It is asked
  * after the write, which a change of model waits for or makes wait. */
-static const char sql_version_model[] =
-    "SELECT position, mine, CASE WHEN mine THEN currval('poly.log_position') END,"
-    " poly.models($1, $4) FROM"
-    " (SELECT position, coalesce(txn = pg_current_xact_id_if_assigned()::text::bigint, false)"
-    "  AS mine FROM poly.log WHERE domain = $1 AND tenant = $2 AND key = $3 AND version IS NULL"
-    "  ORDER BY position DESC LIMIT 1) AS l";
+#define VERSION_MODEL(expected)                                                                    \
+    "SELECT position, mine, CASE WHEN mine THEN currval('poly.log_position') END,"                 \
+    " poly.models($1, " expected ") FROM"                                                          \
+    " (SELECT position, coalesce(txn = pg_current_xact_id_if_assigned()::text::bigint, false)"     \
+    "  AS mine FROM poly.log WHERE domain = $1 AND tenant = $2 AND key = $3 AND version IS NULL"   \
+    "  ORDER BY position DESC LIMIT 1) AS l"
+static const char sql_version_model[] = VERSION_MODEL("$4");
+/* Or when it was one of a collection, and another of its name is there by now. */
+static const char sql_version_made[] =
+    VERSION_MODEL("CASE WHEN EXISTS (SELECT 1 FROM poly.collection WHERE name = $1 AND since = $5)"
+                  " THEN $4 ELSE 9223372036854775807 END");
 static const char sql_made_model[] = "SELECT currval('poly.log_position'), true,"
                                      " currval('poly.log_position'), poly.models($1, $2)";
 /* Of a row whose key the server has made. */
@@ -293,6 +298,7 @@ static enum poly_status queue_change(const struct poly_record_operation *op,
 static enum poly_status queue_version(const struct poly_record_operation *op, struct poly_pg *pg,
                                       struct poly_error *err)
 {
+    bool made = op->table->domain->made != NULL;
     struct poly_pg_params params;
     const char *sql = sql_version;
 
@@ -305,10 +311,12 @@ static enum poly_status queue_version(const struct poly_record_operation *op, st
     } else {
         poly_pg_add_text(&params, tenant_of(op));
         poly_pg_add_text(&params, op->key.text);
-        sql = op->vectors ? sql_version_model : sql_version;
+        sql = !op->vectors ? sql_version : made ? sql_version_made : sql_version_model;
     }
     if (op->vectors)
         poly_pg_add_int(&params, (int64_t)op->models);
+    if (op->vectors && made) /* whose keys are given */
+        poly_pg_add_int(&params, (int64_t)poly_domain_since(op->table->domain));
     return poly_pg_queue(pg, sql, &params, err);
 }
 

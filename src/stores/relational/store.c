@@ -206,10 +206,12 @@ enum poly_status poly_record_expect(const struct poly_record_operation *op, bool
 enum poly_status poly_record_other_model(const struct poly_record_operation *op,
                                          struct poly_error *err)
 {
-    return poly_fail(err, POLY_CONFLICT,
-                     "domain '%s': the model of its vectors was changed meanwhile; write those of "
-                     "the new one",
-                     op->table->domain->name);
+    return poly_fail(
+        err, POLY_CONFLICT,
+        "domain '%s': the model of its vectors%s was changed meanwhile; write those of "
+        "the new one",
+        op->table->domain->name,
+        op->table->domain->made == NULL ? "" : ", or the collection itself,");
 }
 
 enum poly_status poly_record_models(const struct poly_record_operation *op,
