@@ -197,6 +197,7 @@ static void refuses_what_is_missing(void **state)
 
 static void begins_goes_on_and_abandons(void **state)
 {
+    const struct poly_model_plan way_back = {.model = "large-2", .dimensions = 6, .back = true};
     struct place *p = *state;
     struct poly_model_swapped swapped;
 
@@ -214,6 +215,7 @@ static void begins_goes_on_and_abandons(void **state)
     assert_ok(poly_model_begin(p->admin, "items", NULL, "large-2", 6, &err));
     assert_int_equal(model_of(p, "items").filled, 3);
     assert_fails(poly_model_begin(p->admin, "items", NULL, "third", 6, &err), POLY_CONFLICT);
+    assert_fails(poly_model_plan(p->admin, "items", NULL, &way_back, &err), POLY_INVALID);
     assert_fails(swap(p, "items", NULL, true, false, &swapped), POLY_NOT_FOUND);
     assert_ok(poly_model_abandon(p->admin, "items", NULL, &err));
     assert_int_equal(model_of(p, "items").next.size, 0);

@@ -335,6 +335,11 @@ enum poly_status poly_model_plan(struct poly_session *session, const char *domai
     status = poly_model_find(&b.c, session, domain, name, err);
     if (status != POLY_OK)
         return status;
+    if (plan->back && (plan->model != NULL || plan->dimensions != 0 || plan->embedder != NULL))
+        return poly_fail(err, POLY_INVALID,
+                         "domain '%s': what is kept to go back to has its model, dimensions and "
+                         "embedder; leave them out",
+                         domain);
     b.embedder = plan->embedder != NULL ? plan->embedder : b.c.now->embedder;
     status = plan->back ? POLY_OK : check_plan(&b);
     if (status == POLY_OK && !plan->back && b.embedder != NULL)
