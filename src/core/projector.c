@@ -562,7 +562,9 @@ enum poly_status poly_projector_group(struct poly_projection *projection, struct
         return POLY_OK;
     }
     status = group_command(projection, db, err);
-    if (status == POLY_OK)
+    if (projection->command_running) /* to undo what fails is to undo all that was dropped */
+        *behind |= poly_projection_has_lost(projection);
+    else if (status == POLY_OK)
         status = group_replace(projection, db, err);
 
     for (int i = 0; status == POLY_OK && moved && i < GROUP_BATCHES; i++) {
