@@ -12,6 +12,7 @@
 #include "vector_place.h"
 
 #include "file_fault.h"
+#include "lab.h"
 #include "stores/vector/embedded.h"
 
 static const float east[] = {1, 0, 0, 0};
@@ -123,6 +124,31 @@ static void a_save_of_the_model_before_saves_nothing_else(void **state)
         usleep(10000);
     assert_int_equal(access(positions, F_OK), 0);
     assert_true(poly_projections_floor(p->fixture.instance) < fixture_head(&p->fixture));
+}
+
+/* A power cut may leave parts of two. */
+static void a_line_of_positions_that_nobody_wrote_is_not_believed(void **state)
+{
+    char folder[500], command[200], killed[LAB_PATH];
+    struct place *p = *state;
+
+    put_item(p->nobody, "a", "", "", 0, "[1,0,0,0]");
+    reopen(p); /* closing has saved it */
+    put_item(p->nobody, "b", "", "", 0, "[1,1,0,0]");
+    wait_for_index(p);
+    find_folder(p, folder);
+    lab_folder_make(killed);
+    lab_folder_copy(p->fixture.data, killed); /* as a kill would leave it */
+    snprintf(command, sizeof(command),
+             "cd $D && grep -q ^items.@0 positions &&"
+             " awk '{ $3 = %llu; print }' positions > other && mv other positions",
+             (unsigned long long)fixture_head(&p->fixture));
+    close_place(p);
+    lab_folder_copy(killed, p->fixture.data);
+    lab_folder_remove(killed);
+    shell(command, folder);
+    open_with(p, vector_domains);
+    gives(p->nobody, query_of(items, east), "items/a items/b");
 }
 
 /* For want of space, say: there still is one to go back to. */
@@ -260,6 +286,7 @@ int main(int argc, char **argv)
         EACH(a_save_that_cannot_be_synced_is_seen_and_tried_again),
         EACH(what_was_put_back_finds_nothing_later),
         EACH(a_save_of_the_model_before_saves_nothing_else),
+        EACH(a_line_of_positions_that_nobody_wrote_is_not_believed),
         EACH(a_rebuild_that_cannot_begin_takes_nothing_away),
         cmocka_unit_test_setup_teardown(what_is_lost_is_replaced_as_a_whole, setup_colocated,
                                         teardown_place),

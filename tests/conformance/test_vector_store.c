@@ -381,17 +381,6 @@ static void survives_a_restart(void **state)
     free(before);
 }
 
-/* In a shell, where $D is the folder. */
-static void shell(const char *command, const char *folder)
-{
-    FILE *run;
-
-    assert_int_equal(setenv("D", folder, 1), 0);
-    run = popen(command, "r");
-    assert_non_null(run);
-    assert_int_equal(pclose(run), 0);
-}
-
 /* The log is the journal: without any of the files, or with an old one, nothing is missing. */
 static void needs_none_of_its_files(void **state)
 {

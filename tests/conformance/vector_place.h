@@ -376,6 +376,17 @@ static inline void find_folder(struct place *p, char path[500])
     assert_true(last > 0);
 }
 
+/* In a shell, where $D is the folder. */
+static inline void shell(const char *command, const char *folder)
+{
+    FILE *run;
+
+    assert_int_equal(setenv("D", folder, 1), 0);
+    run = popen(command, "r");
+    assert_non_null(run);
+    assert_int_equal(pclose(run), 0);
+}
+
 /* One bit of the largest file of that kind in the folder of the items. */
 static inline void damage(const char *generation, const char *kind)
 {

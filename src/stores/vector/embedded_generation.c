@@ -5,8 +5,9 @@
  * in the status, rather than answered from in part.
  *
  * A collection that nothing has changed is not saved again only because the log goes on. How far
- * what it has saved reaches stands in a small file: "DOMAIN.NAME SAVED REACHES" is true for ever,
- * so it need not be on disk for certain, and where it is missing more of the log is read again.
+ * what it has saved reaches stands in a small file: "DOMAIN.NAME SAVED REACHES SUM" is true for
+ * ever, so it need not be on disk for certain, and where it is missing, or a line of it is not what
+ * was written, more of the log is read again.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/status.h"
@@ -25,7 +28,7 @@
 #include "core/model.h"
 #include "stores/vector/embedded.h"
 
-enum { PATH = 4096, NAME = 256, MADE = '+' };
+enum { PATH = 4096, NAME = 256, LINE = 3 * NAME, MADE = '+' };
 
 static enum poly_status disk_problem(const char *what, const char *path, struct poly_error *err)
 {
@@ -276,23 +279,42 @@ uint64_t poly_vectors_saved(struct poly_vectors *self,
 
 /* What a set is called in the file of positions. */
 static int set_label(const struct poly_vector_set *set, const struct poly_domain_vector *shape,
-                     char label[2 * NAME])
+                     char label[LINE])
 {
     const struct poly_made *made = set->domain->made;
 
     if (made != NULL && *shape->name == '\0' && shape->change == 0)
-        return snprintf(label, 2 * (size_t)NAME, "%s%c%" PRIu64 " ", set->domain->name, MADE,
-                        made->since);
+        return snprintf(label, LINE, "%s%c%" PRIu64 " ", set->domain->name, MADE, made->since);
     if (made != NULL)
-        return snprintf(label, 2 * (size_t)NAME, "%s.%s%c%" PRIu64 "@%u ", set->domain->name,
-                        shape->name, MADE, made->since, shape->change);
-    return snprintf(label, 2 * (size_t)NAME, "%s.%s@%u ", set->domain->name, shape->name,
-                    shape->change);
+        return snprintf(label, LINE, "%s.%s%c%" PRIu64 "@%u ", set->domain->name, shape->name, MADE,
+                        made->since, shape->change);
+    return snprintf(label, LINE, "%s.%s@%u ", set->domain->name, shape->name, shape->change);
+}
+
+/* text: room for LINE; size: of the label that it begins with. */
+static bool print_position(FILE *file, char *text, int size, uint64_t saved, uint64_t reaches)
+{
+    size += snprintf(text + size, LINE - (size_t)size, "%" PRIu64 " %" PRIu64 " ", saved, reaches);
+    return fprintf(file, "%s%016" PRIx64 "\n", text, XXH3_64bits(text, (size_t)size)) > 0;
+}
+
+/* Of a line without its label; false: it is not as it was written. */
+static bool read_position(const char *line, int label, uint64_t *saved, uint64_t *reaches)
+{
+    char *end;
+    uint64_t sum;
+
+    *saved = strtoull(line + label, &end, 10);
+    *reaches = strtoull(end, &end, 10);
+    if (*end != ' ')
+        return false;
+    sum = XXH3_64bits(line, (size_t)(++end - line));
+    return strtoull(end, &end, 16) == sum && *end == '\n';
 }
 
 void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation *generation)
 {
-    char path[PATH], fresh[PATH], label[2 * NAME];
+    char path[PATH], fresh[PATH], text[LINE];
     uint64_t reaches = atomic_load(&generation->published);
     FILE *file;
     bool written = true;
@@ -308,10 +330,9 @@ void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation 
         const struct poly_domain_vector *shape;
         struct poly_vector_body *body = poly_vectors_hold(self, set, &shape);
 
-        (void)set_label(set, shape, label);
         if (atomic_load(&body->changes) == 0)
-            written = fprintf(file, "%s%" PRIu64 " %" PRIu64 "\n", label,
-                              poly_collection_saved(body->collection), reaches) > 0;
+            written = print_position(file, text, set_label(set, shape, text),
+                                     poly_collection_saved(body->collection), reaches);
         poly_vectors_let(body);
     }
     written = fclose(file) == 0 && written;
@@ -325,19 +346,14 @@ void poly_vectors_note(struct poly_vectors *self, struct poly_vector_generation 
 static uint64_t noted_position(const struct poly_vector_generation *generation,
                                const struct poly_vector_set *set, uint64_t saved)
 {
-    char path[PATH], line[2 * NAME], wanted[2 * NAME];
+    char path[PATH], line[LINE], wanted[LINE];
     uint64_t reaches = saved, of, upto;
     int size = set_label(set, set->vector, wanted);
     FILE *file = make_path(path, generation->folder, "positions") ? fopen(path, "re") : NULL;
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        char *end;
-
-        if (strncmp(line, wanted, (size_t)size) != 0 || strchr(line, '\n') == NULL)
-            continue;
-        of = strtoull(line + size, &end, 10);
-        upto = strtoull(end, &end, 10);
-        if (*end == '\n' && of == saved && upto > reaches)
+        if (strncmp(line, wanted, (size_t)size) == 0 && read_position(line, size, &of, &upto) &&
+            of == saved && upto > reaches)
             reaches = upto;
     }
     if (file != NULL)
