@@ -80,12 +80,19 @@ enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, cons
 {
     json_t *answer = NULL;
     enum poly_status status = cli_ask_json(cli, request, &answer, err);
-    const json_t *rows = json_object_get(answer, list);
-    struct cli_table *table;
 
-    if (status != POLY_OK || answer == NULL)
-        return status;
-    table = cli_table_new();
+    if (status == POLY_OK && answer != NULL)
+        status = cli_print_list(json_object_get(answer, list), columns, err);
+    json_decref(answer);
+    return status;
+}
+
+enum poly_status cli_print_list(const json_t *rows, const struct cli_column *columns,
+                                struct poly_error *err)
+{
+    struct cli_table *table = cli_table_new();
+    enum poly_status status;
+
     for (const struct cli_column *c = columns; c->member != NULL; c++)
         cli_table_column(table, c->head);
     for (size_t i = 0; i < json_array_size(rows); i++) {
@@ -102,6 +109,5 @@ enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, cons
     }
     status = cli_table_print(table, stdout, err);
     cli_table_free(table);
-    json_decref(answer);
     return status;
 }

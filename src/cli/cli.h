@@ -98,6 +98,8 @@ struct cli_column {
 /* The same, and prints a list of the answer as a table, a row each. The columns end with NULL. */
 enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, const char *list,
                               const struct cli_column *columns, struct poly_error *err);
+enum poly_status cli_print_list(const json_t *rows, const struct cli_column *columns,
+                                struct poly_error *err);
 
 /* true once SIGINT or SIGTERM came; cli_catch_interrupts() makes them count instead of kill. */
 void cli_catch_interrupts(void);

@@ -233,9 +233,28 @@ static enum poly_status run_drop(struct cli *cli, struct poly_error *err)
 
 /* --- list --- */
 
+/* A line for each vector of one that has several. */
+static void add_lines(json_t *lines, const json_t *collection)
+{
+    const json_t *vectors = json_object_get(collection, "vectors"), *vector;
+    size_t i;
+
+    if (vectors == NULL)
+        json_array_append_new(lines, json_copy((json_t *)collection));
+    json_array_foreach(vectors, i, vector)
+    {
+        json_t *line = json_copy((json_t *)collection);
+
+        json_object_update_missing(line, (json_t *)vector);
+        json_object_set(line, "vector", json_object_get(vector, "name"));
+        json_array_append_new(lines, line);
+    }
+}
+
 static enum poly_status run_list(struct cli *cli, struct poly_error *err)
 {
     static const struct cli_column columns[] = {{"name", "NAME"},
+                                                {"vector", "VECTOR"},
                                                 {"dimensions", "DIMENSIONS"},
                                                 {"metric", "METRIC"},
                                                 {"element", "ELEMENT"},
@@ -245,8 +264,18 @@ static enum poly_status run_list(struct cli *cli, struct poly_error *err)
                                                 {"text", "TEXT"},
                                                 {NULL, NULL}};
     struct cli_request request = {.operation = "collections.list"};
+    const json_t *collection;
+    json_t *answer = NULL, *lines = json_array();
+    enum poly_status status = cli_ask_json(cli, &request, &answer, err);
+    size_t i;
 
-    return cli_ask_list(cli, &request, "collections", columns, err);
+    json_array_foreach(json_object_get(answer, "collections"), i, collection)
+        add_lines(lines, collection);
+    if (status == POLY_OK && answer != NULL)
+        status = cli_print_list(lines, columns, err);
+    json_decref(lines);
+    json_decref(answer);
+    return status;
 }
 
 /* --- the verbs --- */

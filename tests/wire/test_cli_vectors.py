@@ -300,7 +300,9 @@ def test_collections_with_text_and_several_vectors(items):
     assert made['vectors'][1]['element'] == 'f16' and made['vectors'][1]['model'] == 'm-2'
     assert made['text'] == ['title', 'body', 'more'] and made['weights'] == {'title': 4}
     listed = items.good('vector', 'list').splitlines()
-    assert listed[1].split()[0] == 'notes', listed
+    assert [line.split()[:5] for line in listed] == [
+        ['NAME', 'VECTOR', 'DIMENSIONS', 'METRIC', 'ELEMENT'],
+        ['notes', 'near', '2', 'cosine', 'f32'], ['notes', 'far', '3', 'l2', 'f16']]
     lines = '{"key":"a","vector":[1,0],"metadata":{"title":"Green tea","day":1}}\n' \
             '{"key":"b","vector":[0.8,0.6],"metadata":{"body":"tea","day":2}}\n' \
             '{"key":"c","vector":[0,1],"metadata":{"more":"bread"}}\n'
