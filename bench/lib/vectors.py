@@ -369,10 +369,10 @@ def vector_pgvector(found, folder, rounds, seconds):
                os.path.join(folder, 'data')]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(side):
-        process.stdin.write('%s %d\n' % (side, seconds))
+    def ask():
+        process.stdin.write('%d\n' % (2 * seconds))
         process.stdin.flush()
-        return float(process.stdout.readline())
+        return [float(word) for word in process.stdout.readline().split()]
 
     line = process.stdout.readline()
     if line.startswith('skipped:'):
@@ -380,8 +380,7 @@ def vector_pgvector(found, folder, rounds, seconds):
         return
     if not line.strip():
         raise SystemExit('bench-vector-pgvector failed')
-    # a connection that comes first or last in a round gains nothing by it: many short rounds
-    ours, peer = harness.alternate(4 * rounds, lambda _: ask('ours'), lambda _: ask('libpq'))
+    ours, peer = map(harness.middle, zip(*[ask() for _ in range(4 * rounds)]))
     found.add('vector-pgvector.search', ours, peer, least=0.98)
     process.stdin.close()
     process.wait()
