@@ -83,13 +83,20 @@ void poly_buffer_text(struct poly_buffer *buffer, const char *text)
 
 void poly_buffer_printf(struct poly_buffer *buffer, const char *format, ...)
 {
-    va_list arguments, again;
-    size_t room = buffer->failed ? 0 : buffer->capacity - buffer->size;
+    va_list arguments;
 
     va_start(arguments, format);
+    poly_buffer_vprintf(buffer, format, arguments);
+    va_end(arguments);
+}
+
+void poly_buffer_vprintf(struct poly_buffer *buffer, const char *format, va_list arguments)
+{
+    va_list again;
+    size_t room = buffer->failed ? 0 : buffer->capacity - buffer->size;
+
     va_copy(again, arguments);
     int size = vsnprintf(room == 0 ? NULL : buffer->data + buffer->size, room, format, arguments);
-    va_end(arguments);
 
     bool fits = size >= 0 && reserve(buffer, (size_t)size);
 

@@ -6,6 +6,7 @@
 #ifndef POLY_BASE_BUFFER_H
 #define POLY_BASE_BUFFER_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static inline void poly_buffer_char(struct poly_buffer *buffer, char c)
 void poly_buffer_text(struct poly_buffer *buffer, const char *text);
 void poly_buffer_printf(struct poly_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void poly_buffer_vprintf(struct poly_buffer *buffer, const char *format, va_list arguments);
 
 static inline bool poly_buffer_ok(const struct poly_buffer *buffer)
 {

@@ -24,13 +24,15 @@ struct poly_pgv_table {
     const char *const *operands; /* the same as jsonb, as an entry of ours would have them */
 };
 
+enum { POLY_PGV_FORMS = 128 }; /* of searches, numbered by what they have */
+
 /* One vector of one domain in one generation, as it was when the generation was made; or in the
  * records' own table, as that is. */
 struct poly_pgv_collection {
     struct poly_follower_source base; /* first */
     struct poly_domain_vector shape;  /* filters: the first of names; ef is today's */
-    uint64_t since; /* position of the first record of its model; of who applies */
-    const char *const *names;         /* what is taken of a record: the filters, then the vector */
+    uint64_t since;           /* position of the first record of its model; of who applies */
+    const char *const *names; /* what is taken of a record: the filters, then the vector */
     enum poly_element element;
     enum poly_metric metric;
     const char *type;     /* "vector(100)" */
@@ -44,7 +46,8 @@ struct poly_pgv_collection {
     const char *indexes;                      /* SQL: FROM … WHERE: what pgvector has for it */
     const char *put, *like, *count, *measure; /* SQL */
     const char *is_indexed, *is_worth, *add_index, *drop_index, *old_indexes; /* SQL */
-    _Atomic bool *indexed; /* as it was looked at last */
+    _Atomic bool *indexed;      /* as it was looked at last */
+    const char *_Atomic *forms; /* SQL: of searches without conditions; postgresql_find.c */
     _Atomic uint64_t *searches;
 };
 
@@ -63,7 +66,7 @@ struct poly_pgv {
 
     bool in_tables; /* records' own tables are searched, where they are tables */
     struct poly_follower_generation *tables; /* those, as they are; under base.lock */
-    char version[24];       /* of pgvector: "0.8.0" */
+    char version[24];                        /* of pgvector: "0.8.0" */
     bool narrow;            /* below 0.7: there are no halfvec, and no distance of bits */
     bool iterative;         /* 0.8: a filtered search goes on in its index */
     _Atomic int64_t filled; /* when the last full batch was applied; monotonic */

@@ -107,9 +107,20 @@ static enum poly_status find_like(struct find *f)
 
 struct print {
     struct find *f;
-    struct poly_buffer *out;
+    struct poly_buffer *out; /* NULL: the text is known, and wants its parameters only */
     struct poly_pg_params *params;
 };
+
+__attribute__((format(printf, 2, 3))) static void say(struct print *p, const char *format, ...)
+{
+    va_list arguments;
+
+    if (p->out == NULL)
+        return;
+    va_start(arguments, format);
+    poly_buffer_vprintf(p->out, format, arguments);
+    va_end(arguments);
+}
 
 static bool is_walled(const struct find *f)
 {
@@ -122,10 +133,9 @@ static void print_tenant(struct print *p)
 
     poly_pg_add_text(p->params, p->f->request->scope.tenant);
     if (table == NULL)
-        poly_buffer_printf(p->out, " AND d.tenant = $%d", p->params->count);
+        say(p, " AND d.tenant = $%d", p->params->count);
     else
-        poly_buffer_printf(p->out, " AND %s = $%d::%s", table->tenant, p->params->count,
-                           table->tenant_type);
+        say(p, " AND %s = $%d::%s", table->tenant, p->params->count, table->tenant_type);
 }
 
 /* In the records' own table a swap may have been committed since the vector was taken for one of
@@ -137,10 +147,10 @@ static void print_model(struct print *p)
     poly_pg_add_text(p->params, poly_text(scope->domain->name));
     poly_pg_add_text(p->params, poly_text(scope->vector->name));
     poly_pg_add_int(p->params, scope->vector->change);
-    poly_buffer_printf(p->out,
-                       " AND coalesce((SELECT max(m.change) FROM poly.model AS m WHERE m.domain ="
-                       " $%d::text AND m.name = $%d::text), 0) = $%d::bigint",
-                       p->params->count - 2, p->params->count - 1, p->params->count);
+    say(p,
+        " AND coalesce((SELECT max(m.change) FROM poly.model AS m WHERE m.domain ="
+        " $%d::text AND m.name = $%d::text), 0) = $%d::bigint",
+        p->params->count - 2, p->params->count - 1, p->params->count);
 }
 
 static enum poly_status print_conditions(struct print *p)
@@ -154,27 +164,27 @@ static enum poly_status print_conditions(struct print *p)
         .arena = p->f->arena,
         .params = p->params};
 
-    poly_buffer_printf(p->out, " FROM %s WHERE %s IS NOT NULL", c->from, c->embedding);
+    say(p, " FROM %s WHERE %s IS NOT NULL", c->from, c->embedding);
     if (is_walled(p->f))
         print_tenant(p);
     if (c->table != NULL)
         print_model(p);
     if (r->like.data != NULL) {
         poly_pg_add_text(p->params, r->like);
-        poly_buffer_printf(p->out, " AND %s <> $%d", c->key, p->params->count);
+        say(p, " AND %s <> $%d", c->key, p->params->count);
     }
     if (r->where == NULL)
         return POLY_OK;
-    poly_buffer_text(p->out, " AND ");
+    say(p, " AND ");
     return poly_pgv_where_print(c, r->where, &filtering, p->out, p->f->err);
 }
 
 static void print_bounds(struct print *p)
 {
     poly_pg_add_int(p->params, p->f->request->limit);
-    poly_buffer_printf(p->out, " LIMIT $%d::bigint", p->params->count);
+    say(p, " LIMIT $%d::bigint", p->params->count);
     poly_pg_add_int(p->params, p->f->request->offset);
-    poly_buffer_printf(p->out, " OFFSET $%d::bigint", p->params->count);
+    say(p, " OFFSET $%d::bigint", p->params->count);
 }
 
 static void print_columns(struct print *p)
@@ -182,23 +192,22 @@ static void print_columns(struct print *p)
     const struct poly_pgv_collection *c = p->f->collection;
     const struct poly_pgv_table *table = c->table;
 
-    poly_buffer_printf(p->out, "SELECT %s AS key, ", c->key);
+    say(p, "SELECT %s AS key, ", c->key);
     if (table == NULL)
-        poly_buffer_text(p->out, "d.version");
+        say(p, "d.version");
     else
-        poly_buffer_printf(p->out, "%s::text AS tenant",
-                           table->tenant == NULL ? "''" : table->tenant);
-    poly_buffer_printf(p->out, ", (%s %s $1)::float8 AS distance", c->embedding, c->operator);
+        say(p, "%s::text AS tenant", table->tenant == NULL ? "''" : table->tenant);
+    say(p, ", (%s %s $1)::float8 AS distance", c->embedding, c->operator);
     if (p->f->request->vectors)
-        poly_buffer_printf(p->out, ", %s(%s) AS vector", c->send, c->embedding);
+        say(p, ", %s(%s) AS vector", c->send, c->embedding);
 }
 
 /* Of what print_columns() names, out of a statement that follows. */
 static void print_outer(struct print *p)
 {
-    poly_buffer_printf(p->out, "SELECT key, %s, distance%s FROM (",
-                       p->f->collection->table == NULL ? "version" : "tenant",
-                       p->f->request->vectors ? ", vector" : "");
+    say(p, "SELECT key, %s, distance%s FROM (",
+        p->f->collection->table == NULL ? "version" : "tenant",
+        p->f->request->vectors ? ", vector" : "");
 }
 
 /* The nearest of each value of a column: the server numbers them. */
@@ -215,14 +224,13 @@ static enum poly_status print_grouped(struct print *p)
         return poly_no_memory(p->f->err);
     print_outer(p);
     print_columns(p);
-    poly_buffer_printf(p->out,
-                       ", row_number() OVER (PARTITION BY coalesce(%s, 'null')"
-                       " ORDER BY %s %s $1, %s) AS place",
-                       value, c->embedding, c->operator, c->key);
+    say(p,
+        ", row_number() OVER (PARTITION BY coalesce(%s, 'null')"
+        " ORDER BY %s %s $1, %s) AS place",
+        value, c->embedding, c->operator, c->key);
     status = print_conditions(p);
     poly_pg_add_int(p->params, r->group_limit);
-    poly_buffer_printf(p->out, ") AS g WHERE place <= $%d::bigint ORDER BY distance, key",
-                       p->params->count);
+    say(p, ") AS g WHERE place <= $%d::bigint ORDER BY distance, key", p->params->count);
     print_bounds(p);
     return status;
 }
@@ -234,7 +242,7 @@ static enum poly_status print_exact(struct print *p)
 
     print_columns(p);
     status = print_conditions(p);
-    poly_buffer_printf(p->out, " ORDER BY (%s %s $1) + 0, %s", c->embedding, c->operator, c->key);
+    say(p, " ORDER BY (%s %s $1) + 0, %s", c->embedding, c->operator, c->key);
     print_bounds(p);
     return status;
 }
@@ -272,14 +280,14 @@ static enum poly_status print_indexed(struct print *p)
     print_outer(p);
     print_columns(p);
     status = print_conditions(p);
-    poly_buffer_printf(p->out, " ORDER BY %s %s $1 FETCH FIRST ", c->embedding, c->operator);
+    say(p, " ORDER BY %s %s $1 FETCH FIRST ", c->embedding, c->operator);
     if (number > 0) {
-        poly_buffer_printf(p->out, "%u", number);
+        say(p, "%u", number);
     } else {
         poly_pg_add_int(p->params, (int64_t)r->limit + r->offset);
-        poly_buffer_printf(p->out, "($%d::bigint)", p->params->count);
+        say(p, "($%d::bigint)", p->params->count);
     }
-    poly_buffer_text(p->out, " ROWS WITH TIES) AS n ORDER BY distance, key");
+    say(p, " ROWS WITH TIES) AS n ORDER BY distance, key");
     print_bounds(p);
     return status;
 }
@@ -301,13 +309,13 @@ static enum poly_status print_search(struct print *p, bool exact)
     if (c->table == NULL)
         return print_nearest(p, exact);
     poly_pg_add_text(p->params, poly_text(c->base.name));
-    poly_buffer_printf(p->out,
-                       "SELECT key, (SELECT l.position FROM poly.log l WHERE l.domain = $%d::text"
-                       " AND l.tenant = a.tenant AND l.key = a.key AND l.version IS NULL"
-                       " ORDER BY l.position DESC LIMIT 1), distance%s FROM (",
-                       p->params->count, vector);
+    say(p,
+        "SELECT key, (SELECT l.position FROM poly.log l WHERE l.domain = $%d::text"
+        " AND l.tenant = a.tenant AND l.key = a.key AND l.version IS NULL"
+        " ORDER BY l.position DESC LIMIT 1), distance%s FROM (",
+        p->params->count, vector);
     status = print_nearest(p, exact);
-    poly_buffer_text(p->out, ") AS a");
+    say(p, ") AS a");
     return status;
 }
 
@@ -372,10 +380,10 @@ static bool is_set(const struct find *f, struct width width, bool exact)
     return exact ? (note & PLANNED_ONCE) == 0 : note == note_of(width);
 }
 
-static enum poly_status run(struct find *f, const char *sql, const struct poly_pg_params *params,
-                            bool exact, PGresult **rows)
+/* form: NULL where there are too many. */
+static enum poly_status run(struct find *f, const char *form, const char *sql,
+                            const struct poly_pg_params *params, bool exact, PGresult **rows)
 {
-    const char *form = poly_follower_form(&f->self->base, f->generation, sql);
     struct width width = width_of(f, exact);
     enum poly_status status;
 
@@ -397,12 +405,29 @@ static enum poly_status run(struct find *f, const char *sql, const struct poly_p
     return status;
 }
 
+/* Where the text of a search is kept that has nothing but what is counted here; NULL: it has. */
+static const char *_Atomic *place_of(const struct find *f, bool exact)
+{
+    const struct poly_vector_request *r = f->request;
+    unsigned place = (exact ? 1 : 0) | (r->vectors ? 2 : 0) | (r->like.data != NULL ? 4 : 0) |
+                     (is_walled(f) ? 8 : 0);
+
+    _Static_assert(WRITTEN_MOST / WRITTEN_LEAST < 1 << 6, "its logarithm has three bits with none");
+    if (r->where != NULL || r->group != NULL)
+        return NULL;
+    for (uint32_t n = exact ? 0 : written_out(f); n >= WRITTEN_LEAST; n /= 2)
+        place += 16;
+    return &f->collection->forms[place];
+}
+
 static enum poly_status ask(struct find *f, bool exact, PGresult **rows)
 {
+    const char *_Atomic *place = place_of(f, exact);
+    const char *form = place == NULL ? NULL : atomic_load(place);
     struct poly_pg_param memory[PARAMS_MAX];
     struct poly_pg_params params;
     struct poly_buffer sql;
-    struct print p = {f, &sql, &params};
+    struct print p = {f, form == NULL ? &sql : NULL, &params};
     enum poly_status status;
 
     poly_pg_params_in(&params, memory, PARAMS_MAX);
@@ -411,8 +436,13 @@ static enum poly_status ask(struct find *f, bool exact, PGresult **rows)
     status = print_search(&p, exact);
     if (status == POLY_OK && !poly_buffer_ok(&sql))
         status = poly_no_memory(f->err);
+    if (status == POLY_OK && form == NULL) {
+        form = poly_follower_form(&f->self->base, f->generation, sql.data);
+        if (place != NULL)
+            atomic_store(place, form);
+    }
     if (status == POLY_OK)
-        status = run(f, sql.data, &params, exact, rows);
+        status = run(f, form, sql.data, &params, exact, rows);
     poly_buffer_release(&sql);
     if (f->collection->table == NULL)
         return poly_follower_gone(&f->self->base, f->pg, f->generation->number, status, f->err);

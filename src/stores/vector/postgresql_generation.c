@@ -309,8 +309,8 @@ enum poly_status poly_pgv_follow_models(struct poly_follower *self,
     *changed = false;
     for (size_t i = 0; i < generation->source_count && status == POLY_OK; i++) {
         struct poly_pgv_collection *c = (struct poly_pgv_collection *)generation->sources[i];
-        const struct poly_domain_vector *now = today(
-            self->config, c->base.name, c->base.since, c->shape.name);
+        const struct poly_domain_vector *now =
+            today(self->config, c->base.name, c->base.since, c->shape.name);
 
         if (now == NULL)
             continue;
@@ -415,10 +415,11 @@ enum poly_status poly_pgv_describe(struct poly_arena *arena, struct poly_pgv_col
 {
     c->indexed = poly_arena_alloc(arena, sizeof(*c->indexed));
     c->searches = poly_arena_alloc(arena, sizeof(*c->searches));
+    c->forms = poly_arena_array(arena, POLY_PGV_FORMS, sizeof(*c->forms));
     c->element = element_of(c->shape.element);
     c->metric = poly_vector_metric(&c->shape);
     c->type = type_of(arena, c->shape.element, c->shape.dimensions);
-    if (c->type == NULL || c->indexed == NULL || c->searches == NULL)
+    if (c->type == NULL || c->indexed == NULL || c->searches == NULL || c->forms == NULL)
         return poly_no_memory(err);
     set_operators(c);
     return POLY_OK;
