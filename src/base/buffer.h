@@ -42,7 +42,8 @@ static inline void poly_buffer_char(struct poly_buffer *buffer, char c)
 void poly_buffer_text(struct poly_buffer *buffer, const char *text);
 void poly_buffer_printf(struct poly_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void poly_buffer_vprintf(struct poly_buffer *buffer, const char *format, va_list arguments);
+void poly_buffer_vprintf(struct poly_buffer *buffer, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
 
 static inline bool poly_buffer_ok(const struct poly_buffer *buffer)
 {
