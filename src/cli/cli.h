@@ -98,6 +98,7 @@ struct cli_column {
 /* The same, and prints a list of the answer as a table, a row each. The columns end with NULL. */
 enum poly_status cli_ask_list(struct cli *cli, struct cli_request *request, const char *list,
                               const struct cli_column *columns, struct poly_error *err);
+/* Such a table alone. */
 enum poly_status cli_print_list(const json_t *rows, const struct cli_column *columns,
                                 struct poly_error *err);
 

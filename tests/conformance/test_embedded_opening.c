@@ -360,15 +360,23 @@ static void the_one_before_catches_up_when_nobody_writes(void **state)
 
 /* --- what else can happen meanwhile --- */
 
-/* A generation that is built meanwhile serves as soon as it has all; the old one is let go. */
-static void a_rebuild_does_not_wait_for_it(void **state)
+/* Many, and open again with nothing of them read; everything, which the caller frees. */
+static char *open_filled(struct place *p)
 {
-    struct place *p = *state;
     char *before;
 
     put_many(p, 0, 3000);
     before = everything(p);
     open_held(p, 0);
+    return before;
+}
+
+/* A generation that is built meanwhile serves as soon as it has all; the old one is let go. */
+static void a_rebuild_does_not_wait_for_it(void **state)
+{
+    struct place *p = *state;
+    char *before = open_filled(p);
+
     assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
     same_as_before(p, before);
     assert_fails(poly_rebuild_back(p->admin, "vector", &err), POLY_UNAVAILABLE);
@@ -387,11 +395,8 @@ static void a_rebuild_does_not_wait_for_it(void **state)
 static void a_drop_that_is_rolled_back_changes_nothing(void **state)
 {
     struct place *p = *state;
-    char *before;
+    char *before = open_filled(p);
 
-    put_many(p, 0, 3000);
-    before = everything(p);
-    open_held(p, 0);
     assert_ok(poly_rebuild(p->admin, "vector", NULL, &err));
     for (int i = 0; i < 100; i++) {
         fault_arm(&(struct fault_plan){.fault = FAULT_FULL, .at = 1, .only = "polystore.db-wal"});

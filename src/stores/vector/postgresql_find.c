@@ -412,7 +412,8 @@ static const char *_Atomic *place_of(const struct find *f, bool exact)
     unsigned place = (exact ? 1 : 0) | (r->vectors ? 2 : 0) | (r->like.data != NULL ? 4 : 0) |
                      (is_walled(f) ? 8 : 0);
 
-    _Static_assert(WRITTEN_MOST / WRITTEN_LEAST < 1 << 6, "its logarithm has three bits with none");
+    _Static_assert(WRITTEN_MOST == WRITTEN_LEAST << 5 && 6 * 16 + 15 < POLY_PGV_FORMS,
+                   "each has its own: with no number, or one of six");
     if (r->where != NULL || r->group != NULL)
         return NULL;
     for (uint32_t n = exact ? 0 : written_out(f); n >= WRITTEN_LEAST; n /= 2)
